@@ -1,0 +1,165 @@
+#include "core/quantizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+namespace drq {
+
+namespace {
+
+size_t size_of(const Codebooks& codebooks, size_t m) { return (size_t{1} << codebooks.nbits[m]) * codebooks.d; }
+
+double max_abs(const float* x, size_t n) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) largest = std::max(largest, double(std::fabs(x[i])));
+    return largest;
+}
+
+void check(const Codebooks& codebooks) {
+    if (codebooks.d == 0) throw std::invalid_argument("codebooks: d is 0, expected at least 1");
+    if (codebooks.nbits.empty()) throw std::invalid_argument("codebooks: 0 levels, expected at least 1");
+    if (codebooks.nbits.size() != codebooks.level.size())
+        throw std::invalid_argument("codebooks: " + std::to_string(codebooks.nbits.size()) + " bit widths for " +
+                                    std::to_string(codebooks.level.size()) + " levels");
+    for (int nbits : codebooks.nbits)
+        if (nbits < 1 || nbits > 16)
+            throw std::invalid_argument("codebooks: a level of " + std::to_string(nbits) +
+                                        " bits, expected 1 to 16");
+}
+
+std::vector<double> mean_codeword(const Codebooks& codebooks, size_t m) {
+    const size_t d = codebooks.d, K = size_t{1} << codebooks.nbits[m];
+    std::vector<double> mean(d);
+    for (size_t k = 0; k < K; k++)
+        for (size_t j = 0; j < d; j++) mean[j] += codebooks.level[m][k * d + j];
+    for (double& value : mean) value /= double(K);
+    return mean;
+}
+
+/// s with `level` ≈ s · `base` + constant, by least squares over differences from the mean codeword.
+double fitted_scale(const Codebooks& codebooks, size_t base, size_t m) {
+    const size_t d = codebooks.d, n = size_of(codebooks, m);
+    const std::vector<double> mean0 = mean_codeword(codebooks, base), mean = mean_codeword(codebooks, m);
+    double cross = 0, square = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double b = codebooks.level[base][i] - mean0[i % d], v = codebooks.level[m][i] - mean[i % d];
+        cross += b * v;
+        square += b * b;
+    }
+    return square > 0 ? cross / square : 0;
+}
+
+/// The rounding that storing the two codebooks as floats can have left between level and scale · base.
+double tolerance(const Codebooks& codebooks, size_t base, size_t m, double scale) {
+    constexpr double kUnit = 1.0 / (1 << 22);
+    return kUnit *
+           (scale * max_abs(codebooks.level[base], size_of(codebooks, base)) +
+            max_abs(codebooks.level[m], size_of(codebooks, m)));
+}
+
+/// The scale s > 0 for which level m is s · (level `base` − shift), if there is one.
+std::optional<double> multiple_of(const Codebooks& codebooks, size_t base, size_t m, const std::vector<double>& shift) {
+    if (codebooks.nbits[base] != codebooks.nbits[m]) return std::nullopt;
+    const double scale = fitted_scale(codebooks, base, m);
+    if (!(scale > 0)) return std::nullopt;
+    const double allowed = tolerance(codebooks, base, m, scale);
+    for (size_t i = 0; i < size_of(codebooks, m); i++) {
+        const double expected = scale * (codebooks.level[base][i] - shift[i % codebooks.d]);
+        if (!(std::fabs(expected - codebooks.level[m][i]) <= allowed)) return std::nullopt;
+    }
+    return scale;
+}
+
+/// What level 0 holds besides its codebook. A level that is a multiple of level 0 up to a constant tells the
+/// mean that training folded in: mean(cb_m) = s · (mean(cb_0) − shift). Without one the mean codeword serves,
+/// because any constant may be split off and this one makes the table entries smallest.
+std::vector<double> folded_shift(const Codebooks& codebooks) {
+    const size_t d = codebooks.d;
+    const std::vector<double> mean0 = mean_codeword(codebooks, 0);
+    for (size_t m = 1; m < codebooks.level.size(); m++) {
+        if (codebooks.nbits[m] != codebooks.nbits[0]) continue;
+        const double scale = fitted_scale(codebooks, 0, m);
+        if (!(scale > 0)) continue;
+        const std::vector<double> mean = mean_codeword(codebooks, m);
+        std::vector<double> shift(d);
+        for (size_t j = 0; j < d; j++) shift[j] = mean0[j] - mean[j] / scale;
+        if (multiple_of(codebooks, 0, m, shift)) return shift;
+    }
+    return mean0;
+}
+
+Quantizer::Base make_base(const Codebooks& codebooks, size_t m, const std::vector<double>& shift) {
+    Quantizer::Base base;
+    const size_t d = codebooks.d;
+    base.nbits = codebooks.nbits[m];
+    base.K = size_t{1} << base.nbits;
+    base.stride = (base.K + Quantizer::kLanes - 1) / Quantizer::kLanes * Quantizer::kLanes;
+    base.columns.assign(d * base.stride, 0);
+    base.rows.resize(base.K * d);
+    for (size_t k = 0; k < base.K; k++)
+        for (size_t j = 0; j < d; j++) {
+            const float value = float(codebooks.level[m][k * d + j] - shift[j]);
+            base.columns[j * base.stride + k] = value;
+            base.rows[k * d + j] = value;
+        }
+    return base;
+}
+
+}  // namespace
+
+bool Quantizer::byte_codes() const {
+    return std::all_of(bases.begin(), bases.end(), [](const Base& base) { return base.nbits == 8; });
+}
+
+int Quantizer::max_nbits() const {
+    int widest = 0;
+    for (const Base& base : bases) widest = std::max(widest, base.nbits);
+    return widest;
+}
+
+Quantizer Quantizer::from_codebooks(const Codebooks& codebooks) {
+    check(codebooks);
+    Quantizer quantizer;
+    quantizer.d = codebooks.d;
+    const std::vector<double> shift = folded_shift(codebooks), zero(codebooks.d);
+    quantizer.shift.assign(shift.begin(), shift.end());
+    // Subtract the float that searches subtract from queries, not the double it was rounded from.
+    const std::vector<double> rounded(quantizer.shift.begin(), quantizer.shift.end());
+
+    std::vector<size_t> first;  // the level each base was taken from
+    for (size_t m = 0; m < codebooks.level.size(); m++) {
+        size_t g = 0;
+        std::optional<double> scale;
+        for (; g < first.size(); g++)
+            if ((scale = multiple_of(codebooks, first[g], m, first[g] == 0 ? rounded : zero))) break;
+        if (!scale) {
+            quantizer.bases.push_back(make_base(codebooks, m, m == 0 ? rounded : zero));
+            first.push_back(m);
+        }
+        quantizer.group.push_back(int(g));
+        quantizer.scale.push_back(float(scale.value_or(1)));
+        quantizer.code_bits += size_t(codebooks.nbits[m]);
+    }
+    return quantizer;
+}
+
+void unpack_codes(const Quantizer& quantizer, const Codes& codes, size_t begin, size_t n, size_t levels,
+                  int32_t* out) {
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t* row = codes.row(begin + i);
+        size_t bit = 0;
+        for (size_t m = 0; m < levels; m++) {
+            const int nbits = quantizer.base(m).nbits;
+            uint32_t word = 0;  // a level of up to 16 bits at any bit position lies within three bytes
+            for (size_t byte = bit / 8; byte <= (bit + size_t(nbits) - 1) / 8; byte++)
+                word |= uint32_t(row[byte]) << (8 * (byte - bit / 8));
+            out[i * levels + m] = int32_t((word >> (bit % 8)) & ((1u << nbits) - 1));
+            bit += size_t(nbits);
+        }
+    }
+}
+
+}  // namespace drq

@@ -1,0 +1,64 @@
+// The additive quantizer as the core sees it: few base codebooks, a scale per level.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace drq {
+
+/// Codebooks as a residual quantizer stores them; not owned.
+struct Codebooks {
+    size_t d = 0;                     ///< dimensions
+    std::vector<int> nbits;           ///< bits of each level, 1..16
+    std::vector<const float*> level;  ///< level[m]: (2^nbits[m], d) codewords, row-major
+};
+
+/// x̂ = shift + Σ_m scale[m] · base(group[m])[b_m]: the same codebooks, factored.
+///
+/// A recurrent quantizer (Deep Recurrent Quantization, IJCAI 2019) has one group; an own first codebook
+/// gives two; codebooks that are not multiples of each other give one group per level. The mean of the data,
+/// which training folds into level 0, is split off again as `shift`, so that tables and norms hold small
+/// numbers.
+struct Quantizer {
+    /// One base codebook, stored by columns so that kernels run over codewords.
+    struct Base {
+        int nbits = 0;
+        size_t K = 0;                ///< codewords, 2^nbits
+        size_t stride = 0;           ///< floats between columns: K rounded up to kLanes, the rest zero
+        std::vector<float> columns;  ///< (d, stride)
+        std::vector<float> rows;     ///< (K, d), the same values
+    };
+    static constexpr size_t kLanes = 16;
+
+    size_t d = 0;
+    std::vector<float> shift;  ///< (d)
+    std::vector<Base> bases;
+    std::vector<int> group;    ///< (M) index into bases
+    std::vector<float> scale;  ///< (M) > 0
+    size_t code_bits = 0;      ///< Σ nbits; norm bits that FAISS may append are not counted
+
+    size_t levels() const { return group.size(); }
+    const Base& base(size_t m) const { return bases[group[m]]; }
+    bool shared() const { return bases.size() == 1; }
+    bool byte_codes() const;  ///< every level has 8 bits, so codes are plain bytes
+    int max_nbits() const;
+
+    /// Factors codebooks. Throws std::invalid_argument on a shape that cannot be.
+    static Quantizer from_codebooks(const Codebooks& codebooks);
+};
+
+/// Packed codes as FAISS stores them: row-major, bits from the least significant up, level after level.
+struct Codes {
+    const uint8_t* data = nullptr;
+    size_t n = 0;
+    size_t code_size = 0;  ///< bytes per vector; bytes after the levels' bits (a stored norm) are ignored
+
+    const uint8_t* row(size_t i) const { return data + i * code_size; }
+};
+
+/// Writes the level indices of rows [begin, begin + n) to out, (n, levels).
+void unpack_codes(const Quantizer& quantizer, const Codes& codes, size_t begin, size_t n, size_t levels,
+                  int32_t* out);
+
+}  // namespace drq
