@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -53,6 +54,53 @@ Quantizer quantizer_from(const Array<float>& codebooks) {
     return Quantizer::from_codebooks(view);
 }
 
+/// A search without FAISS: codes and codebooks as arrays.
+struct ArraySearch {
+    Quantizer quantizer;
+    Array<uint8_t> codes;
+    Array<float> x;
+    size_t levels;
+    Metric metric;
+    std::optional<Array<bool>> mask;
+    std::vector<float> norms;
+    Selector selector;
+
+    ArraySearch(const py::object& codebooks, const py::object& codes_, const py::object& x_, size_t levels_,
+                const std::string& metric_, const py::object& mask_)
+        : quantizer(quantizer_from(checked<float>(codebooks, "codebooks", 3))),
+          codes(checked<uint8_t>(codes_, "codes", 2)),
+          x(checked<float>(x_, "x", 2)),
+          levels(levels_),
+          metric(metric_ == "l2" ? Metric::L2 : Metric::InnerProduct) {
+        if (size_t(x.shape(1)) != quantizer.d)
+            throw py::value_error("x: shape " + shape_of(x) + ", expected (n, " + std::to_string(quantizer.d) + ")");
+        if (size_t(codes.shape(1)) * 8 < quantizer.code_bits)
+            throw py::value_error("codes: shape " + shape_of(codes) + ", expected rows of at least " +
+                                  std::to_string(quantizer.code_bits) + " bits");
+        if (levels < 1 || levels > quantizer.levels())
+            throw py::value_error("levels: " + std::to_string(levels) + ", expected 1 to " +
+                                  std::to_string(quantizer.levels()));
+        if (!mask_.is_none()) {
+            mask = checked<bool>(mask_, "mask", 1);
+            if (mask->shape(0) != codes.shape(0))
+                throw py::value_error("mask: shape " + shape_of(*mask) + ", expected one entry per code");
+            selector = {[](const void* self, int64_t id) { return static_cast<const bool*>(self)[id]; }, mask->data()};
+        }
+    }
+
+    Database database() {
+        const Codes view{codes.data(), size_t(codes.shape(0)), size_t(codes.shape(1))};
+        Database database{quantizer, view, levels, metric, {}, mask ? &selector : nullptr};
+        if (metric == Metric::L2) {
+            norms.resize(view.n);
+            reconstruction_norms(quantizer, view, levels, 0, view.n, norms.data(), Executor());
+            const auto lowest = std::min_element(norms.begin(), norms.end());
+            database.norms = {norms.data(), lowest == norms.end() ? 0 : *lowest};
+        }
+        return database;
+    }
+};
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -66,4 +114,22 @@ PYBIND11_MODULE(_core, module) {
         const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
         return py::make_tuple(quantizer.group, quantizer.scale, quantizer.shift);
     });
+
+    module.def(
+        "knn_search",
+        [](const py::object& codebooks, const py::object& codes, const py::object& x, size_t k, size_t levels,
+           const std::string& metric, const py::object& mask) {
+            ArraySearch search(codebooks, codes, x, levels, metric, mask);
+            Array<float> distances({search.x.shape(0), py::ssize_t(k)});
+            Array<int64_t> ids({search.x.shape(0), py::ssize_t(k)});
+            float* distance = distances.mutable_data();
+            int64_t* id = ids.mutable_data();
+            {
+                py::gil_scoped_release release;
+                knn_search(search.database(), size_t(search.x.shape(0)), search.x.data(), k, distance, id, Executor());
+            }
+            return py::make_tuple(distances, ids);
+        },
+        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("k"), py::arg("levels"), py::arg("metric"),
+        py::arg("mask") = py::none());
 }

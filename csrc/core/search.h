@@ -17,13 +17,19 @@ struct Selector {
     const void* self = nullptr;
 };
 
+/// Cached ‖x̂_L − shift‖² of every vector, see reconstruction_norms.
+struct Norms {
+    const float* data = nullptr;
+    float lowest = 0;  ///< no norm is below this
+};
+
 /// What is searched: the first `levels` levels of `codes`.
 struct Database {
     const Quantizer& quantizer;
     Codes codes;
     size_t levels;
     Metric metric;
-    const float* norms = nullptr;        ///< (codes.n), from reconstruction_norms; L2 only
+    Norms norms = {};                    ///< for codes.n vectors and this many levels; L2 only
     const Selector* selector = nullptr;  ///< null: every vector
 };
 

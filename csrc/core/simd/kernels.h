@@ -5,12 +5,11 @@
 #include <cstdint>
 #include <string>
 
+#include "core/scan.h"
+
 namespace drq::simd {
 
 enum class Level { Scalar, Avx2, Avx512 };
-
-struct ScanBlock;
-struct ScanQuery;
 
 /// The functions of one SIMD level. All levels give the same bits: no FMA, no reassociation.
 struct Kernels {
@@ -20,6 +19,18 @@ struct Kernels {
     /// x: (n, d) rows ldx apart; columns: (d, stride), stride a multiple of 16; out: rows ldo apart.
     void (*products)(size_t n, size_t d, const float* x, size_t ldx, size_t stride, const float* columns, float* out,
                      size_t ldo);
+
+    /// ‖Σ_m scale[m] · codewords[m]‖² over d dimensions.
+    float (*weighted_sum_norm)(size_t d, size_t levels, const float* const* codewords, const float* scale);
+
+    /// Offers a block's candidates by one unsigned byte table per level, each of 2^table_bits entries (4..8);
+    /// scores are start16 + Σ tables[m][code]. Null: no such kernel.
+    void (*scan_bytes)(const ScanBlock& block, ScanQuery& query, int table_bits);
+    size_t register_bytes;  ///< the width of scan_bytes, see ScanBlock::start16
+
+    /// Offers a block's candidates to `count` queries by one signed 256-byte table each; scores are
+    /// start + Σ weights[m] · table[code]. Blocks have groups of 4 levels. Null: no such kernel.
+    void (*scan_shared)(const ScanBlock& block, ScanQuery* const* queries, size_t count);
 };
 
 /// Kernels of the active level: the best this machine has, or DRQFAISS_SIMD, or set_level().

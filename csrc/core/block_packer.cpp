@@ -1,0 +1,172 @@
+#include "core/block_packer.h"
+
+#include <emmintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace drq {
+
+namespace {
+
+constexpr size_t kBlockBytes = 1 << 15;  // of codes: they stay in the second-level cache while all queries pass
+
+size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+/// Writes 16 rows of 8 bytes as 8 columns of 16 bytes: four perfect shuffles transpose the bytes.
+void transpose_16x8(const uint8_t* const rows[16], uint8_t* out, size_t stride) {
+    __m128i a[8], b[8];
+    const auto load = [&](int i) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows[i])); };
+    for (int i = 0; i < 8; i++) a[i] = _mm_unpacklo_epi8(load(i), load(i + 8));
+    for (int stage = 0; stage < 3; stage++) {
+        for (int i = 0; i < 4; i++) {
+            b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 4]);
+            b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 4]);
+        }
+        std::copy(b, b + 8, a);
+    }
+    for (size_t c = 0; c < 8; c++) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + c * stride), a[c]);
+}
+
+/// How far a norm lowers a score, as an integer that never lowers it too far.
+int32_t start_value(float above_lowest, float per_unit, float limit) {
+    return -int32_t(std::min(above_lowest * per_unit, limit));
+}
+
+}  // namespace
+
+BlockPacker::BlockPacker(const Database& database, size_t group) : database_(database) {
+    const Quantizer& quantizer = database.quantizer;
+    const auto all_levels_have = [&](int nbits) {
+        return std::all_of(quantizer.bases.begin(), quantizer.bases.end(),
+                           [=](const Quantizer::Base& base) { return base.nbits == nbits; });
+    };
+    byte_codes_ = all_levels_have(8);
+    nibble_codes_ = all_levels_have(4);
+    block_.levels = database.levels;
+    block_.group = group;
+    block_.stride = round_up(std::max<size_t>(kBlockBytes / database.levels, 512), ScanBlock::kPad);
+    if (quantizer.max_nbits() > 8) {
+        words_.resize(database.levels * block_.stride);
+        block_.words = words_.data();
+    } else {
+        bytes_.resize(round_up(database.levels, 8) * block_.stride);
+        if (nibble_codes_) nibbles_.resize(round_up((database.levels + 1) / 2, 8) * block_.stride);
+        block_.bytes = bytes_.data();
+    }
+    start_.resize(block_.stride);
+    start16_.resize(block_.stride);
+    block_.start = start_.data();
+    block_.start16 = start16_.data();
+}
+
+const ScanBlock& BlockPacker::pack(size_t begin, size_t end) {
+    select(begin, end);
+    if (block_.n == 0) return block_;
+    if (byte_codes_ && block_.group == 1)
+        pack_columns(block_.levels, bytes_.data());
+    else if (byte_codes_)
+        pack_groups();
+    else if (nibble_codes_ && block_.group == 1)
+        split_nibbles();
+    else
+        unpack_bits();
+    return block_;
+}
+
+void BlockPacker::select(size_t begin, size_t end) {
+    block_.first_id = int64_t(begin);
+    block_.n = end - begin;
+    block_.ids = nullptr;
+    block_.norms = database_.norms.data ? database_.norms.data + begin : nullptr;
+    if (!database_.selector) return;
+
+    const Selector& selector = *database_.selector;
+    ids_.clear();
+    norms_.clear();
+    for (size_t i = begin; i < end; i++) {
+        if (!selector.is_member(selector.self, int64_t(i))) continue;
+        ids_.push_back(int64_t(i));
+        if (database_.norms.data) norms_.push_back(database_.norms.data[i]);
+    }
+    block_.n = ids_.size();
+    block_.ids = ids_.data();
+    if (block_.norms) block_.norms = norms_.data();
+}
+
+void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
+    const Codes& codes = database_.codes;
+    const uint8_t* const end = codes.data + codes.n * codes.code_size;
+    for (size_t c = 0; c < columns; c += 8) {
+        for (size_t i = 0; i < block_.n; i += 16) {
+            const uint8_t* rows[16];
+            uint8_t tail[16][8] = {};
+            for (size_t r = 0; r < 16; r++) {
+                rows[r] = tail[r];
+                if (i + r >= block_.n) continue;
+                const uint8_t* source = row(i + r) + c;
+                if (size_t(end - source) >= 8)
+                    rows[r] = source;
+                else  // eight bytes from here would leave the array
+                    std::memcpy(tail[r], source, size_t(end - source));
+            }
+            transpose_16x8(rows, out + c * block_.stride + i, block_.stride);
+        }
+    }
+}
+
+void BlockPacker::pack_groups() {
+    const size_t code_size = database_.codes.code_size;
+    for (size_t m = 0; m < block_.levels; m += 4) {
+        uint8_t* plane = bytes_.data() + m * block_.stride;
+        const size_t width = std::min<size_t>(4, code_size - m);
+        if (width == 4)
+            for (size_t i = 0; i < block_.n; i++) std::memcpy(plane + 4 * i, row(i) + m, 4);
+        else
+            for (size_t i = 0; i < block_.n; i++) std::memcpy(plane + 4 * i, row(i) + m, width);
+    }
+}
+
+void BlockPacker::split_nibbles() {
+    const size_t columns = (block_.levels + 1) / 2;
+    pack_columns(columns, nibbles_.data());
+    for (size_t c = 0; c < columns; c++) {
+        const uint8_t* both = nibbles_.data() + c * block_.stride;
+        uint8_t* low = bytes_.data() + 2 * c * block_.stride;
+        uint8_t* high = low + block_.stride;
+        for (size_t i = 0; i < block_.n; i++) {
+            low[i] = both[i] & 15;
+            high[i] = both[i] >> 4;
+        }
+    }
+}
+
+void BlockPacker::unpack_bits() {
+    std::vector<int32_t> code(block_.levels);
+    for (size_t i = 0; i < block_.n; i++) {
+        unpack_codes(database_.quantizer, database_.codes, size_t(block_.id(i)), 1, block_.levels, code.data());
+        for (size_t m = 0; m < block_.levels; m++) {
+            if (block_.words)
+                words_[block_.code_offset(i, m)] = uint16_t(code[m]);
+            else
+                bytes_[block_.code_offset(i, m)] = uint8_t(code[m]);
+        }
+    }
+}
+
+void BlockPacker::set_start(double unit, size_t register_bytes) {
+    if (!block_.norms) return;
+    // The float product may come out a little too large: shrink it so that the result never does.
+    const float per_unit = float((1 - 1e-6) / (2 * unit)), lowest = database_.norms.lowest;
+    if (register_bytes == 0) {
+        for (size_t i = 0; i < block_.n; i++) start_[i] = start_value(block_.norms[i] - lowest, per_unit, 1 << 30);
+        return;
+    }
+    const size_t half = register_bytes / 2;
+    for (size_t v = 0; v < block_.n; v += register_bytes)
+        for (size_t i = v; i < std::min(v + register_bytes, block_.n); i++)
+            start16_[v + (i % 2) * half + (i - v) / 2] =
+                int16_t(start_value(block_.norms[i] - lowest, per_unit, 1 << 14));
+}
+
+}  // namespace drq
