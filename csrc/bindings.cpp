@@ -132,4 +132,30 @@ PYBIND11_MODULE(_core, module) {
         },
         py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("k"), py::arg("levels"), py::arg("metric"),
         py::arg("mask") = py::none());
+
+    module.def(
+        "range_search",
+        [](const py::object& codebooks, const py::object& codes, const py::object& x, float radius, size_t levels,
+           const std::string& metric, const py::object& mask) {
+            ArraySearch search(codebooks, codes, x, levels, metric, mask);
+            const size_t n = size_t(search.x.shape(0));
+            std::vector<std::vector<Neighbour>> results;
+            {
+                py::gil_scoped_release release;
+                results = range_search(search.database(), n, search.x.data(), radius, Executor());
+            }
+            py::list by_query;
+            for (const std::vector<Neighbour>& neighbours : results) {
+                Array<float> distances(py::ssize_t(neighbours.size()));
+                Array<int64_t> ids(py::ssize_t(neighbours.size()));
+                for (size_t i = 0; i < neighbours.size(); i++) {
+                    distances.mutable_at(py::ssize_t(i)) = neighbours[i].distance;
+                    ids.mutable_at(py::ssize_t(i)) = neighbours[i].id;
+                }
+                by_query.append(py::make_tuple(distances, ids));
+            }
+            return by_query;
+        },
+        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("radius"), py::arg("levels"), py::arg("metric"),
+        py::arg("mask") = py::none());
 }

@@ -52,6 +52,16 @@ double fitted_scale(const Codebooks& codebooks, size_t base, size_t m) {
     return square > 0 ? cross / square : 0;
 }
 
+/// Whether a level's codewords differ by more than rounding: a constant is a multiple of anything.
+bool varies(const Codebooks& codebooks, size_t base, size_t m, double scale) {
+    constexpr double kLeast = 1.0 / (1 << 12);
+    const std::vector<double> mean = mean_codeword(codebooks, base);
+    double spread = 0;
+    for (size_t i = 0; i < size_of(codebooks, base); i++)
+        spread = std::max(spread, std::fabs(codebooks.level[base][i] - mean[i % codebooks.d]));
+    return scale * spread >= kLeast * max_abs(codebooks.level[m], size_of(codebooks, m));
+}
+
 /// The rounding that storing the two codebooks as floats can have left between level and scale · base.
 double tolerance(const Codebooks& codebooks, size_t base, size_t m, double scale) {
     constexpr double kUnit = 1.0 / (1 << 22);
@@ -64,7 +74,7 @@ double tolerance(const Codebooks& codebooks, size_t base, size_t m, double scale
 std::optional<double> multiple_of(const Codebooks& codebooks, size_t base, size_t m, const std::vector<double>& shift) {
     if (codebooks.nbits[base] != codebooks.nbits[m]) return std::nullopt;
     const double scale = fitted_scale(codebooks, base, m);
-    if (!(scale > 0)) return std::nullopt;
+    if (!(scale > 0) || !varies(codebooks, base, m, scale)) return std::nullopt;
     const double allowed = tolerance(codebooks, base, m, scale);
     for (size_t i = 0; i < size_of(codebooks, m); i++) {
         const double expected = scale * (codebooks.level[base][i] - shift[i % codebooks.d]);
