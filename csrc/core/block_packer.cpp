@@ -14,10 +14,11 @@ constexpr size_t kBlockBytes = 1 << 15;  // of codes: they stay in the second-le
 size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /// Writes 16 rows of 8 bytes as 8 columns of 16 bytes: four perfect shuffles transpose the bytes.
-void transpose_16x8(const uint8_t* const rows[16], uint8_t* out, size_t stride) {
+template <class RowOf>
+inline void transpose_16x8(const RowOf& row_of, uint8_t* out, size_t stride) {
     __m128i a[8], b[8];
-    const auto load = [&](int i) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows[i])); };
-    for (int i = 0; i < 8; i++) a[i] = _mm_unpacklo_epi8(load(i), load(i + 8));
+    const auto load = [&](size_t i) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row_of(i))); };
+    for (size_t i = 0; i < 8; i++) a[i] = _mm_unpacklo_epi8(load(i), load(i + 8));
     for (int stage = 0; stage < 3; stage++) {
         for (int i = 0; i < 4; i++) {
             b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 4]);
@@ -45,7 +46,8 @@ BlockPacker::BlockPacker(const Database& database, size_t group) : database_(dat
     nibble_codes_ = all_levels_have(4);
     block_.levels = database.levels;
     block_.group = group;
-    block_.stride = round_up(std::max<size_t>(kBlockBytes / database.levels, 512), ScanBlock::kPad);
+    // An odd multiple: planes a power of two apart would fall into the same few lines of the cache.
+    block_.stride = (std::max<size_t>(kBlockBytes / database.levels, 512) / ScanBlock::kPad | 1) * ScanBlock::kPad;
     if (quantizer.max_nbits() > 8) {
         words_.resize(database.levels * block_.stride);
         block_.words = words_.data();
@@ -96,21 +98,24 @@ void BlockPacker::select(size_t begin, size_t end) {
 
 void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
     const Codes& codes = database_.codes;
-    const uint8_t* const end = codes.data + codes.n * codes.code_size;
-    for (size_t c = 0; c < columns; c += 8) {
-        for (size_t i = 0; i < block_.n; i += 16) {
-            const uint8_t* rows[16];
-            uint8_t tail[16][8] = {};
-            for (size_t r = 0; r < 16; r++) {
-                rows[r] = tail[r];
-                if (i + r >= block_.n) continue;
-                const uint8_t* source = row(i + r) + c;
-                if (size_t(end - source) >= 8)
-                    rows[r] = source;
-                else  // eight bytes from here would leave the array
-                    std::memcpy(tail[r], source, size_t(end - source));
+    // From this row on, eight bytes at any column could leave the array.
+    const size_t tail_rows = (7 + codes.code_size - 1) / codes.code_size;
+    const int64_t safe = int64_t(codes.n) - int64_t(tail_rows);
+    for (size_t i = 0; i < block_.n; i += 16) {
+        const bool whole = i + 16 <= block_.n && block_.id(i + 15) < safe;
+        for (size_t c = 0; c < columns; c += 8) {
+            uint8_t* destination = out + c * block_.stride + i;
+            if (whole && !block_.ids) {
+                const uint8_t* first = row(i) + c;
+                transpose_16x8([&](size_t r) { return first + r * codes.code_size; }, destination, block_.stride);
+            } else if (whole) {
+                transpose_16x8([&](size_t r) { return row(i + r) + c; }, destination, block_.stride);
+            } else {
+                uint8_t copies[16][8] = {};
+                for (size_t r = 0; r < std::min<size_t>(16, block_.n - i); r++)
+                    std::memcpy(copies[r], row(i + r) + c, std::min<size_t>(8, codes.code_size - c));
+                transpose_16x8([&](size_t r) { return copies[r]; }, destination, block_.stride);
             }
-            transpose_16x8(rows, out + c * block_.stride + i, block_.stride);
         }
     }
 }
@@ -132,8 +137,8 @@ void BlockPacker::split_nibbles() {
     pack_columns(columns, nibbles_.data());
     for (size_t c = 0; c < columns; c++) {
         const uint8_t* both = nibbles_.data() + c * block_.stride;
-        uint8_t* low = bytes_.data() + 2 * c * block_.stride;
-        uint8_t* high = low + block_.stride;
+        uint8_t* __restrict low = bytes_.data() + 2 * c * block_.stride;
+        uint8_t* __restrict high = low + block_.stride;
         for (size_t i = 0; i < block_.n; i++) {
             low[i] = both[i] & 15;
             high[i] = both[i] >> 4;
