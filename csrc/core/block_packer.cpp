@@ -29,6 +29,13 @@ inline void transpose_16x8(const RowOf& row_of, uint8_t* out, size_t stride) {
     for (size_t c = 0; c < 8; c++) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + c * stride), a[c]);
 }
 
+void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict low, uint8_t* __restrict high) {
+    for (size_t i = 0; i < n; i++) {
+        low[i] = both[i] & 15;
+        high[i] = both[i] >> 4;
+    }
+}
+
 /// How far a norm lowers a score, as an integer that never lowers it too far.
 int32_t start_value(float above_lowest, float per_unit, float limit) {
     return -int32_t(std::min(above_lowest * per_unit, limit));
@@ -70,7 +77,7 @@ const ScanBlock& BlockPacker::pack(size_t begin, size_t end) {
     else if (byte_codes_)
         pack_groups();
     else if (nibble_codes_ && block_.group == 1)
-        split_nibbles();
+        pack_nibbles();
     else
         unpack_bits();
     return block_;
@@ -132,17 +139,12 @@ void BlockPacker::pack_groups() {
     }
 }
 
-void BlockPacker::split_nibbles() {
+void BlockPacker::pack_nibbles() {
     const size_t columns = (block_.levels + 1) / 2;
     pack_columns(columns, nibbles_.data());
     for (size_t c = 0; c < columns; c++) {
-        const uint8_t* both = nibbles_.data() + c * block_.stride;
-        uint8_t* __restrict low = bytes_.data() + 2 * c * block_.stride;
-        uint8_t* __restrict high = low + block_.stride;
-        for (size_t i = 0; i < block_.n; i++) {
-            low[i] = both[i] & 15;
-            high[i] = both[i] >> 4;
-        }
+        uint8_t* low = bytes_.data() + 2 * c * block_.stride;
+        split_nibbles(block_.n, nibbles_.data() + c * block_.stride, low, low + block_.stride);
     }
 }
 

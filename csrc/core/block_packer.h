@@ -30,7 +30,7 @@ class BlockPacker {
     void select(size_t begin, size_t end);
     void pack_columns(size_t columns, uint8_t* out) const;
     void pack_groups();
-    void split_nibbles();
+    void pack_nibbles();
     void unpack_bits();
     const uint8_t* row(size_t i) const { return database_.codes.row(size_t(block_.id(i))); }
 
