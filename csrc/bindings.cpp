@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "core/encode.h"
 #include "core/quantizer.h"
 #include "core/search.h"
 #include "core/simd/kernels.h"
@@ -53,6 +54,46 @@ Quantizer quantizer_from(const Array<float>& codebooks) {
     return Quantizer::from_codebooks(view);
 }
 
+Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam) {
+    const Array<float> vectors = checked<float>(x, "x", 2);
+    const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
+    if (size_t(vectors.shape(1)) != quantizer.d)
+        throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " + shape_of(vectors));
+    const py::ssize_t n = vectors.shape(0);
+    Array<int32_t> codes({n, py::ssize_t(quantizer.levels())});
+    const float* input = vectors.data();
+    int32_t* output = codes.mutable_data();
+    py::gil_scoped_release release;
+    encode(quantizer, size_t(n), input, beam, output, Executor());
+    return codes;
+}
+
+Array<double> code_sums_array(const py::object& x, const py::object& codes, py::ssize_t K) {
+    const Array<float> vectors = checked<float>(x, "x", 2);
+    const Array<int32_t> indices = checked<int32_t>(codes, "codes", 2);
+    const py::ssize_t n = vectors.shape(0), d = vectors.shape(1), M = indices.shape(1);
+    if (indices.shape(0) != n)
+        throw py::value_error("codes: expected " + std::to_string(n) + " rows like x, got shape " + shape_of(indices));
+    if (K < 1) throw py::value_error("K: " + std::to_string(K) + ", expected at least 1");
+    for (py::ssize_t i = 0; i < n * M; i++)
+        if (indices.data()[i] < 0 || indices.data()[i] >= K)
+            throw py::value_error("codes: " + std::to_string(indices.data()[i]) + " in row " + std::to_string(i / M) +
+                                  ", expected 0 to " + std::to_string(K - 1));
+    Array<double> sums({M, K, d});
+    const float* input = vectors.data();
+    const int32_t* index = indices.data();
+    double* output = sums.mutable_data();
+    py::gil_scoped_release release;
+    code_sums(size_t(n), size_t(d), input, size_t(M), size_t(K), index, output, Executor());
+    return sums;
+}
+
+/// Encoding and the sums for training.
+void bind_encode(py::module_& module) {
+    module.def("encode", encode_array, py::arg("x"), py::arg("codebooks"), py::arg("beam"));
+    module.def("code_sums", code_sums_array, py::arg("x"), py::arg("codes"), py::arg("K"));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -66,4 +107,6 @@ PYBIND11_MODULE(_core, module) {
         const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
         return py::make_tuple(quantizer.group, quantizer.scale, quantizer.shift);
     });
+
+    bind_encode(module);
 }

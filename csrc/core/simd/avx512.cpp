@@ -11,14 +11,18 @@ namespace {
 
 typedef float Lane __attribute__((vector_size(64)));
 typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(64)));
 constexpr int kTileRows = 6, kTileVectors = 4;
 
+inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm512_movepi32_mask((__m512i)mask)); }
+
 #include "core/simd/products.inl"
+#include "core/simd/beam.inl"
 
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"avx512", products};
+    static const Kernels table{"avx512", products, update_table, collect, rank_bound};
     return table;
 }
 

@@ -11,14 +11,18 @@ namespace {
 
 typedef float Lane __attribute__((vector_size(16)));
 typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(16)));
 constexpr int kTileRows = 2, kTileVectors = 4;
 
+inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)mask)); }
+
 #include "core/simd/products.inl"
+#include "core/simd/beam.inl"
 
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"scalar", products};
+    static const Kernels table{"scalar", products, update_table, collect, rank_bound};
     return table;
 }
 
