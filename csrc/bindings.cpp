@@ -29,26 +29,29 @@ std::string shape_of(const py::array& array) {
 template <class T>
 Array<T> checked(const py::object& object, const char* name, int ndim) {
     if (!py::isinstance<Array<T>>(object))
-        throw py::type_error(std::string(name) + ": expected a C-contiguous " +
-                             std::string(py::str(py::dtype::of<T>())) + " array, got " +
-                             (py::isinstance<py::array>(object)
-                                  ? std::string(py::str(py::array(object).dtype())) +
-                                        (py::array(object).flags() & py::array::c_style ? "" : ", not contiguous")
-                                  : std::string(py::str(py::type::of(object).attr("__name__")))));
+        throw py::type_error(
+            std::string(name) + ": expected a C-contiguous " + std::string(py::str(py::dtype::of<T>())) +
+            " array, got " +
+            (py::isinstance<py::array>(object)
+                 ? std::string(py::str(py::array(object).dtype())) +
+                       (py::array(object).flags() & py::array::c_style ? "" : ", not contiguous")
+                 : std::string(py::str(py::type::of(object).attr("__name__")))));
     Array<T> array = py::reinterpret_borrow<Array<T>>(object);
     if (array.ndim() != ndim)
-        throw py::value_error(std::string(name) + ": expected " + std::to_string(ndim) + " dimensions, got shape " +
-                              shape_of(array));
+        throw py::value_error(std::string(name) + ": expected " + std::to_string(ndim) +
+                              " dimensions, got shape " + shape_of(array));
     return array;
 }
 
 /// A Quantizer from codebooks (M, K, d).
 Quantizer quantizer_from(const Array<float>& codebooks) {
-    const size_t M = size_t(codebooks.shape(0)), K = size_t(codebooks.shape(1)), d = size_t(codebooks.shape(2));
+    const size_t M = size_t(codebooks.shape(0)), K = size_t(codebooks.shape(1)),
+                 d = size_t(codebooks.shape(2));
     int nbits = 0;
     while ((size_t{1} << nbits) < K) nbits++;
     if (K != size_t{1} << nbits)
-        throw py::value_error("codebooks: " + std::to_string(K) + " codewords per level, expected a power of two");
+        throw py::value_error("codebooks: " + std::to_string(K) +
+                              " codewords per level, expected a power of two");
     Codebooks view{d, std::vector<int>(M, nbits), {}};
     for (size_t m = 0; m < M; m++) view.level.push_back(codebooks.data() + m * K * d);
     return Quantizer::from_codebooks(view);
@@ -58,7 +61,8 @@ Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, in
     const Array<float> vectors = checked<float>(x, "x", 2);
     const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
     if (size_t(vectors.shape(1)) != quantizer.d)
-        throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " + shape_of(vectors));
+        throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " +
+                              shape_of(vectors));
     const py::ssize_t n = vectors.shape(0);
     Array<int32_t> codes({n, py::ssize_t(quantizer.levels())});
     const float* input = vectors.data();
@@ -73,12 +77,13 @@ Array<double> code_sums_array(const py::object& x, const py::object& codes, py::
     const Array<int32_t> indices = checked<int32_t>(codes, "codes", 2);
     const py::ssize_t n = vectors.shape(0), d = vectors.shape(1), M = indices.shape(1);
     if (indices.shape(0) != n)
-        throw py::value_error("codes: expected " + std::to_string(n) + " rows like x, got shape " + shape_of(indices));
+        throw py::value_error("codes: expected " + std::to_string(n) + " rows like x, got shape " +
+                              shape_of(indices));
     if (K < 1) throw py::value_error("K: " + std::to_string(K) + ", expected at least 1");
     for (py::ssize_t i = 0; i < n * M; i++)
         if (indices.data()[i] < 0 || indices.data()[i] >= K)
-            throw py::value_error("codes: " + std::to_string(indices.data()[i]) + " in row " + std::to_string(i / M) +
-                                  ", expected 0 to " + std::to_string(K - 1));
+            throw py::value_error("codes: " + std::to_string(indices.data()[i]) + " in row " +
+                                  std::to_string(i / M) + ", expected 0 to " + std::to_string(K - 1));
     Array<double> sums({M, K, d});
     const float* input = vectors.data();
     const int32_t* index = indices.data();

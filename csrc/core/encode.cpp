@@ -16,13 +16,14 @@ namespace {
 
 using simd::Candidate;
 
-constexpr size_t kBlock = 48;              // vectors per block: a multiple of every level's GEMM tile
+constexpr size_t kTask = 480;               // vectors a thread takes at once
+constexpr size_t kBlock = 48;               // vectors multiplied at once: a multiple of every level's tile
 constexpr size_t kProductFloats = 1 << 18;  // products of a block: stay within L2
 constexpr size_t kGramFloats = 1 << 26;     // all inner products between codewords: 256 MiB at most
 constexpr size_t kLargeBeam = 32;           // from here nth_element beats taking out maxima one by one
 
-/// Inner products of one base's codewords (rows) with another's, each row computed when first asked for, so that
-/// encoding a single vector does not pay for all of them.
+/// Inner products of one base's codewords (rows) with another's, each row computed when first asked for, so
+/// that encoding a single vector does not pay for all of them.
 class Gram {
   public:
     Gram(const Quantizer::Base& from, const Quantizer::Base& to, size_t d)
@@ -54,14 +55,15 @@ class Gram {
 class Tables {
   public:
     explicit Tables(const Quantizer& quantizer) : quantizer(quantizer), grams_(quantizer.bases.size()) {
-        for (size_t m = 0; m < quantizer.levels(); m++) half_norms.push_back(level_half_norms(m));
+        for (size_t m = 0; m < quantizer.levels(); m++) half_norms_.push_back(level_half_norms(m));
         size_t floats = 0;
         for (const auto& [from, to] : pairs()) floats += quantizer.bases[from].K * quantizer.bases[to].stride;
         has_grams = floats <= kGramFloats;
         if (!has_grams) return;
         for (auto& row : grams_) row.resize(quantizer.bases.size());
         for (const auto& [from, to] : pairs())
-            grams_[from][to] = std::make_unique<Gram>(quantizer.bases[from], quantizer.bases[to], quantizer.d);
+            grams_[from][to] =
+                std::make_unique<Gram>(quantizer.bases[from], quantizer.bases[to], quantizer.d);
     }
 
     /// <codeword k of level `from`'s base, every codeword of level `to`'s base>.
@@ -69,9 +71,12 @@ class Tables {
         return grams_[size_t(quantizer.group[from])][size_t(quantizer.group[to])]->row(k);
     }
 
+    simd::BeamLevel level(size_t m) const {
+        return {half_norms_[m].size(), half_norms_[m].data(), 2 * quantizer.scale[m]};
+    }
+
     const Quantizer& quantizer;
     bool has_grams;  ///< false: they would take too much memory, tables come from residuals
-    std::vector<std::vector<float>> half_norms;  ///< (M, stride) ½ s_m ‖C[k]‖², infinite in the padding
 
   private:
     std::vector<float> level_half_norms(size_t m) const {
@@ -79,7 +84,8 @@ class Tables {
         std::vector<float> result(base.stride, std::numeric_limits<float>::infinity());
         for (size_t k = 0; k < base.K; k++) {
             double norm = 0;
-            for (size_t j = 0; j < quantizer.d; j++) norm += double(base.rows[k * quantizer.d + j]) * base.rows[k * quantizer.d + j];
+            for (size_t j = 0; j < quantizer.d; j++)
+                norm += double(base.rows[k * quantizer.d + j]) * base.rows[k * quantizer.d + j];
             result[k] = float(0.5 * quantizer.scale[m] * norm);
         }
         return result;
@@ -95,6 +101,7 @@ class Tables {
         return result;
     }
 
+    std::vector<std::vector<float>> half_norms_;  ///< (M, stride), as in BeamLevel
     std::vector<std::vector<std::unique_ptr<Gram>>> grams_;
 };
 
@@ -111,11 +118,12 @@ class Products {
 
     void compute(size_t n, const float* x) {
         const size_t d = quantizer_.d;
-        for (size_t i = 0; i < n * d; i++) centred_[i] = x[i] - quantizer_.shift[i % d];
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < d; j++) centred_[i * d + j] = x[i * d + j] - quantizer_.shift[j];
         for (size_t g = 0; g < values_.size(); g++) {
             const Quantizer::Base& base = quantizer_.bases[g];
-            simd::active().products(n, d, centred_.data(), d, base.stride, base.columns.data(), values_[g].data(),
-                                    base.stride);
+            simd::active().products(n, d, centred_.data(), d, base.stride, base.columns.data(),
+                                    values_[g].data(), base.stride);
         }
     }
 
@@ -137,16 +145,18 @@ class Products {
 class BeamSearch {
   public:
     BeamSearch(const Tables& tables, size_t beam)
-        : tables_(tables), q_(tables.quantizer), beam_(beam), kept_(q_.levels()), rows_(q_.levels()), weights_(q_.levels()) {}
+        : tables_(tables),
+          q_(tables.quantizer),
+          beam_(beam),
+          kept_(q_.levels()),
+          rows_(q_.levels()),
+          weights_(q_.levels()) {}
 
     void encode(const Products& products, size_t i, int32_t* codes) {
         const size_t M = q_.levels();
-        const Candidate none{0, 0, 0};
         for (size_t m = 0; m < M; m++) {
-            const Candidate* parents = m ? kept_[m - 1].data() : &none;
-            const size_t n = m ? kept_[m - 1].size() : 1;
-            update_tables(products, i, m, n);
-            keep_best(m, parents, n, m + 1 == M ? 1 : beam_);
+            update_tables(products, i, m);
+            keep_best(m, m + 1 == M ? 1 : beam_);
         }
         trace(M, 0, codes);
     }
@@ -154,16 +164,23 @@ class BeamSearch {
   private:
     size_t stride(size_t m) const { return q_.base(m).stride; }
 
+    /// The partial codes of m levels: how many are kept, and the gain of one.
+    size_t n_kept(size_t m) const { return m ? kept_[m - 1].size() : 1; }
+    float gain(size_t m, size_t entry) const { return m ? kept_[m - 1][entry].gain : 0; }
+
     /// The codes of kept partial code `entry` of length `length`.
     void trace(size_t length, size_t entry, int32_t* codes) const {
-        for (size_t m = length; m-- > 0; entry = size_t(kept_[m][entry].parent)) codes[m] = kept_[m][entry].codeword;
+        for (size_t m = length; m-- > 0; entry = size_t(kept_[m][entry].parent))
+            codes[m] = kept_[m][entry].codeword;
     }
 
-    /// Tables and maxima of level m for its n partial codes, to tables_now_ and maxima_.
-    void update_tables(const Products& products, size_t i, size_t m, size_t n) {
+    /// Tables and maxima of level m for every partial code, to tables_now_, maxima_ and largest_.
+    void update_tables(const Products& products, size_t i, size_t m) {
+        const size_t n = n_kept(m);
         std::swap(tables_before_, tables_now_);
         if (tables_now_.size() < n * stride(m)) tables_now_.resize(n * stride(m));
         maxima_.resize(n * Quantizer::kLanes);
+        largest_.resize(n);
         if (m && !tables_.has_grams) residual_tables(products, i, m, n);
         for (size_t entry = 0; entry < n; entry++) update_table(products, i, m, entry);
     }
@@ -183,8 +200,9 @@ class BeamSearch {
             for (size_t level = m; level-- > 0; at = size_t(kept_[level][at].parent))
                 add_row(n_rows, level, m, kept_[level][at].codeword);
         }
-        simd::active().update_table(stride(m), table, n_rows, rows_.data(), weights_.data(),
-                                    tables_.half_norms[m].data(), out, maxima_.data() + entry * Quantizer::kLanes);
+        largest_[entry] =
+            simd::active().update_table(tables_.level(m), gain(m, entry), table, n_rows, rows_.data(),
+                                        weights_.data(), out, maxima_.data() + entry * Quantizer::kLanes);
     }
 
     void add_row(size_t& n_rows, size_t from, size_t to, int32_t codeword) {
@@ -206,46 +224,43 @@ class BeamSearch {
                 for (size_t j = 0; j < d; j++) residual[j] -= q_.scale[level] * codeword[j];
             }
         }
-        simd::active().products(n, d, residuals_.data(), d, stride(m), q_.base(m).columns.data(), tables_now_.data(),
-                                stride(m));
+        simd::active().products(n, d, residuals_.data(), d, stride(m), q_.base(m).columns.data(),
+                                tables_now_.data(), stride(m));
     }
 
-    /// Keeps the `limit` best extensions of the n partial codes, best first, ties by parent, then codeword.
-    void keep_best(size_t m, const Candidate* parents, size_t n, size_t limit) {
-        const float weight = 2 * q_.scale[m];
-        const float threshold = lowest_kept(parents, n, weight, limit);
-        std::vector<Candidate>& kept = kept_[m];
-        kept.clear();
-        for (size_t entry = 0; entry < n; entry++) {
-            const size_t before = kept.size();
-            kept.resize(before + stride(m));
-            const size_t found = simd::active().collect(stride(m), tables_now_.data() + entry * stride(m),
-                                                        tables_.half_norms[m].data(), weight, parents[entry].gain,
-                                                        threshold, int32_t(entry), kept.data() + before);
-            kept.resize(before + found);
-        }
-        if (kept.empty()) kept.push_back({parents[0].gain, 0, 0});  // not a number: any code is as good
-        const size_t count = std::min(limit, kept.size());
-        std::partial_sort(kept.begin(), kept.begin() + ptrdiff_t(count), kept.end(), better);
-        kept.resize(count);
+    /// Keeps the `limit` best extensions by level m, best first, ties by parent, then codeword.
+    void keep_best(size_t m, size_t limit) {
+        const float threshold = lowest_kept(limit);
+        const size_t room = largest_.size() * stride(m);
+        if (candidates_.size() < room) candidates_.resize(room);
+        size_t found = 0;
+        for (size_t entry = 0; entry < largest_.size(); entry++)
+            if (largest_[entry] >= threshold)
+                found += simd::active().collect(tables_.level(m), gain(m, entry),
+                                                tables_now_.data() + entry * stride(m), threshold,
+                                                int32_t(entry), candidates_.data() + found);
+        if (!found) candidates_[found++] = {gain(m, 0), 0, 0};  // not a number: any code is as good
+        keep(m, found, std::min(limit, found));
     }
 
-    static bool better(const Candidate& a, const Candidate& b) {
-        if (a.gain != b.gain) return a.gain > b.gain;
-        return a.parent != b.parent ? a.parent < b.parent : a.codeword < b.codeword;
+    void keep(size_t m, size_t found, size_t count) {
+        const auto better = [](const Candidate& a, const Candidate& b) {
+            if (a.gain != b.gain) return a.gain > b.gain;
+            return a.parent != b.parent ? a.parent < b.parent : a.codeword < b.codeword;
+        };
+        const auto begin = candidates_.begin(), end = begin + ptrdiff_t(count);
+        if (found > 2 * count) std::nth_element(begin, end - 1, begin + ptrdiff_t(found), better);
+        std::sort(begin, found > 2 * count ? end : begin + ptrdiff_t(found), better);
+        kept_[m].assign(begin, end);
     }
 
-    /// A gain that at least `limit` extensions reach, if there are so many. Every one of the maxima is the gain
-    /// of another extension, so the limit-th largest maximum is such a bound.
-    float lowest_kept(const Candidate* parents, size_t n, float weight, size_t limit) {
-        constexpr float lowest = -std::numeric_limits<float>::max();
+    /// A gain that at least `limit` extensions reach, if there are so many. Every one of the maxima is the
+    /// gain of another extension, so the limit-th largest maximum is such a bound.
+    float lowest_kept(size_t limit) {
+        constexpr float lowest = -std::numeric_limits<float>::max();  // above the padding's −∞
         if (maxima_.size() < limit) return lowest;
-        for (size_t entry = 0; entry < n; entry++)
-            for (size_t lane = 0; lane < Quantizer::kLanes; lane++) {
-                float& value = maxima_[entry * Quantizer::kLanes + lane];
-                value = value * weight + parents[entry].gain;
-            }
-        if (limit <= kLargeBeam) return std::max(lowest, simd::active().rank_bound(maxima_.size(), maxima_.data(), limit));
+        if (limit <= kLargeBeam)
+            return std::max(lowest, simd::active().rank_bound(maxima_.size(), maxima_.data(), limit));
         const auto rank = maxima_.begin() + ptrdiff_t(limit - 1);
         std::nth_element(maxima_.begin(), rank, maxima_.end(), std::greater<float>());
         return std::max(lowest, *rank);
@@ -255,9 +270,10 @@ class BeamSearch {
     const Quantizer& q_;
     size_t beam_;
     std::vector<std::vector<Candidate>> kept_;  ///< (M) the partial codes of every length, best first
+    std::vector<Candidate> candidates_;
     std::vector<const float*> rows_;
     std::vector<float> weights_;
-    std::vector<float> tables_now_, tables_before_, maxima_, residuals_;
+    std::vector<float> tables_now_, tables_before_, maxima_, largest_, residuals_;
 };
 
 }  // namespace
@@ -266,13 +282,16 @@ void encode(const Quantizer& quantizer, size_t n, const float* x, int beam, int3
             const Executor& executor) {
     if (beam < 1) throw std::invalid_argument("beam: " + std::to_string(beam) + ", expected at least 1");
     const Tables tables(quantizer);
-    const size_t block = Products(quantizer).block;
-    parallel_for(executor, (n + block - 1) / block, [&](size_t b) {
+    parallel_for(executor, (n + kTask - 1) / kTask, [&](size_t task) {
         Products products(quantizer);
         BeamSearch search(tables, size_t(beam));
-        const size_t begin = b * block, end = std::min(n, begin + block);
-        products.compute(end - begin, x + begin * quantizer.d);
-        for (size_t i = begin; i < end; i++) search.encode(products, i - begin, codes + i * quantizer.levels());
+        const size_t end = std::min(n, (task + 1) * kTask);
+        for (size_t begin = task * kTask; begin < end; begin += products.block) {
+            const size_t count = std::min(products.block, end - begin);
+            products.compute(count, x + begin * quantizer.d);
+            for (size_t i = 0; i < count; i++)
+                search.encode(products, i, codes + (begin + i) * quantizer.levels());
+        }
     });
 }
 

@@ -16,8 +16,8 @@ constexpr int kTileRows = 3, kTileVectors = 4;
 
 inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm256_movemask_ps((__m256)mask)); }
 
-#include "core/simd/products.inl"
 #include "core/simd/beam.inl"
+#include "core/simd/products.inl"
 
 }  // namespace
 

@@ -16,8 +16,8 @@ constexpr int kTileRows = 6, kTileVectors = 4;
 
 inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm512_movepi32_mask((__m512i)mask)); }
 
-#include "core/simd/products.inl"
 #include "core/simd/beam.inl"
+#include "core/simd/products.inl"
 
 }  // namespace
 

@@ -3,8 +3,6 @@
 
 #include "core/simd/levels.h"
 
-
-
 namespace drq::simd::scalar {
 
 namespace {
@@ -16,8 +14,8 @@ constexpr int kTileRows = 2, kTileVectors = 4;
 
 inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)mask)); }
 
-#include "core/simd/products.inl"
 #include "core/simd/beam.inl"
+#include "core/simd/products.inl"
 
 }  // namespace
 
