@@ -9,7 +9,8 @@ namespace drq {
 
 namespace {
 
-constexpr size_t kBlockBytes = 1 << 15;  // of codes: they stay in the second-level cache while all queries pass
+constexpr size_t kBlockBytes =
+    1 << 15;  // of codes: they stay in the second-level cache while all queries pass
 
 size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -29,7 +30,8 @@ inline void transpose_16x8(const RowOf& row_of, uint8_t* out, size_t stride) {
     for (size_t c = 0; c < 8; c++) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + c * stride), a[c]);
 }
 
-void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict low, uint8_t* __restrict high) {
+void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict low,
+                   uint8_t* __restrict high) {
     for (size_t i = 0; i < n; i++) {
         low[i] = both[i] & 15;
         high[i] = both[i] >> 4;
@@ -54,7 +56,8 @@ BlockPacker::BlockPacker(const Database& database, size_t group) : database_(dat
     block_.levels = database.levels;
     block_.group = group;
     // An odd multiple: planes a power of two apart would fall into the same few lines of the cache.
-    block_.stride = (std::max<size_t>(kBlockBytes / database.levels, 512) / ScanBlock::kPad | 1) * ScanBlock::kPad;
+    block_.stride =
+        (std::max<size_t>(kBlockBytes / database.levels, 512) / ScanBlock::kPad | 1) * ScanBlock::kPad;
     if (quantizer.max_nbits() > 8) {
         words_.resize(database.levels * block_.stride);
         block_.words = words_.data();
@@ -114,7 +117,8 @@ void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
             uint8_t* destination = out + c * block_.stride + i;
             if (whole && !block_.ids) {
                 const uint8_t* first = row(i) + c;
-                transpose_16x8([&](size_t r) { return first + r * codes.code_size; }, destination, block_.stride);
+                transpose_16x8([&](size_t r) { return first + r * codes.code_size; }, destination,
+                               block_.stride);
             } else if (whole) {
                 transpose_16x8([&](size_t r) { return row(i + r) + c; }, destination, block_.stride);
             } else {
@@ -151,7 +155,8 @@ void BlockPacker::pack_nibbles() {
 void BlockPacker::unpack_bits() {
     std::vector<int32_t> code(block_.levels);
     for (size_t i = 0; i < block_.n; i++) {
-        unpack_codes(database_.quantizer, database_.codes, size_t(block_.id(i)), 1, block_.levels, code.data());
+        unpack_codes(database_.quantizer, database_.codes, size_t(block_.id(i)), 1, block_.levels,
+                     code.data());
         for (size_t m = 0; m < block_.levels; m++) {
             if (block_.words)
                 words_[block_.code_offset(i, m)] = uint16_t(code[m]);
@@ -166,7 +171,8 @@ void BlockPacker::set_start(double unit, size_t register_bytes) {
     // The float product may come out a little too large: shrink it so that the result never does.
     const float per_unit = float((1 - 1e-6) / (2 * unit)), lowest = database_.norms.lowest;
     if (register_bytes == 0) {
-        for (size_t i = 0; i < block_.n; i++) start_[i] = start_value(block_.norms[i] - lowest, per_unit, 1 << 30);
+        for (size_t i = 0; i < block_.n; i++)
+            start_[i] = start_value(block_.norms[i] - lowest, per_unit, 1 << 30);
         return;
     }
     const size_t half = register_bytes / 2;

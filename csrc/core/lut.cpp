@@ -17,7 +17,8 @@ void build_luts(const Quantizer& quantizer, const LutLayout& layout, size_t n, c
     const size_t levels = layout.offsets.size();
     for (size_t g = 0; g < quantizer.bases.size(); g++) {
         const auto end = quantizer.group.begin() + ptrdiff_t(levels);
-        const size_t first = size_t(std::find(quantizer.group.begin(), end, int(g)) - quantizer.group.begin());
+        const size_t first =
+            size_t(std::find(quantizer.group.begin(), end, int(g)) - quantizer.group.begin());
         if (first == levels) continue;
         const Quantizer::Base& base = quantizer.bases[g];
         simd::active().products(n, quantizer.d, x, quantizer.d, base.stride, base.columns.data(),

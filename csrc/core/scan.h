@@ -24,12 +24,14 @@ struct ScanBlock {
     int64_t first_id = 0;
 
     /// What a vector's norm takes off its score in units of the queries' tables, rounded up: see ByteTables.
-    const int32_t* start = nullptr;     ///< (stride) in order
-    const int16_t* start16 = nullptr;   ///< (stride) per register of 8-bit codes: even vectors, then odd ones
+    const int32_t* start = nullptr;    ///< (stride) in order
+    const int16_t* start16 = nullptr;  ///< (stride) per register of 8-bit codes: even vectors, then odd ones
 
     static constexpr size_t kPad = 128;
 
-    size_t code_offset(size_t i, size_t m) const { return (m / group) * group * stride + i * group + m % group; }
+    size_t code_offset(size_t i, size_t m) const {
+        return (m / group) * group * stride + i * group + m % group;
+    }
     int64_t id(size_t i) const { return ids ? ids[i] : first_id + int64_t(i); }
 };
 
@@ -64,7 +66,8 @@ struct ScanQuery {
 /// Offers vectors first + (set bits of mask) to the query's sink by their exact distances.
 void rescore(ScanQuery& query, const ScanBlock& block, size_t first, uint64_t mask);
 
-/// Offers every vector of the block: the reference for all kernels, and the path for levels wider than a byte.
+/// Offers every vector of the block: the reference for all kernels, and the path for levels wider than a
+/// byte.
 void scan_exact(ScanQuery& query, const ScanBlock& block);
 
 }  // namespace drq

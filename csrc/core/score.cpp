@@ -19,7 +19,8 @@ Scorer::Kind choose_kind(const Quantizer& quantizer, size_t levels) {
     const simd::Kernels& kernels = simd::active();
     if (kernels.scan_shared && quantizer.shared() && quantizer.byte_codes() && levels <= kMostSharedLevels)
         return Scorer::Kind::Shared;
-    if (kernels.scan_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels) return Scorer::Kind::Bytes;
+    if (kernels.scan_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels)
+        return Scorer::Kind::Bytes;
     return Scorer::Kind::Exact;
 }
 
@@ -49,7 +50,8 @@ size_t Scorer::table_bytes() const {
 }
 
 void Scorer::choose_weights() {
-    const double largest = *std::max_element(quantizer_.scale.begin(), quantizer_.scale.begin() + ptrdiff_t(levels_));
+    const double largest =
+        *std::max_element(quantizer_.scale.begin(), quantizer_.scale.begin() + ptrdiff_t(levels_));
     double least_error = INFINITY;
     for (int full = 200; full <= 255; full++) {  // which byte stands for the largest scale
         const double unit = largest / full;
@@ -109,13 +111,15 @@ void Scorer::quantize_shared(ScanQuery& query, uint8_t* tables) const {
     const double step = query.unit / weight_unit_, centre = 0.5 * (double(whole.low) + whole.high);
     const float per_step = float(1 / step), middle = float(centre);
     for (size_t k = 0; k < 256; k++)
-        tables[k] = uint8_t(int8_t(std::lrintf(std::min(std::max((query.lut[k] - middle) * per_step, -127.f), 127.f))));
+        tables[k] = uint8_t(
+            int8_t(std::lrintf(std::min(std::max((query.lut[k] - middle) * per_step, -127.f), 127.f))));
     query.weights = weights_.data();
     // Start values go down to −2^30 and sums of entries stay within ±2^28: beyond these, all or none pass.
     query.lowest_threshold = -(1 << 30) - (1 << 28);
     query.highest_threshold = 1 << 28;
     const double largest = std::max(std::fabs(whole.low), std::fabs(whole.high));
-    set_bound(query, double(middle) * scale_sum_, step * (0.5 * scale_sum_ + 127 * scale_error_), largest * scale_sum_);
+    set_bound(query, double(middle) * scale_sum_, step * (0.5 * scale_sum_ + 127 * scale_error_),
+              largest * scale_sum_);
 }
 
 void Scorer::set_bound(ScanQuery& query, double base, double error, double largest_sum) const {

@@ -1,7 +1,7 @@
 // Integer scores that bound a vector's distance: tables in bytes, with the error they make.
 //
-// A kernel sums table entries (times weights) and the vector's start value. That score s is never below the real
-// one: Σ F_m[b_m] ≤ base + unit · s_tables + error, and the start value rounds the norm's share up. So
+// A kernel sums table entries (times weights) and the vector's start value. That score s is never below the
+// real one: Σ F_m[b_m] ≤ base + unit · s_tables + error, and the start value rounds the norm's share up. So
 // "score > threshold" may keep a vector too many but never drops one that belongs to the result.
 #pragma once
 
@@ -35,8 +35,8 @@ class Scorer {
     /// Bytes of integer tables per query.
     size_t table_bytes() const;
 
-    /// Sets the query's integer tables, written to `tables`, from its float ones. Its unit is rounded up to one
-    /// of a few values, so that queries alike share start values.
+    /// Sets the query's integer tables, written to `tables`, from its float ones. Its unit is rounded up to
+    /// one of a few values, so that queries alike share start values.
     void quantize(ScanQuery& query, uint8_t* tables) const;
 
     /// Offers what can enter the result to each of `count` queries with one unit.
@@ -57,9 +57,9 @@ class Scorer {
     const LutLayout& layout_;
     const float lowest_norm_;
     Kind kind_;
-    int table_bits_ = 8;             ///< Bytes: tables have 2^table_bits entries, at least 16
-    std::vector<uint8_t> weights_;   ///< Shared: (levels padded to 4)
-    double weight_unit_ = 1;         ///< Shared: scale_m ≈ weights_[m] · weight_unit_
+    int table_bits_ = 8;            ///< Bytes: tables have 2^table_bits entries, at least 16
+    std::vector<uint8_t> weights_;  ///< Shared: (levels padded to 4)
+    double weight_unit_ = 1;        ///< Shared: scale_m ≈ weights_[m] · weight_unit_
     double scale_sum_ = 0, scale_error_ = 0;
 };
 

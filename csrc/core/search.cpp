@@ -13,10 +13,10 @@ namespace drq {
 
 namespace {
 
-constexpr size_t kMostQueries = 128;           // of a task: their byte tables share the cache with a block
-constexpr size_t kTableBytes = 4 << 20;        // of float tables per task
-constexpr size_t kMostResults = 1 << 20;       // collected per task
-constexpr size_t kFewestVectors = 1 << 13;     // of a task: fewer are not worth another thread
+constexpr size_t kMostQueries = 128;        // of a task: their byte tables share the cache with a block
+constexpr size_t kTableBytes = 4 << 20;     // of float tables per task
+constexpr size_t kMostResults = 1 << 20;    // collected per task
+constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
 
 /// A batch of queries ready to scan.
 class QueryBatch {
@@ -86,7 +86,8 @@ class QueryBatch {
         for (size_t i = 0; i < order_.size();) {
             size_t j = i;
             while (j < order_.size() && order_[j]->unit == order_[i]->unit) j++;
-            if (scorer_.kind() != Scorer::Kind::Exact) packer.set_start(order_[i]->unit, scorer_.register_bytes());
+            if (scorer_.kind() != Scorer::Kind::Exact)
+                packer.set_start(order_[i]->unit, scorer_.register_bytes());
             scorer_.scan(block, order_.data() + i, j - i);
             i = j;
         }
@@ -103,7 +104,7 @@ class QueryBatch {
 
 /// How queries and vectors are cut into tasks.
 struct Plan {
-    size_t batch;   ///< queries per task
+    size_t batch;  ///< queries per task
     size_t batches;
     size_t ranges;  ///< of vectors
     size_t range;   ///< vectors per task
@@ -161,8 +162,8 @@ void knn_search(const Database& database, size_t n, const float* x, size_t k, fl
     });
 }
 
-std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x, float radius,
-                                                 const Executor& executor) {
+std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x,
+                                                 float radius, const Executor& executor) {
     const float sign = database.metric == Metric::L2 ? 1 : -1;
     const Plan plan(database, n, 1, executor);
     std::vector<Within> sinks(n * plan.ranges, Within(sign * radius));
@@ -172,7 +173,8 @@ std::vector<std::vector<Neighbour>> range_search(const Database& database, size_
     std::vector<std::vector<Neighbour>> results(n);
     for (size_t q = 0; q < n; q++) {
         for (size_t range = 0; range < plan.ranges; range++)
-            for (const auto& [key, id] : sinks[q * plan.ranges + range].found) results[q].push_back({sign * key, id});
+            for (const auto& [key, id] : sinks[q * plan.ranges + range].found)
+                results[q].push_back({sign * key, id});
         std::sort(results[q].begin(), results[q].end(),
                   [](const Neighbour& a, const Neighbour& b) { return a.id < b.id; });
     }

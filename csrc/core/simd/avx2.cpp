@@ -11,14 +11,18 @@ namespace {
 
 typedef float Lane __attribute__((vector_size(32)));
 typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(32)));
 constexpr int kTileRows = 3, kTileVectors = 4;
 
+inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm256_movemask_ps((__m256)mask)); }
+
+#include "core/simd/beam.inl"
 #include "core/simd/norms.inl"
 #include "core/simd/products.inl"
 
 using Bytes = __m256i;
 
-Bytes load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 Bytes add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
 Bytes sub16(Bytes a, Bytes b) { return _mm256_sub_epi16(a, b); }
 Bytes shift_left_byte(Bytes a) { return _mm256_slli_epi16(a, 8); }
@@ -42,7 +46,8 @@ struct Codes2 {
     Bytes even[2], odd[2];  ///< shuffle indices: zero where bit 4 of the code says the other part
 };
 
-/// Entries of parts 2·pair and 2·pair + 1, chosen by bit 4: the shuffle itself writes zero for the other part.
+/// Entries of parts 2·pair and 2·pair + 1, chosen by bit 4: the shuffle itself writes zero for the other
+/// part.
 inline void lookup_pair(const uint8_t* table, int pair, const Codes2& c, Bytes* out) {
     const Bytes low = sixteen_entries(table, 2 * pair), high = sixteen_entries(table, 2 * pair + 1);
     for (int i = 0; i < 2; i++)
@@ -86,7 +91,8 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"avx2", products, weighted_sum_norm, scan_bytes, sizeof(Bytes), nullptr};
+    static const Kernels table{"avx2",     products,   weighted_sum_norm, update_table, collect,
+                               rank_bound, scan_bytes, sizeof(Bytes),     nullptr};
     return table;
 }
 

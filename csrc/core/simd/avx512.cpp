@@ -1,11 +1,13 @@
-// The AVX-512 level: tables of 256 bytes live in four registers and one permute looks up 64 codes in half of them.
+// The AVX-512 level: tables of 256 bytes live in four registers and one permute looks up 64 codes in half of
+// them.
 #include <immintrin.h>
 
 #include <cstring>
 
 #include "core/simd/levels.h"
 
-// g++ 12 takes the "undefined" operands inside its own intrinsics for uninitialized variables (GCC bug 105593).
+// g++ 12 takes the "undefined" operands inside its own intrinsics for uninitialized variables (GCC bug
+// 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")
 
@@ -15,14 +17,18 @@ namespace {
 
 typedef float Lane __attribute__((vector_size(64)));
 typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(64)));
 constexpr int kTileRows = 6, kTileVectors = 4;
 
+inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm512_movepi32_mask((__m512i)mask)); }
+
+#include "core/simd/beam.inl"
 #include "core/simd/norms.inl"
 #include "core/simd/products.inl"
 
 using Bytes = __m512i;
 
-Bytes load(const void* p) { return _mm512_loadu_si512(p); }
+Bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 Bytes add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
 Bytes sub16(Bytes a, Bytes b) { return _mm512_sub_epi16(a, b); }
 Bytes shift_left_byte(Bytes a) { return _mm512_slli_epi16(a, 8); }
@@ -31,9 +37,11 @@ Bytes broadcast16(int32_t value) { return _mm512_set1_epi16(int16_t(value)); }
 
 /// Bit i: 16-bit value i is above the threshold, even values in one register and odd ones in the other.
 uint64_t above16(Bytes even, Bytes odd, Bytes threshold) {
-    const __mmask32 low = _mm512_cmpgt_epi16_mask(even, threshold), high = _mm512_cmpgt_epi16_mask(odd, threshold);
+    const __mmask32 low = _mm512_cmpgt_epi16_mask(even, threshold),
+                    high = _mm512_cmpgt_epi16_mask(odd, threshold);
     if (__builtin_expect((low | high) == 0, 1)) return 0;
-    const Bytes both = _mm512_or_si512(_mm512_maskz_set1_epi16(low, 0x0080), _mm512_maskz_set1_epi16(high, -0x8000));
+    const Bytes both =
+        _mm512_or_si512(_mm512_maskz_set1_epi16(low, 0x0080), _mm512_maskz_set1_epi16(high, -0x8000));
     return _mm512_movepi8_mask(both);
 }
 
@@ -60,12 +68,12 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
         whole.load(table);
         for (int i = 0; i < 2; i++) out[i] = whole.lookup(codes[i], _mm512_movepi8_mask(codes[i]));
     } else if constexpr (kBits == 7) {
-        const Bytes low = load(table), high = load(table + 64);
+        const Bytes low = load_bytes(table), high = load_bytes(table + 64);
         for (int i = 0; i < 2; i++) out[i] = _mm512_permutex2var_epi8(low, codes[i], high);
     } else {
         Bytes entries;
         if constexpr (kBits == 6)
-            entries = load(table);
+            entries = load_bytes(table);
         else if constexpr (kBits == 5)
             entries = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(table)));
         else
@@ -80,7 +88,8 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"avx512", products, weighted_sum_norm, scan_bytes, sizeof(Bytes), scan_shared};
+    static const Kernels table{"avx512",   products,   weighted_sum_norm, update_table, collect,
+                               rank_bound, scan_bytes, sizeof(Bytes),     scan_shared};
     return table;
 }
 

@@ -1,5 +1,5 @@
-// Norms of reconstructions; included once per SIMD level, see products.inl. Sixteen partial sums, whatever the
-// register width, keep the rounding the same everywhere.
+// Norms of reconstructions; included once per SIMD level, see products.inl. Sixteen partial sums, whatever
+// the register width, keep the rounding the same everywhere.
 
 float weighted_sum_norm(size_t d, size_t levels, const float* const* codewords, const float* scale) {
     constexpr size_t kSums = 16, W = sizeof(Lane) / sizeof(float);

@@ -1,5 +1,5 @@
-// The scan with one byte table per level; included once per SIMD level, which defines Bytes (a register of codes)
-// and on it: load, add16, shift_left_byte, shift_right_byte, broadcast16, above16, lookup<bits>.
+// The scan with one byte table per level; included once per SIMD level, which defines Bytes (a register of
+// codes) and on it: load_bytes, add16, shift_left_byte, shift_right_byte, broadcast16, above16, lookup<bits>.
 //
 // Entries are added up as 16-bit words: once as they stand (even bytes, with odd bytes above them) and once
 // shifted down (odd bytes). Taking the odd sums off the first gives the even ones.
@@ -15,7 +15,8 @@ struct Sums {
     /// One bit per vector: start + sum > threshold.
     uint64_t above(const int16_t* start, Bytes threshold) const {
         const Bytes even = sub16(words, shift_left_byte(odd));
-        return above16(add16(even, load(start)), add16(odd, load(start + sizeof(Bytes) / 2)), threshold);
+        return above16(add16(even, load_bytes(start)), add16(odd, load_bytes(start + sizeof(Bytes) / 2)),
+                       threshold);
     }
 };
 
@@ -29,7 +30,7 @@ void scan_bytes_of(const ScanBlock& block, ScanQuery& query) {
         const uint8_t* table = query.tables;
         for (size_t m = 0; m < block.levels; m++, codes += block.stride, table += 1 << kBits) {
             Bytes entries[2];
-            lookup<kBits>(table, load(codes), load(codes + W), entries);
+            lookup<kBits>(table, load_bytes(codes), load_bytes(codes + W), entries);
             sums[0].add(entries[0]);
             sums[1].add(entries[1]);
         }

@@ -1,11 +1,12 @@
-// The scan with one table for all levels: the recurrent quantizer's own. A register holds 16 vectors' codes of four
-// levels; the byte dot product multiplies the looked-up entries by the levels' weights and adds all four to the
-// vector's 32-bit score. Tables stay in registers for a whole block, for up to kTile queries at once.
+// The scan with one table for all levels: the recurrent quantizer's own. A register holds 16 vectors' codes
+// of four levels; the byte dot product multiplies the looked-up entries by the levels' weights and adds all
+// four to the vector's 32-bit score. Tables stay in registers for a whole block, for up to kTile queries at
+// once.
 
 constexpr int kTile = 4;
-constexpr size_t kVectors = 16;              // per register of scores
-constexpr size_t kStep = 4 * kVectors;       // vectors between two tests for candidates
-constexpr int kMostFixedGroups = 4;          // up to 16 levels the groups are unrolled, their weights in registers
+constexpr size_t kVectors = 16;         // per register of scores
+constexpr size_t kStep = 4 * kVectors;  // vectors between two tests for candidates
+constexpr int kMostFixedGroups = 4;     // up to 16 levels the groups are unrolled, their weights in registers
 
 /// Up to kTile queries. kGroups: registers of four levels, or 0 for any number.
 template <int kQueries, int kGroups>
@@ -44,10 +45,10 @@ class SharedTile {
 
     /// Each query's scores of 16 vectors less its threshold.
     inline void score(size_t v, Bytes* scores) const {
-        const Bytes start = load(block_.start + v);
+        const Bytes start = load_bytes(block_.start + v);
         for (int q = 0; q < kQueries; q++) scores[q] = _mm512_add_epi32(start, below_[q]);
         for (size_t g = 0; g < (kGroups ? size_t(kGroups) : groups_); g++) {
-            const Bytes codes = load(block_.bytes + 4 * (g * block_.stride + v));
+            const Bytes codes = load_bytes(block_.bytes + 4 * (g * block_.stride + v));
             const Bytes weight = kGroups ? weights_[g] : weights(g);
             const __mmask64 high = _mm512_movepi8_mask(codes);
             for (int q = 0; q < kQueries; q++)
@@ -55,8 +56,8 @@ class SharedTile {
         }
     }
 
-    /// Rescores the candidates among kStep vectors. Scoring them again is rare enough to keep the scores of the
-    /// main loop in registers.
+    /// Rescores the candidates among kStep vectors. Scoring them again is rare enough to keep the scores of
+    /// the main loop in registers.
     __attribute__((noinline)) void offer(size_t v) {
         uint64_t candidates[kQueries] = {};
         for (size_t i = 0; i < kStep; i += kVectors) {
