@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/simd/kernels.h"
+
 namespace drq {
 
 namespace {
@@ -133,14 +135,13 @@ void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
 
 void BlockPacker::pack_groups() {
     const size_t code_size = database_.codes.code_size;
-    for (size_t m = 0; m < block_.levels; m += 4) {
-        uint8_t* plane = bytes_.data() + m * block_.stride;
-        const size_t width = std::min<size_t>(4, code_size - m);
-        if (width == 4)
-            for (size_t i = 0; i < block_.n; i++) std::memcpy(plane + 4 * i, row(i) + m, 4);
-        else
-            for (size_t i = 0; i < block_.n; i++) std::memcpy(plane + 4 * i, row(i) + m, width);
+    const auto pack = simd::active().pack_groups;
+    if (!block_.ids) {
+        pack(block_.n, row(0), code_size, block_.levels, bytes_.data(), block_.stride);
+        return;
     }
+    for (size_t i = 0; i < block_.n; i++)
+        pack(1, row(i), code_size, block_.levels, bytes_.data() + 4 * i, block_.stride);
 }
 
 void BlockPacker::pack_nibbles() {

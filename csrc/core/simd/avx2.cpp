@@ -92,7 +92,7 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
 
 const Kernels& kernels() {
     static const Kernels table{"avx2",     products,   weighted_sum_norm, update_table, collect,
-                               rank_bound, scan_bytes, sizeof(Bytes),     nullptr};
+                               rank_bound, scan_bytes, sizeof(Bytes),     nullptr,      nullptr};
     return table;
 }
 

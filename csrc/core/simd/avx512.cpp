@@ -29,6 +29,7 @@ inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm512_movepi32_mask((__m
 using Bytes = __m512i;
 
 Bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+void store_bytes(void* p, Bytes a) { _mm512_storeu_si512(p, a); }
 Bytes add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
 Bytes sub16(Bytes a, Bytes b) { return _mm512_sub_epi16(a, b); }
 Bytes shift_left_byte(Bytes a) { return _mm512_slli_epi16(a, 8); }
@@ -82,6 +83,7 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
     }
 }
 
+#include "core/simd/pack_groups.inl"
 #include "core/simd/scan_bytes.inl"
 #include "core/simd/scan_shared.inl"
 
@@ -89,7 +91,7 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
 
 const Kernels& kernels() {
     static const Kernels table{"avx512",   products,   weighted_sum_norm, update_table, collect,
-                               rank_bound, scan_bytes, sizeof(Bytes),     scan_shared};
+                               rank_bound, scan_bytes, sizeof(Bytes),     scan_shared,  pack_groups};
     return table;
 }
 

@@ -60,6 +60,11 @@ struct Kernels {
     /// Offers a block's candidates to `count` queries by one signed 256-byte table each; scores are
     /// start + Σ weights[m] · table[code]. Blocks have groups of 4 levels. Null: no such kernel.
     void (*scan_shared)(const ScanBlock& block, ScanQuery* const* queries, size_t count);
+
+    /// Packs n rows of byte codes for scan_shared: out[g][i] = the row's levels 4 g .. 4 g + 3, planes 4 ·
+    /// stride bytes apart. Null where scan_shared is.
+    void (*pack_groups)(size_t n, const uint8_t* rows, size_t code_size, size_t levels, uint8_t* out,
+                        size_t stride);
 };
 
 /// Kernels of the active level: the best this machine has, or DRQFAISS_SIMD, or set_level().
