@@ -38,7 +38,7 @@ def instance(name: str, value: Any, expected: type) -> None:
 
 
 def floats(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float32]:
-    """Return real numbers as a C-contiguous float32 array of ndim dimensions, none of them empty but the first."""
+    """Return real numbers as a C-contiguous float32 array; only its first dimension may be empty."""
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths

@@ -1,9 +1,9 @@
-"""Import-time self-check: is the installed FAISS the binary that the plug-in was made for?
+"""Check at import that the installed FAISS is a binary that the plug-in can live in.
 
-The faiss-cpu wheels carry ``libfaiss.so`` but no headers, and a patch release may move fields. So nothing that can
-be measured is written down: FAISS's own Python proxies write known values into a probe index, and the only place in
-its memory that follows them is the field. What cannot be measured is compared with how FAISS behaves. Anything that
-does not fit raises ``ImportError``; it takes about a millisecond.
+The faiss-cpu wheels carry ``libfaiss.so`` but no headers, and a patch release may move fields. So nothing
+that can be measured is written down: FAISS's own Python proxies write known values into a probe index, and
+the only place in its memory that follows them is the field. What cannot be measured is compared with how
+FAISS behaves. Anything that does not fit raises ``ImportError``; it takes about a millisecond.
 """
 
 import ctypes
@@ -137,7 +137,7 @@ def _range_result_offsets() -> dict[str, int]:
 
 
 def _check_description(index: faiss.IndexResidualQuantizer) -> None:
-    """The plug-in must read from the probe what its proxies say."""
+    """Require that the plug-in reads from the probe what its proxies say."""
     rq = index.rq
     faiss.copy_array_to_vector(faiss.rand(3 * 32 * 24), rq.codebooks)
     index.codes.resize(3 * index.code_size)
@@ -181,7 +181,7 @@ def _check_selector(slot: int) -> None:
 
 
 def _check_lifetime() -> None:
-    """The destructor that we put into the class must be the one that FAISS calls."""
+    """Require that FAISS destroys an adopted index through the destructor that we put into its class."""
     before = plugin.count()
     index = faiss.IndexResidualQuantizer(4, 1, 1)
     plugin.adopt(address(index))

@@ -17,9 +17,9 @@ _DEFAULT_NBITS = "8"
 def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **training: Any) -> faiss.Index:
     """Build an index from a description, as ``faiss.index_factory`` does.
 
-    ``DRQ8x8`` is an IndexDRQ of 8 levels of 8 bits, ``DRQ8`` the same. It may stand where FAISS accepts ``RQ8x8`` in a
-    flat index: ``PCA64,DRQ8x8``, ``OPQ8_64,DRQ8x8``, ``IDMap2,DRQ8x8``, ``DRQ8x8,RFlat``. A description without DRQ is
-    FAISS's own.
+    ``DRQ8x8`` is an IndexDRQ of 8 levels of 8 bits, ``DRQ8`` the same. It may stand where FAISS accepts
+    ``RQ8x8`` in a flat index: ``PCA64,DRQ8x8``, ``OPQ8_64,DRQ8x8``, ``IDMap2,DRQ8x8``, ``DRQ8x8,RFlat``. A
+    description without DRQ is FAISS's own.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     found = list(residual_quantizers(index))
     if len(found) != count:
         raise ValueError(
-            f"description: got {description!r}; DRQ works in flat indexes, with IDMap, transforms and refinement, "
-            "and not beside RQ"
+            f"description: got {description!r}; DRQ works in flat indexes, with IDMap, "
+            "transforms and refinement, and not beside RQ"
         )
     for quantizer in found:
         if reason := plugin.why_not(address(quantizer)):

@@ -1,4 +1,4 @@
-"""IndexDRQ, a FAISS index whose code length is chosen at query time, and ``adopt`` for existing FAISS indexes."""
+"""IndexDRQ, a FAISS index whose code length is chosen at query time, and ``adopt`` for existing ones."""
 
 import json
 import threading
@@ -35,8 +35,8 @@ class SearchParametersDRQ(faiss.SearchParameters):
     Raises
     ------
     TypeError, ValueError
-        If ``levels`` is no integer or negative, or ``sel`` no selector. Whether the index has that many levels is
-        checked at the search.
+        If ``levels`` is no integer or negative, or ``sel`` no selector. Whether the index has that many
+        levels is checked at the search.
     """
 
     def __init__(self, levels: SupportsIndex | None = 0, sel: faiss.IDSelector | None = None) -> None:
@@ -44,7 +44,7 @@ class SearchParametersDRQ(faiss.SearchParameters):
         if sel is not None:
             check.instance("sel", sel, faiss.IDSelector)
         super().__init__(sel=sel)
-        # FAISS's object has no room for the number, so it is kept by the object's address until that is freed.
+        # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
         weakref.finalize(self, plugin.drop_parameter_levels, address(self)).atexit = False
         plugin.set_parameter_levels(address(self), levels)
 
@@ -62,13 +62,13 @@ class SearchParametersDRQ(faiss.SearchParameters):
 class IndexDRQ(faiss.IndexResidualQuantizer):
     """Deep Recurrent Quantization as a FAISS index.
 
-    One codebook, scaled per level, quantizes the vectors; the first levels of a code are a valid shorter code,
-    chosen at each search. It is a ``faiss.IndexResidualQuantizer``: everything FAISS does with one works, and files
-    written by ``faiss.write_index`` are read by plain FAISS. Distances are those of the query to the reconstruction
-    from the chosen levels, squared L2 or inner product.
+    One codebook, scaled per level, quantizes the vectors; the first levels of a code are a valid shorter
+    code, chosen at each search. It is a ``faiss.IndexResidualQuantizer``: everything FAISS does with one
+    works, and files written by ``faiss.write_index`` are read by plain FAISS. Distances are those of the
+    query to the reconstruction from the chosen levels, squared L2 or inner product.
 
-    Vectors may be anything that NumPy converts to float32 without loss of meaning (floats, integers, any memory
-    order); shape and type are checked and a bad argument changes nothing.
+    Vectors may be anything that NumPy converts to float32 without loss of meaning (floats, integers, any
+    memory order); shape and type are checked and a bad argument changes nothing.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
         codebooks = check.floats("codebooks", codebooks, 3)
         M, K, d = codebooks.shape
         nbits = max(K - 1, 1).bit_length()
-        if K != 1 << nbits:
+        if (1 << nbits) != K:
             raise ValueError(f"codebooks: {K} codewords per level, expected a power of two from 2 to 65536")
         check.finite("codebooks", codebooks)
         index = cls(d, M, nbits, metric)
@@ -132,7 +132,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
     ) -> None:
         """Train codebook and scales on vectors x, shape (n, d), n at least the number of codewords.
 
-        ``numeric_type`` and ``xq_train`` are FAISS's; vectors of any type are converted and queries are not needed.
+        ``numeric_type`` and ``xq_train`` are FAISS's; vectors of any type are converted and queries are not
+        needed.
         """
         x = check.vectors("x", x, self.d)
         check.finite("x", x)
@@ -146,6 +147,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
             super().train(x)
         except RuntimeError as error:
             raise _training.error or error from None
+        finally:
+            del _training.error
 
     def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
         """Encode vectors x, shape (n, d), and append their codes."""
@@ -175,7 +178,7 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
     def range_search(
         self, x: ArrayLike, thresh: float, *, params: faiss.SearchParameters | None = None
     ) -> tuple[NDArray[np.uint64], FloatArray, IdArray]:
-        """Return (lims, D, I): every vector nearer than thresh, those of query i at lims[i] to lims[i + 1]."""
+        """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
         x, _ = self._query(x, 1, params)
         return super().range_search(x, check.number("thresh", thresh), params=params)
 
@@ -254,9 +257,10 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
 def adopt(index: faiss.Index) -> faiss.Index:
     """Make every residual quantizer index in ``index`` an IndexDRQ, in place, and return ``index``.
 
-    Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside IndexIDMap,
-    IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is harmless and drops what
-    was cached about the codes, which is how to tell an index that its memory was written to directly.
+    Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside
+    IndexIDMap, IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is
+    harmless and drops what was cached about the codes, which is how to tell an index that its memory was
+    written to directly.
 
     Raises
     ------
@@ -319,7 +323,7 @@ def adopt_all(index: faiss.Index) -> faiss.Index:
 
 
 def clone_index(index: faiss.Index) -> faiss.Index:
-    """Return a copy as ``faiss.clone_index`` makes it, with its IndexDRQ still fast and their options kept."""
+    """Return a copy as ``faiss.clone_index`` makes it, with every IndexDRQ and its options kept."""
     check.instance("index", index, faiss.Index)
     clone = faiss.clone_index(index)
     for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
@@ -377,12 +381,12 @@ def training_options(
 
 
 def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any]) -> None:
-    """Let an adopted index train as DRQ does. The options stay with the C++ object, wherever it is wrapped."""
+    """Let an adopted index train as DRQ does. The options stay with the C++ object."""
     plugin.set_training(address(index), json.dumps(options))
     index.rq.max_beam_size = options.get("beam", DEFAULT_BEAM)
 
 
-_training = threading.local()
+_training = threading.local()  # its `error` exists while an IndexDRQ.train runs in this thread
 
 
 def _train(x: FloatArray, nbits: list[int], options: str) -> FloatArray:
@@ -396,7 +400,8 @@ def _train(x: FloatArray, nbits: list[int], options: str) -> FloatArray:
             arguments["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
         return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **arguments).codebooks()
     except BaseException as error:
-        _training.error = error  # FAISS turns any exception into RuntimeError; IndexDRQ.train raises this one
+        if hasattr(_training, "error"):
+            _training.error = error  # FAISS makes it a RuntimeError; IndexDRQ.train raises the original
         raise
 
 

@@ -31,7 +31,7 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str]) -> None:
 def read_index(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray, io_flags: int = 0
 ) -> faiss.Index:
-    """Read a FAISS index from a file, or from the bytes of one, and adopt every residual quantizer index in it.
+    """Read a FAISS index from a file or from its bytes, and adopt every residual quantizer index in it.
 
     Parameters
     ----------
