@@ -11,6 +11,8 @@
 #include "core/quantizer.h"
 #include "core/search.h"
 #include "core/simd/kernels.h"
+#include "faiss_plugin/bindings.h"
+#include "faiss_plugin/openmp.h"
 
 namespace py = pybind11;
 using namespace drq;
@@ -99,7 +101,7 @@ struct ArraySearch {
         Database database{quantizer, view, levels, metric, {}, mask ? &selector : nullptr};
         if (metric == Metric::L2) {
             norms.resize(view.n);
-            reconstruction_norms(quantizer, view, levels, 0, view.n, norms.data(), Executor());
+            reconstruction_norms(quantizer, view, levels, 0, view.n, norms.data(), plugin::executor());
             const auto lowest = std::min_element(norms.begin(), norms.end());
             database.norms = {norms.data(), lowest == norms.end() ? 0 : *lowest};
         }
@@ -118,7 +120,7 @@ Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, in
     const float* input = vectors.data();
     int32_t* output = codes.mutable_data();
     py::gil_scoped_release release;
-    encode(quantizer, size_t(n), input, beam, output, Executor());
+    encode(quantizer, size_t(n), input, beam, output, plugin::executor());
     return codes;
 }
 
@@ -139,7 +141,7 @@ Array<double> code_sums_array(const py::object& x, const py::object& codes, py::
     const int32_t* index = indices.data();
     double* output = sums.mutable_data();
     py::gil_scoped_release release;
-    code_sums(size_t(n), size_t(d), input, size_t(M), size_t(K), index, output, Executor());
+    code_sums(size_t(n), size_t(d), input, size_t(M), size_t(K), index, output, plugin::executor());
     return sums;
 }
 
@@ -175,7 +177,7 @@ PYBIND11_MODULE(_core, module) {
             {
                 py::gil_scoped_release release;
                 knn_search(search.database(), size_t(search.x.shape(0)), search.x.data(), k, distance, id,
-                           Executor());
+                           plugin::executor());
             }
             return py::make_tuple(distances, ids);
         },
@@ -191,7 +193,7 @@ PYBIND11_MODULE(_core, module) {
             std::vector<std::vector<Neighbour>> results;
             {
                 py::gil_scoped_release release;
-                results = range_search(search.database(), n, search.x.data(), radius, Executor());
+                results = range_search(search.database(), n, search.x.data(), radius, plugin::executor());
             }
             py::list by_query;
             for (const std::vector<Neighbour>& neighbours : results) {
@@ -208,4 +210,6 @@ PYBIND11_MODULE(_core, module) {
         py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("radius"), py::arg("levels"),
         py::arg("metric"), py::arg("mask") = py::none());
     bind_encode(module);
+
+    plugin::bind_plugin(module);
 }
