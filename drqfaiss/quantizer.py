@@ -25,8 +25,8 @@ FILE_VERSION = 1
 class Quantizer:
     """x ≈ mean + rotationᵀ Σ_m scales[m] ∘ codebook[b_m], b_m the code of level m.
 
-    The first L levels of a code are a code too, of a coarser reconstruction. The arrays are checked, copied and
-    read-only.
+    The first L levels of a code are a code too, of a coarser reconstruction. The arrays are checked, copied
+    and read-only.
 
     Args:
         codebook: (K, d) float32, K a power of two from 2 to 65536.
@@ -94,7 +94,7 @@ class Quantizer:
         return self.codewords.bit_length() - 1
 
     def codebooks(self) -> np.ndarray:
-        """One codebook per level as FAISS has them, (M, K, d) float32: scaled, rotated back, the mean in level 0."""
+        """Return the codebook of every level as FAISS has them, (M, K, d) float32, the mean in level 0."""
         scales = self.scales if self.scales.ndim == 2 else self.scales[:, None]
         codebooks = scales[:, None] * self.codebook
         if self.rotation is not None:
@@ -103,7 +103,7 @@ class Quantizer:
         return np.ascontiguousarray(codebooks, np.float32)
 
     def encode(self, x: np.ndarray, beam: int = 16) -> np.ndarray:
-        """Codes of vectors by beam search.
+        """Encode vectors by beam search.
 
         Args:
             x: (n, d) float32, finite.
@@ -123,7 +123,7 @@ class Quantizer:
         return codes.astype(np.uint8 if self.codewords <= 256 else np.uint16)
 
     def decode(self, codes: np.ndarray, levels: int | None = None) -> np.ndarray:
-        """Reconstructions from the first `levels` levels of codes.
+        """Reconstruct vectors from the first `levels` levels of their codes.
 
         Args:
             codes: (n, M) integers below K; columns after `levels` may be missing.
@@ -166,7 +166,7 @@ class Quantizer:
         prefix_weights: Mapping[int, float] | None = None,
         **options: Any,
     ) -> Quantizer:
-        """A quantizer trained on x without labels; arguments and errors as in training.least_squares.train."""
+        """Train on x without labels; arguments and errors as in training.least_squares.train."""
         return cls(
             *least_squares.train(
                 x, levels=levels, bits=bits, scale=scale, prefix_weights=prefix_weights, **options
@@ -174,7 +174,7 @@ class Quantizer:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a .npz file that `load` reads; the name is used as it is."""
+        """Write a .npz file that `load` reads; the name is used as it is."""
         arrays = {"codebook": self.codebook, "scales": self.scales, "mean": self.mean}
         if self.rotation is not None:
             arrays["rotation"] = self.rotation
@@ -183,7 +183,7 @@ class Quantizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Quantizer:
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             OSError: the file cannot be read.
@@ -208,14 +208,14 @@ class Quantizer:
             raise ValueError(f"{path}: a damaged {FILE_FORMAT} file ({error})") from error
 
     def to_index(self, metric: int = faiss.METRIC_L2) -> IndexDRQ:
-        """An empty, trained index with these codebooks."""
+        """Return an empty, trained index with these codebooks."""
         from drqfaiss.index import IndexDRQ  # the index layer imports this module
 
         return IndexDRQ.from_codebooks(self.codebooks(), metric)
 
     @classmethod
     def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:
-        """The quantizer of a trained residual quantizer index whose levels are multiples of one codebook.
+        """Factor a trained residual quantizer index whose levels are multiples of one codebook.
 
         Raises:
             TypeError: index is no residual quantizer index.
@@ -240,7 +240,7 @@ class Quantizer:
 
 
 def _checked(name: str, value: object, ndim: tuple[int, ...]) -> np.ndarray:
-    """A read-only C-contiguous copy of a finite float32 array."""
+    """Return a read-only C-contiguous copy of a finite float32 array."""
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
         raise TypeError(f"{name}: {getattr(value, 'dtype', type(value).__name__)}, expected a float32 array")
     if value.ndim not in ndim:

@@ -1,8 +1,8 @@
 """Training without labels: beam-search encoding in turn with closed-form least squares.
 
-The model is x ≈ mean + rotationᵀ Σ_m s_m ∘ C[b_m]: one codebook C of K codewords and a scale s_m per level. For
-given codes b it is linear in C and linear in s, so each has a closed-form update. Both need the vectors only
-through two statistics: how often two codewords meet (counts) and the sum of the vectors of a codeword (sums).
+The model is x ≈ mean + rotationᵀ Σ_m s_m ∘ C[b_m]: one codebook C of K codewords and a scale s_m per level.
+For given codes b it is linear in C and linear in s, so each has a closed-form update. Both need the vectors
+only through two statistics: how often two codewords meet (counts), the sum of a codeword's vectors (sums).
 
     loss = Σ_L α_L Σ_x ‖x − x̂_L‖²                      α_L: the weight of the prefix of L levels
     A C = B,  A = Σ_mn w_mn s_m s_n counts_mn,  B = Σ_m w_mm s_m sums_m,  w_mn = Σ_{L > max(m, n)} α_L
@@ -56,7 +56,7 @@ def train(
     max_vectors: int = 65_536,
     progress: bool = True,
 ) -> Model:
-    """Trains one codebook and its scales.
+    """Train one codebook and its scales.
 
     The result is the same bit for bit for a seed, as long as the number of threads is the same.
 
@@ -64,10 +64,10 @@ def train(
         x: (n, d) float32, finite, at least 2**bits vectors.
         levels: levels M of the full code.
         bits: bits per level; the codebook has K = 2**bits codewords.
-        scale: "geometric" (s_m = s^m), "level" (one scale per level) or "vector" (one per level and dimension,
-            after a rotation; the most accurate and the slowest to train and encode).
-        prefix_weights: loss weight of each code length, {L: weight}; lengths left out have weight 0. None weighs
-            every length L by (L / levels)**4. {levels: 1} trains for the full code only.
+        scale: "geometric" (s_m = s^m), "level" (one scale per level) or "vector" (one per level and
+            dimension, after a rotation; the most accurate and the slowest to train and encode).
+        prefix_weights: loss weight of each code length, {L: weight}; lengths left out have weight 0. None
+            weighs every length L by (L / levels)**4; {levels: 1} trains for the full code only.
         iterations: rounds of encoding and solving.
         beam: width of the beam search in training.
         seed: for the sample, the start and re-seeded codewords.
@@ -100,7 +100,7 @@ def train(
 
 
 def check_vectors(x: np.ndarray) -> np.ndarray:
-    """x as a C-contiguous (n, d) float32 array; raises TypeError or ValueError if it is none or not finite."""
+    """Return x as a C-contiguous array; raise TypeError or ValueError if not (n, d), float32 and finite."""
     if not isinstance(x, np.ndarray) or x.dtype != np.float32:
         raise TypeError(f"x: {getattr(x, 'dtype', type(x).__name__)}, expected a float32 array")
     if x.ndim != 2 or x.shape[1] == 0:
@@ -113,7 +113,7 @@ def check_vectors(x: np.ndarray) -> np.ndarray:
 
 
 def check_count(name: str, value: int, low: int = 1, high: int = 2**31 - 1) -> int:
-    """The value as an int, if it is a whole number from low to high."""
+    """Return the value as an int; raise TypeError or ValueError if not a whole number from low to high."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}: {value!r}, expected a whole number")
     if not low <= value <= high:
@@ -124,7 +124,7 @@ def check_count(name: str, value: int, low: int = 1, high: int = 2**31 - 1) -> i
 def check_options(
     levels: int, bits: int, scale: str, iterations: int, beam: int, seed: int, max_vectors: int
 ) -> None:
-    """Raises TypeError or ValueError naming the first option out of range."""
+    """Raise TypeError or ValueError naming the first option out of range."""
     check_count("levels", levels)
     check_count("bits", bits, 1, 16)
     check_count("iterations", iterations)
@@ -136,12 +136,12 @@ def check_options(
     codewords, most = levels * 2**bits, int((MAX_COUNT_BYTES / 4) ** 0.5)
     if codewords > most:
         raise ValueError(
-            f"levels × 2**bits: {levels} × {2**bits} = {codewords}, expected at most {most} in training"
+            f"levels * 2**bits: {levels} * {2**bits} = {codewords}, expected at most {most} in training"
         )
 
 
 def pair_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.ndarray:
-    """w_mn = Σ_{L > max(m, n)} α_L, (M, M), with w_00 = 1; raises ValueError for weights that train() rejects."""
+    """Return w_mn = Σ_{L > max(m, n)} α_L, (M, M), with w_00 = 1; raise ValueError for bad weights."""
     if prefix_weights is None:
         prefix_weights = {L: (L / levels) ** DEFAULT_PREFIX_POWER for L in range(1, levels + 1)}
     alpha = np.zeros(levels)
@@ -161,7 +161,7 @@ def pair_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.
 def prepare(
     x: np.ndarray, max_vectors: int, rotate: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray | None]:
-    """A sample of x, centred, rotated and divided by its root mean square; with mean, that unit and rotation."""
+    """Sample, centre, rotate and divide by the root mean square: return x, mean, that unit and rotation."""
     if len(x) > max_vectors:
         x = x[np.sort(rng.choice(len(x), max_vectors, replace=False))]
     mean = x.mean(0, dtype=np.float64).astype(np.float32)
@@ -175,18 +175,18 @@ def prepare(
 
 
 def principal_axes(x: np.ndarray) -> np.ndarray:
-    """Eigenvectors of the covariance of centred x as rows, the largest eigenvalue first, (d, d) float32."""
+    """Return the eigenvectors of the covariance of centred x as rows, largest first, (d, d) float32."""
     _, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
     return np.ascontiguousarray(vectors.T[::-1], np.float32)
 
 
 def scaled_codebooks(codebook: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """The codebook of every level, (M, K, d) float32, from scales (M, 1) or (M, d)."""
+    """Return the codebook of every level, (M, K, d) float32, for scales (M, 1) or (M, d)."""
     return np.ascontiguousarray(scales[:, None] * codebook, np.float32)
 
 
 def start(x: np.ndarray, levels: int, K: int, scale: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """K-means for the codebook (K, d), then level by level the scale that fits the residuals: (M, 1) or (M, d)."""
+    """Start from the k-means codebook (K, d); level by level, fit scales (M, 1) or (M, d) to the residuals."""
     kmeans = faiss.Kmeans(x.shape[1], K, niter=START_ITERATIONS, seed=seed, min_points_per_centroid=1)
     kmeans.train(x)
     codebook = kmeans.centroids.astype(np.float64)
@@ -205,7 +205,7 @@ def start(x: np.ndarray, levels: int, K: int, scale: str, seed: int) -> tuple[np
 
 
 def normalised(codebook: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same model with first scale 1."""
+    """Return the same model with first scale 1."""
     return codebook * scales[0], scales / scales[0]
 
 
@@ -217,7 +217,7 @@ class Statistics(NamedTuple):
 
     @classmethod
     def of(cls, x: np.ndarray, codes: np.ndarray, K: int) -> Statistics:
-        """The statistics of x (n, d) with codes (n, M)."""
+        """Count and sum x (n, d) by its codes (n, M)."""
         M = codes.shape[1]
         counts = np.empty((M, K, M, K), np.float32)
         for m, n in zip(*np.triu_indices(M), strict=True):
@@ -235,7 +235,7 @@ def update(
     scale: str,
     relaxation: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Solves for the codebook, then the scales, and goes `relaxation` times the step further."""
+    """Solve for the codebook, then the scales, and go `relaxation` times the step further."""
     solved = solve_codebook(statistics, codebook, scales, weights)
     solved, fitted = normalised(solved, solve_scales(statistics, solved, scales, weights, scale))
     # Scales are moved by factors: they stay positive, and geometric ones geometric.
@@ -245,7 +245,7 @@ def update(
 def solve_codebook(
     statistics: Statistics, codebook: np.ndarray, scales: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """The codebook (K, d) of least loss for given codes and scales, starting from the last one."""
+    """Return the codebook (K, d) of least loss for given codes and scales, starting from the last one."""
     M, K, d = statistics.sums.shape
     right = (weights.diagonal()[:, None, None] * scales[:, None] * statistics.sums).sum(0)
     ridge = RIDGE * float(statistics.counts[0, :, 0].sum(dtype=np.float64))
@@ -271,7 +271,7 @@ def conjugate_gradients(
     solution: np.ndarray,
     diagonal: np.ndarray,
 ) -> np.ndarray:
-    """Improves the solution of A_j c_j = right_j for every column j, preconditioned by A's diagonal.
+    """Improve the solution of A_j c_j = right_j for every column j, preconditioned by A's diagonal.
 
     Hestenes and Stiefel, "Methods of Conjugate Gradients for Solving Linear Systems", 1952.
     """
@@ -293,7 +293,7 @@ def conjugate_gradients(
 def solve_scales(
     statistics: Statistics, codebook: np.ndarray, scales: np.ndarray, weights: np.ndarray, scale: str
 ) -> np.ndarray:
-    """The scales of least loss for given codes and codebook, in the shape of `scales`."""
+    """Return the scales of least loss for given codes and codebook, in the shape of `scales`."""
     gram, right = scale_systems(statistics, codebook, weights)
     if scale != "vector":
         gram, right = gram.sum(0, keepdims=True), right.sum(0, keepdims=True)
@@ -311,7 +311,7 @@ def solve_scales(
 def scale_systems(
     statistics: Statistics, codebook: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """G (d, M, M) and b (d, M) of every dimension."""
+    """Return G (d, M, M) and b (d, M) of every dimension."""
     M, K, d = statistics.sums.shape
     c = codebook.astype(np.float32)
     gram = np.empty((d, M, M))
@@ -323,14 +323,14 @@ def scale_systems(
 
 
 def nearest_geometric(scales: np.ndarray) -> np.ndarray:
-    """The geometric scales (M, 1) nearest to scales (M, 1) in their logarithms."""
+    """Return the geometric scales (M, 1) nearest to scales (M, 1) in their logarithms."""
     powers = np.arange(len(scales))
     ratio = np.exp(np.log(scales[:, 0]) @ powers / max(powers @ powers, 1))
     return (ratio**powers)[:, None]
 
 
 def best_geometric(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The scales s^m, 0 < s ≤ 1, that minimise sᵀ G s − 2 bᵀ s: a grid, made finer around its best point."""
+    """Minimise sᵀ G s − 2 bᵀ s over scales s^m, 0 < s ≤ 1, on a grid made finer around its best point."""
     powers = np.arange(len(right))
     low, high = SCALE_FLOOR, 1.0
     for _ in range(4):
@@ -342,13 +342,13 @@ def best_geometric(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def reseed_unused(codebook: np.ndarray, codes: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> None:
-    """Puts random vectors in the place of codewords that no level uses."""
+    """Put random vectors in the place of codewords that no level uses."""
     unused = np.flatnonzero(np.bincount(codes.ravel(), minlength=len(codebook)) == 0)
     codebook[unused] = x[rng.choice(len(x), len(unused), replace=False)]
 
 
 def with_progress(iterations: int, shown: bool) -> Iterator[int]:
-    """Counts iterations, with a line on stderr if that is a terminal."""
+    """Count iterations, with a line on stderr if that is a terminal."""
     shown = shown and sys.stderr.isatty()
     for iteration in range(iterations):
         if shown:
