@@ -57,7 +57,7 @@ struct Table256 {
     /// `high`: which codes are 128 or more. Each permute leaves the codes that are not its own as they are.
     Bytes lookup(Bytes codes, __mmask64 high) const {
         const Bytes upper = _mm512_mask2_permutex2var_epi8(part[2], codes, high, part[3]);
-        return _mm512_mask2_permutex2var_epi8(part[0], upper, _knot_mask64(high), part[1]);
+        return _mm512_mask2_permutex2var_epi8(part[0], upper, ~high, part[1]);
     }
 };
 
