@@ -222,15 +222,18 @@ class Quantizer:
         ValueError
             It is not trained, or its levels do not share a codebook.
         """
-        index = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
-        if not isinstance(index, faiss.IndexResidualQuantizer):
-            raise TypeError(f"index: {type(index).__name__}, expected a faiss.IndexResidualQuantizer")
-        if not index.is_trained:
+        # The downcast object does not own the index: the argument has to stay referenced.
+        residual = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
+        if not isinstance(residual, faiss.IndexResidualQuantizer):
+            raise TypeError(f"index: {type(residual).__name__}, expected a faiss.IndexResidualQuantizer")
+        if not residual.is_trained:
             raise ValueError("index: not trained, expected a trained residual quantizer")
-        nbits = faiss.vector_to_array(index.rq.nbits)
+        nbits = faiss.vector_to_array(residual.rq.nbits)
         if len(set(nbits)) != 1:
             raise ValueError(f"index: levels of {nbits.tolist()} bits, expected the same for every level")
-        stored = faiss.vector_to_array(index.rq.codebooks).reshape(len(nbits), 2 ** int(nbits[0]), index.d)
+        stored = faiss.vector_to_array(residual.rq.codebooks).reshape(
+            len(nbits), 2 ** int(nbits[0]), residual.d
+        )
         groups, scales, shift = _core.factor(stored)
         if len(set(groups)) != 1:
             raise ValueError(
