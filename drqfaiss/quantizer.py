@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
+from numpy.typing import ArrayLike
 
-from drqfaiss import _core
+from drqfaiss import _check, _core
 from drqfaiss.training import least_squares
 
 if TYPE_CHECKING:
@@ -28,15 +29,21 @@ class Quantizer:
     The first L levels of a code are a code too, of a coarser reconstruction. The arrays are checked, copied
     and read-only.
 
-    Args:
-        codebook: (K, d) float32, K a power of two from 2 to 65536.
-        scales: (M,) or (M, d) float32, all positive: one factor per level, or one per level and dimension.
-        mean: (d,) float32, or None for zero.
-        rotation: (d, d) float32, orthogonal, or None for none.
+    Parameters
+    ----------
+    codebook : array (K, d), float32
+        K a power of two from 2 to 65536.
+    scales : array (M,) or (M, d), float32
+        Positive factors: one per level, or one per level and dimension.
+    mean : array (d,), float32, optional
+        Zero if None.
+    rotation : array (d, d), float32, optional
+        An orthogonal matrix; no rotation if None.
 
-    Raises:
-        TypeError: an argument is not a float32 array.
-        ValueError: a shape or a value is not as above.
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as above; the message names it and what was expected.
     """
 
     codebook: np.ndarray
@@ -45,30 +52,21 @@ class Quantizer:
     rotation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        codebook = _checked("codebook", self.codebook, ndim=(2,))
+        codebook = _frozen("codebook", self.codebook, 2)
         K, d = codebook.shape
-        if d == 0 or K < 2 or K > 2**16 or K & (K - 1):
-            raise ValueError(
-                f"codebook: shape {codebook.shape}, expected (K, d) with K a power of two from 2 to 65536"
-            )
-        scales = _checked("scales", self.scales, ndim=(1, 2))
-        if len(scales) == 0 or scales.shape[1:] not in ((), (d,)):
-            raise ValueError(
-                f"scales: shape {scales.shape}, expected (M,) or (M, {d}) with at least one level"
-            )
-        if not (scales > 0).all():
-            raise ValueError(f"scales: the smallest is {scales.min()}, expected positive values")
-        mean = np.zeros(d, np.float32) if self.mean is None else self.mean
-        mean = _checked("mean", mean, ndim=(1,))
-        if mean.shape != (d,):
-            raise ValueError(f"mean: shape {mean.shape}, expected ({d},)")
-        rotation = self.rotation
+        if K not in [2**bits for bits in range(1, 17)]:
+            raise ValueError(f"codebook: got {K} codewords, expected a power of two from 2 to 65536")
+        scales = _frozen("scales", self.scales, 2 if np.ndim(self.scales) == 2 else 1)
+        if len(scales) == 0 or not (scales > 0).all():
+            raise ValueError(f"scales: got {scales.tolist()}, expected at least one, all positive")
+        mean = _frozen("mean", np.zeros(d) if self.mean is None else self.mean, 1)
+        rotation = None if self.rotation is None else _frozen("rotation", self.rotation, 2)
+        _require_shape("scales", scales, (len(scales),) if scales.ndim == 1 else (len(scales), d))
+        _require_shape("mean", mean, (d,))
         if rotation is not None:
-            rotation = _checked("rotation", rotation, ndim=(2,))
-            if rotation.shape != (d, d):
-                raise ValueError(f"rotation: shape {rotation.shape}, expected ({d}, {d})")
+            _require_shape("rotation", rotation, (d, d))
             if np.abs(rotation @ rotation.T - np.eye(d)).max() > 1e-3:
-                raise ValueError("rotation: rows are not orthonormal, expected an orthogonal matrix")
+                raise ValueError("rotation: got rows that are not orthonormal, expected an orthogonal matrix")
         checked = {"codebook": codebook, "scales": scales, "mean": mean, "rotation": rotation}
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way past a frozen dataclass
@@ -105,44 +103,41 @@ class Quantizer:
     def encode(self, x: np.ndarray, beam: int = 16) -> np.ndarray:
         """Encode vectors by beam search.
 
-        Args:
-            x: (n, d) float32, finite.
-            beam: partial codes kept at every level; more lowers the error and takes longer.
+        Parameters
+        ----------
+        x : array (n, d), float32
+            Finite vectors.
+        beam : int
+            Partial codes kept at every level; more lower the error and take longer.
 
-        Returns:
-            (n, M) codes, uint8 up to 8 bits per level, else uint16.
-
-        Raises:
-            TypeError: x is not a float32 array.
-            ValueError: x has another shape or values that are not finite, or beam < 1.
+        Returns
+        -------
+        array (n, M)
+            uint8 up to 8 bits per level, else uint16.
         """
-        x = least_squares.check_vectors(x)
-        if x.shape[1] != self.d:
-            raise ValueError(f"x: shape {x.shape}, expected (n, {self.d})")
-        codes = _core.encode(x, self.codebooks(), least_squares.check_count("beam", beam))
+        x = _check.vectors("x", x, self.d)
+        _check.finite("x", x)
+        codes = _core.encode(x, self.codebooks(), _check.integer("beam", beam, 1, 2**31 - 1))
         return codes.astype(np.uint8 if self.codewords <= 256 else np.uint16)
 
     def decode(self, codes: np.ndarray, levels: int | None = None) -> np.ndarray:
         """Reconstruct vectors from the first `levels` levels of their codes.
 
-        Args:
-            codes: (n, M) integers below K; columns after `levels` may be missing.
-            levels: how many levels to use, None for all.
+        Parameters
+        ----------
+        codes : array (n, M) of integers
+            Columns after the first `levels` may be missing.
+        levels : int, optional
+            How many levels to use; all if None.
 
-        Returns:
-            (n, d) float32.
-
-        Raises:
-            TypeError: codes are not integers.
-            ValueError: a shape, a code or `levels` is out of range.
+        Returns
+        -------
+        array (n, d), float32
         """
         codes = np.asarray(codes)
         if codes.dtype.kind not in "iu":
             raise TypeError(f"codes: dtype {codes.dtype}, expected integers")
-        if levels is None:
-            levels = self.levels
-        if not 1 <= levels <= self.levels:
-            raise ValueError(f"levels: {levels}, expected 1 to {self.levels}, or None for all")
+        levels = self.levels if levels is None else _check.integer("levels", levels, 1, self.levels)
         if codes.ndim != 2 or not levels <= codes.shape[1] <= self.levels:
             raise ValueError(f"codes: shape {codes.shape}, expected (n, {self.levels})")
         codes = codes[:, :levels]
@@ -185,9 +180,12 @@ class Quantizer:
     def load(cls, path: str | os.PathLike[str]) -> Quantizer:
         """Read what `save` wrote.
 
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it is no quantizer file, is damaged, or was written by a newer version.
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ValueError
+            It is no quantizer file, is damaged, or was written by a newer version.
         """
         with open(path, "rb") as file:
             try:
@@ -217,19 +215,25 @@ class Quantizer:
     def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:
         """Factor a trained residual quantizer index whose levels are multiples of one codebook.
 
-        Raises:
-            TypeError: index is no residual quantizer index.
-            ValueError: it is not trained, or its levels do not share a codebook.
+        Raises
+        ------
+        TypeError
+            The index is no residual quantizer index.
+        ValueError
+            It is not trained, or its levels do not share a codebook.
         """
-        index = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
-        if not isinstance(index, faiss.IndexResidualQuantizer):
-            raise TypeError(f"index: {type(index).__name__}, expected a faiss.IndexResidualQuantizer")
-        if not index.is_trained:
+        # The downcast object does not own the index: the argument has to stay referenced.
+        residual = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
+        if not isinstance(residual, faiss.IndexResidualQuantizer):
+            raise TypeError(f"index: {type(residual).__name__}, expected a faiss.IndexResidualQuantizer")
+        if not residual.is_trained:
             raise ValueError("index: not trained, expected a trained residual quantizer")
-        nbits = faiss.vector_to_array(index.rq.nbits)
+        nbits = faiss.vector_to_array(residual.rq.nbits)
         if len(set(nbits)) != 1:
             raise ValueError(f"index: levels of {nbits.tolist()} bits, expected the same for every level")
-        stored = faiss.vector_to_array(index.rq.codebooks).reshape(len(nbits), 2 ** int(nbits[0]), index.d)
+        stored = faiss.vector_to_array(residual.rq.codebooks).reshape(
+            len(nbits), 2 ** int(nbits[0]), residual.d
+        )
         groups, scales, shift = _core.factor(stored)
         if len(set(groups)) != 1:
             raise ValueError(
@@ -239,14 +243,14 @@ class Quantizer:
         return cls(stored[0] - shift, np.array(scales, np.float32), shift)
 
 
-def _checked(name: str, value: object, ndim: tuple[int, ...]) -> np.ndarray:
-    """Return a read-only C-contiguous copy of a finite float32 array."""
-    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
-        raise TypeError(f"{name}: {getattr(value, 'dtype', type(value).__name__)}, expected a float32 array")
-    if value.ndim not in ndim:
-        raise ValueError(f"{name}: shape {value.shape}, expected {' or '.join(map(str, ndim))} dimensions")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name}: has values that are not finite")
-    copy = np.array(value, order="C")
+def _frozen(name: str, value: ArrayLike, ndim: int) -> np.ndarray:
+    """Return a read-only copy of finite float32 numbers."""
+    copy = _check.floats(name, value, ndim).copy()
+    _check.finite(name, copy)
     copy.flags.writeable = False
     return copy
+
+
+def _require_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")

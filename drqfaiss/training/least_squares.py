@@ -21,7 +21,7 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
-from drqfaiss import _core
+from drqfaiss import _check, _core
 
 SCALE_MODES = ("geometric", "level", "vector")
 DEFAULT_PREFIX_POWER = 4  # α_L = (L / M)^4: short prefixes stay useful, the whole code hardly loses
@@ -30,6 +30,8 @@ RELAXATION = 0.9  # how far each update goes beyond its solution: halves the ite
 SETTLING = 3  # the last iterations do without
 GRADIENT_STEPS = 8  # of conjugate gradients; they start from the last codebook
 RIDGE = 1e-6  # of the number of vectors
+SCALE_RIDGE = 1e-4  # of the first level's weight in an average dimension
+SCALE_CEILING = 4.0
 SCALE_FLOOR = 0.01  # of the first level's: search needs positive scales, and a scale near 0 wastes its level
 MAX_COUNT_BYTES = 2**31
 
@@ -60,25 +62,38 @@ def train(
 
     The result is the same bit for bit for a seed, as long as the number of threads is the same.
 
-    Args:
-        x: (n, d) float32, finite, at least 2**bits vectors.
-        levels: levels M of the full code.
-        bits: bits per level; the codebook has K = 2**bits codewords.
-        scale: "geometric" (s_m = s^m), "level" (one scale per level) or "vector" (one per level and
-            dimension, after a rotation; the most accurate and the slowest to train and encode).
-        prefix_weights: loss weight of each code length, {L: weight}; lengths left out have weight 0. None
-            weighs every length L by (L / levels)**4; {levels: 1} trains for the full code only.
-        iterations: rounds of encoding and solving.
-        beam: width of the beam search in training.
-        seed: for the sample, the start and re-seeded codewords.
-        max_vectors: of more vectors than that, a random sample is used.
-        progress: shows a line on stderr, if that is a terminal.
+    Parameters
+    ----------
+    x : array (n, d), float32
+        Finite, at least 2**bits vectors.
+    levels : int
+        Levels M of the full code.
+    bits : int
+        Bits per level; the codebook has K = 2**bits codewords.
+    scale : {"geometric", "level", "vector"}
+        One ratio (s_m = s^m), a scale per level, or a scale per level and dimension after a rotation: the
+        most accurate, the slowest to train and encode.
+    prefix_weights : mapping of int to float, optional
+        Loss weight of each code length, {L: weight}; lengths left out have weight 0. None weighs every length
+        L by (L / levels)**4; {levels: 1} trains for the full code only.
+    iterations : int
+        Rounds of encoding and solving.
+    beam : int
+        Width of the beam search in training.
+    seed : int
+        For the sample, the start and re-seeded codewords.
+    max_vectors : int
+        Of more vectors than that, a random sample is used.
+    progress : bool
+        Whether to show a line on stderr, if that is a terminal.
 
-    Raises:
-        TypeError: x is not a float32 array, or an argument has another type.
-        ValueError: x or an argument is not as above.
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as above; the message names it and what was expected.
     """
-    x = check_vectors(x)
+    x = _check.floats("x", x, 2)
+    _check.finite("x", x)
     check_options(levels, bits, scale, iterations, beam, seed, max_vectors)
     K = 2**bits
     if len(x) < K or max_vectors < K:
@@ -99,38 +114,16 @@ def train(
     return Model((codebook * unit).astype(np.float32), scales.astype(np.float32), mean, rotation)
 
 
-def check_vectors(x: np.ndarray) -> np.ndarray:
-    """Return x as a C-contiguous array; raise TypeError or ValueError if not (n, d), float32 and finite."""
-    if not isinstance(x, np.ndarray) or x.dtype != np.float32:
-        raise TypeError(f"x: {getattr(x, 'dtype', type(x).__name__)}, expected a float32 array")
-    if x.ndim != 2 or x.shape[1] == 0:
-        raise ValueError(f"x: shape {x.shape}, expected (n, d)")
-    finite = np.isfinite(x).all(1)
-    if not finite.all():
-        row = int(finite.argmin())
-        raise ValueError(f"x: row {row} holds {x[row][~np.isfinite(x[row])][0]}, expected finite values")
-    return np.ascontiguousarray(x)
-
-
-def check_count(name: str, value: int, low: int = 1, high: int = 2**31 - 1) -> int:
-    """Return the value as an int; raise TypeError or ValueError if not a whole number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: {value!r}, expected a whole number")
-    if not low <= value <= high:
-        raise ValueError(f"{name}: {value}, expected {low} to {high}")
-    return int(value)
-
-
 def check_options(
     levels: int, bits: int, scale: str, iterations: int, beam: int, seed: int, max_vectors: int
 ) -> None:
     """Raise TypeError or ValueError naming the first option out of range."""
-    check_count("levels", levels)
-    check_count("bits", bits, 1, 16)
-    check_count("iterations", iterations)
-    check_count("beam", beam)
-    check_count("seed", seed, 0)
-    check_count("max_vectors", max_vectors)
+    _check.integer("levels", levels, 1)
+    _check.integer("bits", bits, 1, 16)
+    _check.integer("iterations", iterations, 1)
+    _check.integer("beam", beam, 1, 2**31 - 1)
+    _check.integer("seed", seed, 0)
+    _check.integer("max_vectors", max_vectors, 1)
     if scale not in SCALE_MODES:
         raise ValueError(f"scale: {scale!r}, expected one of {', '.join(map(repr, SCALE_MODES))}")
     codewords, most = levels * 2**bits, int((MAX_COUNT_BYTES / 4) ** 0.5)
@@ -146,8 +139,8 @@ def pair_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.
         prefix_weights = {L: (L / levels) ** DEFAULT_PREFIX_POWER for L in range(1, levels + 1)}
     alpha = np.zeros(levels)
     for length, weight in prefix_weights.items():
-        check_count("prefix_weights: length", length, 1, levels)
-        if not (np.isfinite(weight) and weight >= 0):
+        _check.integer("prefix_weights", length, 1, levels)
+        if not 0 <= _check.number("prefix_weights", weight) < np.inf:
             raise ValueError(
                 f"prefix_weights: {weight} for length {length}, expected a finite weight of at least 0"
             )
@@ -186,7 +179,7 @@ def scaled_codebooks(codebook: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def start(x: np.ndarray, levels: int, K: int, scale: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Start from the k-means codebook (K, d); level by level, fit scales (M, 1) or (M, d) to the residuals."""
+    """Start from the k-means codebook (K, d); level by level, fit scales (M, 1 or d) to the residuals."""
     kmeans = faiss.Kmeans(x.shape[1], K, niter=START_ITERATIONS, seed=seed, min_points_per_centroid=1)
     kmeans.train(x)
     codebook = kmeans.centroids.astype(np.float64)
@@ -200,13 +193,9 @@ def start(x: np.ndarray, levels: int, K: int, scale: str, seed: int) -> tuple[np
         gain = (chosen * residual).sum(axis) / np.maximum(np.square(chosen).sum(axis), 1e-20)
         scales.append(np.maximum(guess * gain, SCALE_FLOOR))
         residual = residual - (gain * chosen).astype(np.float32)
-    fitted = normalised(codebook, np.array(scales, np.float64))
-    return (fitted[0], nearest_geometric(fitted[1])) if scale == "geometric" else fitted
-
-
-def normalised(codebook: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same model with first scale 1."""
-    return codebook * scales[0], scales / scales[0]
+    scales = np.array(scales, np.float64)
+    codebook, scales = codebook * scales[0], scales / scales[0]
+    return codebook, nearest_geometric(scales) if scale == "geometric" else scales
 
 
 class Statistics(NamedTuple):
@@ -237,9 +226,10 @@ def update(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Solve for the codebook, then the scales, and go `relaxation` times the step further."""
     solved = solve_codebook(statistics, codebook, scales, weights)
-    solved, fitted = normalised(solved, solve_scales(statistics, solved, scales, weights, scale))
+    fitted = solve_scales(statistics, solved, scales, weights, scale)
     # Scales are moved by factors: they stay positive, and geometric ones geometric.
-    return solved + relaxation * (solved - codebook), fitted * (fitted / scales) ** relaxation
+    factor = np.clip(fitted / scales, 0.5, 2)
+    return solved + relaxation * (solved - codebook), fitted * factor**relaxation
 
 
 def solve_codebook(
@@ -293,19 +283,21 @@ def conjugate_gradients(
 def solve_scales(
     statistics: Statistics, codebook: np.ndarray, scales: np.ndarray, weights: np.ndarray, scale: str
 ) -> np.ndarray:
-    """Return the scales of least loss for given codes and codebook, in the shape of `scales`."""
+    """Return the scales of least loss for given codes and codebook, in the shape of `scales`.
+
+    The first level's scale stays 1: the codebook has that freedom.
+    """
     gram, right = scale_systems(statistics, codebook, weights)
     if scale != "vector":
         gram, right = gram.sum(0, keepdims=True), right.sum(0, keepdims=True)
     if scale == "geometric":
         return best_geometric(gram[0], right[0])
-    # A dimension without variance says nothing about its scales: the ridge holds them where they are.
-    ridge = RIDGE * np.maximum(gram[:, :1, 0], 1e-12)
-    identity = np.eye(len(scales))
-    solved = np.linalg.solve(gram + ridge[..., None] * identity, (right + ridge * scales.T)[..., None])[
-        ..., 0
-    ].T
-    return np.maximum(solved, SCALE_FLOOR)
+    # A dimension with hardly any variance says nothing about its scales: the ridge holds them where they are.
+    ridge = SCALE_RIDGE * gram[:, :1, :1].mean(0, keepdims=True) + 1e-12
+    later = gram[:, 1:, 1:] + ridge * np.eye(len(scales) - 1)
+    wanted = (right - gram[:, :, 0])[:, 1:, None] + ridge * scales.T[:, 1:, None]
+    solved = np.linalg.solve(later, wanted)[:, :, 0].T
+    return np.concatenate([np.ones_like(scales[:1]), np.clip(solved, SCALE_FLOOR, SCALE_CEILING)])
 
 
 def scale_systems(

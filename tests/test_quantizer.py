@@ -1,0 +1,219 @@
+"""The Quantizer: what its arrays mean, files, and the way from and to an index."""
+
+import dataclasses
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drqfaiss.quantizer import FILE_FORMAT, Quantizer
+
+
+def make(seed=0, K=16, d=6, levels=4, vector=False, rotation=False):
+    rng = np.random.default_rng(seed)
+    scales = 0.6 ** np.arange(levels, dtype=np.float32)
+    if vector:
+        scales = scales[:, None] * rng.uniform(0.5, 1.5, (levels, d))
+    return Quantizer(
+        rng.standard_normal((K, d)).astype(np.float32),
+        scales.astype(np.float32),
+        rng.standard_normal(d).astype(np.float32),
+        np.linalg.qr(rng.standard_normal((d, d)))[0].astype(np.float32) if rotation else None,
+    )
+
+
+def residual_index(codebooks):
+    M, K, d = codebooks.shape
+    index = faiss.IndexResidualQuantizer(d, M, K.bit_length() - 1)
+    faiss.copy_array_to_vector(np.ascontiguousarray(codebooks).ravel(), index.rq.codebooks)
+    index.rq.is_trained = index.is_trained = True
+    return index
+
+
+@given(seed=st.integers(0, 1000), vector=st.booleans(), rotation=st.booleans(), levels=st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_decode_follows_the_formula(seed, vector, rotation, levels):
+    q = make(seed, vector=vector, rotation=rotation)
+    codes = np.random.default_rng(seed).integers(0, 16, (20, 4))
+    total = sum(q.scales[m] * q.codebook[codes[:, m]] for m in range(levels))
+    expected = q.mean + (total @ q.rotation if rotation else total)
+    np.testing.assert_allclose(q.decode(codes, levels), expected, atol=1e-5)
+    np.testing.assert_array_equal(q.decode(codes[:, :levels], levels), q.decode(codes, levels))
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_encode_finds_the_codes_of_reconstructions(vector):
+    q = make(K=8, d=24, vector=vector, rotation=vector)
+    codes = np.random.default_rng(1).integers(0, 8, (200, 4)).astype(np.uint8)
+    x = q.decode(codes)
+    found = q.encode(x, beam=64)
+    assert found.dtype == np.uint8
+    assert (found == codes).all(1).mean() > 0.95
+
+
+def test_more_levels_and_a_wider_beam_lower_the_error():
+    q = make(K=64, d=16, levels=6)
+    x = np.random.default_rng(2).standard_normal((500, 16)).astype(np.float32)
+
+    def error(beam, levels):
+        return ((x - q.decode(q.encode(x, beam), levels)) ** 2).mean()
+
+    assert error(16, 6) < error(1, 6)
+    assert error(16, 6) < error(16, 4) < error(16, 2)
+
+
+def test_codes_of_more_than_8_bits_are_uint16():
+    q = make(K=512, d=4, levels=2)
+    assert q.encode(np.zeros((3, 4), np.float32)).dtype == np.uint16
+
+
+def test_properties():
+    q = make(K=32, d=5, levels=3)
+    assert (q.codewords, q.d, q.levels, q.bits) == (32, 5, 3, 5)
+    assert q.codebooks().shape == (3, 32, 5)
+
+
+def test_mean_and_rotation_are_optional():
+    q = Quantizer(np.eye(4, dtype=np.float32), np.ones(2, np.float32))
+    assert not q.mean.any()
+    assert q.rotation is None
+    np.testing.assert_array_equal(q.codebooks(), np.stack([np.eye(4)] * 2))
+
+
+def test_arrays_are_copies_and_read_only():
+    codebook = np.ones((2, 3), np.float32)
+    q = Quantizer(codebook, np.ones(1, np.float32))
+    codebook[:] = 7
+    assert (q.codebook == 1).all()
+    with pytest.raises(ValueError, match="read-only"):
+        q.codebook[0] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        q.scales = codebook
+
+
+ONES = np.ones((4, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((ONES[:3], [1]), ValueError, "codebook: got 3 codewords"),
+        ((ONES[:1], [1]), ValueError, "codebook: got 1 codewords"),
+        ((ONES[0], [1]), ValueError, "codebook: .*2 dimensions"),
+        ((ONES * np.nan, [1]), ValueError, "codebook: .*NaN"),
+        ((ONES.astype(complex), [1]), TypeError, "codebook: .*complex"),
+        ((ONES, []), ValueError, "scales: .*at least one"),
+        ((ONES, [1, 0]), ValueError, "scales: .*positive"),
+        ((ONES, [1, -0.5]), ValueError, "scales: .*positive"),
+        ((ONES, np.ones((2, 4))), ValueError, r"scales: got shape \(2, 4\), expected \(2, 3\)"),
+        ((ONES, [1], np.ones(4)), ValueError, r"mean: got shape \(4,\), expected \(3,\)"),
+        ((ONES, [1], np.full(3, np.inf)), ValueError, "mean: .*infinite"),
+        ((ONES, [1], None, np.eye(4)), ValueError, r"rotation: got shape \(4, 4\)"),
+        ((ONES, [1], None, 2 * np.eye(3)), ValueError, "rotation: .*orthogonal"),
+    ],
+)
+def test_constructor_rejects(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Quantizer(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("x", "beam", "error", "message"),
+    [
+        (np.zeros((3, 5)), 4, ValueError, r"x: got shape \(3, 5\), expected \(n, 6\)"),
+        (np.zeros(6), 4, ValueError, "x: got shape"),
+        (np.full((3, 6), np.nan), 4, ValueError, r"x: .*\(0, 0\)"),
+        (np.array([["a"] * 6]), 4, TypeError, "x: "),
+        (np.zeros((3, 6)), 0, ValueError, "beam: got 0"),
+        (np.zeros((3, 6)), 1.5, TypeError, "beam: got 1.5"),
+    ],
+)
+def test_encode_rejects(x, beam, error, message):
+    with pytest.raises(error, match=message):
+        make().encode(x, beam)
+
+
+@pytest.mark.parametrize(
+    ("codes", "levels", "error", "message"),
+    [
+        (np.zeros((2, 4)), None, TypeError, "codes: dtype float64"),
+        (np.full((2, 4), 16), None, ValueError, "codes: from 16 to 16, expected 0 to 15"),
+        (np.full((2, 4), -1), None, ValueError, "codes: from -1"),
+        (np.zeros((2, 3), int), None, ValueError, r"codes: shape \(2, 3\)"),
+        (np.zeros((2, 5), int), None, ValueError, r"codes: shape \(2, 5\)"),
+        (np.zeros(4, int), None, ValueError, r"codes: shape \(4,\)"),
+        (np.zeros((2, 4), int), 0, ValueError, "levels: got 0, expected 1 to 4"),
+        (np.zeros((2, 4), int), 5, ValueError, "levels: got 5"),
+    ],
+)
+def test_decode_rejects(codes, levels, error, message):
+    with pytest.raises(error, match=message):
+        make().decode(codes, levels)
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_save_and_load(tmp_path, vector):
+    q = make(vector=vector, rotation=vector)
+    q.save(tmp_path / "quantizer.bin")  # the name is kept, no .npz is added
+    loaded = Quantizer.load(tmp_path / "quantizer.bin")
+    for field in dataclasses.fields(Quantizer):
+        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(q, field.name))
+
+
+def test_load_rejects_foreign_truncated_and_newer_files(tmp_path):
+    path = tmp_path / "q.npz"
+    make().save(path)
+    whole = path.read_bytes()
+    for content in (b"", b"hello", whole[: len(whole) // 2], whole[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"q\.npz: not a drqfaiss\.Quantizer file, or truncated"):
+            Quantizer.load(path)
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))  # a single array, not an archive
+    with pytest.raises(ValueError, match=r"not a drqfaiss\.Quantizer file"):
+        Quantizer.load(path)
+    np.savez(path, codebook=ONES)
+    with pytest.raises(ValueError, match=r"it holds \['codebook'\]"):
+        Quantizer.load(path)
+    np.savez(path, format=FILE_FORMAT, version=99)
+    with pytest.raises(ValueError, match="version 99, expected at most 1"):
+        Quantizer.load(path)
+    np.savez(path, format=FILE_FORMAT, version=1, codebook=ONES)
+    with pytest.raises(ValueError, match=r"damaged .*scales"):
+        Quantizer.load(path)
+    np.savez(path, format=FILE_FORMAT, version=1, codebook=ONES, scales=[-1.0], mean=np.zeros(3))
+    with pytest.raises(ValueError, match=r"damaged .*positive"):
+        Quantizer.load(path)
+    with pytest.raises(FileNotFoundError):
+        Quantizer.load(tmp_path / "missing.npz")
+
+
+def test_from_index_factors_the_codebooks():
+    q = make(K=32, d=12, levels=5)
+    found = Quantizer.from_index(residual_index(q.codebooks()))
+    np.testing.assert_allclose(found.codebooks(), q.codebooks(), atol=1e-5)
+    np.testing.assert_allclose(found.scales, q.scales, rtol=1e-5)
+
+
+def test_from_index_rejects():
+    own = np.random.default_rng(0).standard_normal((3, 16, 6)).astype(np.float32)
+    with pytest.raises(ValueError, match="3 different codebooks"):
+        Quantizer.from_index(residual_index(own))
+    with pytest.raises(ValueError, match="not trained"):
+        Quantizer.from_index(faiss.IndexResidualQuantizer(8, 2, 4))
+    with pytest.raises(TypeError, match="IndexFlatL2"):
+        Quantizer.from_index(faiss.IndexFlatL2(8))
+    with pytest.raises(TypeError, match="str"):
+        Quantizer.from_index("index")
+
+
+@pytest.mark.parametrize("metric", [faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT])
+def test_to_index_and_back(metric):
+    q = make(K=16, d=8, levels=3)
+    index = q.to_index(metric)
+    assert index.is_trained
+    assert index.metric_type == metric
+    assert index.ntotal == 0
+    np.testing.assert_allclose(Quantizer.from_index(index).codebooks(), q.codebooks(), atol=1e-5)

@@ -1,0 +1,211 @@
+"""Closed-form training on the handwritten digits that ship with scikit-learn."""
+
+import faiss
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from drqfaiss.quantizer import Quantizer
+from drqfaiss.training import least_squares
+
+MODES = ["geometric", "level", "vector"]
+LEVELS, BITS = 4, 5
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Training and held-out vectors, (1400, 64) and (397, 64)."""
+    x = load_digits().data.astype(np.float32)
+    x = x[np.random.default_rng(0).permutation(len(x))]
+    return x[:1400], x[1400:]
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    return {mode: train(digits[0], scale=mode) for mode in MODES}
+
+
+def train(x, **options):
+    return Quantizer.train(x, **{"levels": LEVELS, "bits": BITS, "progress": False, **options})
+
+
+def error(quantizer, x, levels=None):
+    return float(((x - quantizer.decode(quantizer.encode(x), levels)) ** 2).sum(1).mean())
+
+
+@pytest.fixture(scope="module")
+def stock_errors(digits):
+    """Held-out errors of FAISS's own quantizers at the same bytes."""
+    learn, held_out = digits
+    pq = faiss.IndexPQ(64, LEVELS, BITS)
+    rotation = faiss.OPQMatrix(64, LEVELS)
+    rotation.niter, rotation.pq = 20, faiss.ProductQuantizer(64, LEVELS, BITS)
+    opq = faiss.IndexPreTransform(rotation, faiss.IndexPQ(64, LEVELS, BITS))
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # OPQ on small data mostly waits for its threads
+    errors = {}
+    for name, index in {"PQ": pq, "OPQ": opq}.items():
+        index.train(learn)
+        errors[name] = ((held_out - index.sa_decode(index.sa_encode(held_out))) ** 2).sum(1).mean()
+    faiss.omp_set_num_threads(threads)
+    return errors
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_held_out_error_is_below_pq_and_opq_at_the_same_bytes(digits, trained, stock_errors, mode):
+    assert error(trained[mode], digits[1]) < min(stock_errors.values())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_level_lowers_the_held_out_error(digits, trained, mode):
+    errors = [error(trained[mode], digits[1], levels) for levels in range(1, LEVELS + 1)]
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scales(trained, mode):
+    scales = trained[mode].scales
+    assert scales.shape == ((LEVELS, 64) if mode == "vector" else (LEVELS,))
+    assert (scales > 0).all()
+    assert (scales[0] == 1).all()
+    if mode != "vector":
+        assert (np.diff(scales) < 0).all()
+        assert scales[-1] > 0.1  # no level is dead
+    if mode == "geometric":
+        np.testing.assert_allclose(scales, scales[1] ** np.arange(LEVELS), rtol=1e-5)
+
+
+def test_only_vector_scales_are_rotated(trained):
+    assert [mode for mode in MODES if trained[mode].rotation is not None] == ["vector"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_same_seed_gives_the_same_bits(digits, mode):
+    options = {"scale": mode, "iterations": 4, "seed": 7, "max_vectors": 1000}
+    first, second = (train(digits[0], **options) for _ in range(2))
+    np.testing.assert_array_equal(first.codebooks(), second.codebooks())
+    other = train(digits[0], **{**options, "seed": 8})
+    assert (first.codebooks() != other.codebooks()).any()
+
+
+def test_prefix_weights_lower_the_error_of_prefixes(digits, trained):
+    full_only = train(digits[0], prefix_weights={LEVELS: 1})
+    short = train(digits[0], prefix_weights={2: 1, LEVELS: 0.1})
+    learn = digits[0]
+    assert error(short, learn, 2) < error(trained["level"], learn, 2) < error(full_only, learn, 2)
+    assert error(full_only, learn) < error(short, learn)
+
+
+def test_iterations_lower_the_error(digits):
+    errors = [error(train(digits[0], iterations=n), digits[0]) for n in (1, 5, 20)]
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scale_and_place_of_the_data_do_not_matter(digits, mode):
+    learn, held_out = digits
+    plain = error(train(learn, scale=mode, iterations=6), held_out)
+    for factor, shift in ((1e-6, 0), (1e6, 0), (1, 100)):
+        moved = train(learn * np.float32(factor) + shift, scale=mode, iterations=6)
+        ratio = error(moved, held_out * np.float32(factor) + shift) / factor**2 / plain
+        assert ratio == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_vectors_that_are_all_the_same(mode):
+    x = np.full((40, 8), 3, np.float32)
+    q = train(x, scale=mode, iterations=3)
+    np.testing.assert_allclose(q.decode(q.encode(x)), x, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_few_distinct_vectors_and_constant_dimensions(mode):
+    x = np.repeat(np.eye(10, 12, dtype=np.float32), 5, axis=0)
+    q = train(x, scale=mode, iterations=8)
+    assert error(q, x) < 0.05
+
+
+@pytest.mark.parametrize(("levels", "bits"), [(1, 1), (1, 6), (12, 3)])
+@pytest.mark.parametrize("mode", MODES)
+def test_other_shapes_of_code(digits, levels, bits, mode):
+    learn, held_out = digits
+    q = train(learn, levels=levels, bits=bits, scale=mode, iterations=5)
+    assert (q.levels, q.bits) == (levels, bits)
+    assert error(q, held_out) < ((held_out - learn.mean(0)) ** 2).sum(1).mean()
+
+
+def test_unused_codewords_are_replaced():
+    codebook = np.zeros((4, 2))
+    x = np.arange(20, dtype=np.float32).reshape(10, 2) + 1
+    codes = np.array([[0, 2]] * 10, np.int32)
+    least_squares.reseed_unused(codebook, codes, x, np.random.default_rng(0))
+    assert not codebook[[0, 2]].any()
+    assert all((x == row).all(1).any() for row in codebook[[1, 3]])
+
+
+def test_conjugate_gradients_solve_every_column():
+    rng = np.random.default_rng(0)
+    matrices = [a @ a.T + 8 * np.eye(8) for a in rng.standard_normal((3, 8, 8))]
+    right = rng.standard_normal((8, 3))
+
+    def multiply(c):
+        return np.stack([a @ c[:, j] for j, a in enumerate(matrices)], 1)
+
+    diagonal = np.stack([a.diagonal() for a in matrices], 1)
+    solution = least_squares.conjugate_gradients(multiply, right, np.zeros((8, 3)), diagonal)
+    np.testing.assert_allclose(multiply(solution), right, atol=1e-6)
+
+
+def test_best_geometric_finds_the_minimum():
+    truth = 0.7 ** np.arange(5)
+    np.testing.assert_allclose(least_squares.best_geometric(np.eye(5), truth)[:, 0], truth, atol=1e-5)
+
+
+def test_progress_is_silent_without_a_terminal(digits, capsys):
+    train(digits[0], iterations=1, progress=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert list(least_squares.with_progress(2, shown=True)) == [0, 1]
+    assert "iteration 2/2\n" in capsys.readouterr().err
+
+
+X = np.zeros((50, 4), np.float32)
+WITH_NAN = X.copy()
+WITH_NAN[7, 2] = np.nan
+WITH_INF = X.copy()
+WITH_INF[9, 0] = np.inf
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "error", "message"),
+    [
+        (WITH_NAN, {}, ValueError, r"x: .*\(7, 2\)"),
+        (WITH_INF, {}, ValueError, r"x: .*\(9, 0\)"),
+        (X[:31], {}, ValueError, "x: 31 training vectors, expected at least 32"),
+        (X, {"max_vectors": 20}, ValueError, "20 training vectors"),
+        (X[0], {}, ValueError, "x: got shape"),
+        (X[:, :0], {}, ValueError, "x: got shape"),
+        (X.astype(complex), {}, TypeError, "x: got complex"),
+        (X, {"levels": 0}, ValueError, "levels: got 0"),
+        (X, {"levels": 2.0}, TypeError, "levels: got 2.0"),
+        (X, {"bits": 0}, ValueError, "bits: got 0, expected 1 to 16"),
+        (X, {"bits": 17}, ValueError, "bits: got 17"),
+        (X, {"levels": 8, "bits": 12}, ValueError, "= 32768, expected at most 23170"),
+        (X, {"iterations": 0}, ValueError, "iterations: got 0"),
+        (X, {"beam": 0}, ValueError, "beam: got 0"),
+        (X, {"seed": -1}, ValueError, "seed: got -1"),
+        (X, {"scale": "cubic"}, ValueError, "'cubic', expected one of 'geometric', 'level', 'vector'"),
+        (X, {"prefix_weights": {5: 1}}, ValueError, "prefix_weights: got 5, expected 1 to 4"),
+        (X, {"prefix_weights": {0: 1}}, ValueError, "prefix_weights: got 0"),
+        (X, {"prefix_weights": {4: -1}}, ValueError, "prefix_weights: -1 for length 4"),
+        (X, {"prefix_weights": {4: np.inf}}, ValueError, "prefix_weights: inf"),
+        (X, {"prefix_weights": {2: 1}}, ValueError, "no weight for all 4 levels"),
+        (X, {"prefix_weights": {}}, ValueError, "no weight for all 4 levels"),
+    ],
+)
+def test_rejects(x, options, error, message):
+    with pytest.raises(error, match=message):
+        train(x, **options)
