@@ -186,7 +186,9 @@ def test_stored_norms_are_packed_as_stock_does():
     x = make_vectors(200)
     expected = stock.sa_encode(x)
     plugin.adopt(address(stock))
-    found, expected = (np.unpackbits(codes, axis=1, bitorder="little") for codes in (stock.sa_encode(x), expected))
+    found, expected = (
+        np.unpackbits(codes, axis=1, bitorder="little") for codes in (stock.sa_encode(x), expected)
+    )
     np.testing.assert_array_equal(found[:, : M * NBITS], expected[:, : M * NBITS])
     found, expected = (
         np.packbits(bits[:, M * NBITS : M * NBITS + 32], axis=1, bitorder="little").view(np.float32)
@@ -310,7 +312,11 @@ BAD_ARGUMENTS = [
     (lambda index: index.search(X, 3, D=np.empty((3, 9), "f4").T), ValueError, "D: expected a C-contiguous"),
     (lambda index: index.search(X, 3, I=np.empty((9, 3), "i4")), TypeError, "I: got int32"),
     (lambda index: index.search(X, 3, I="ids"), TypeError, "I: got 'ids'"),
-    (lambda index: index.search(X, 3, params=3), TypeError, "params: got 3, expected a faiss.SearchParameters"),
+    (
+        lambda index: index.search(X, 3, params=3),
+        TypeError,
+        "params: got 3, expected a faiss.SearchParameters",
+    ),
     (
         lambda index: index.search(X, 3, params=SearchParametersDRQ(6)),
         ValueError,
@@ -325,7 +331,11 @@ BAD_ARGUMENTS = [
     (lambda index: index.add_sa_codes(np.zeros((2, 4), np.uint8)), ValueError, r"expected \(n, 3\)"),
     (lambda index: index.add_sa_codes(np.zeros((2, 3))), TypeError, "codes: got float64, expected uint8"),
     (lambda index: index.sa_decode(np.zeros((2, 2), np.uint8)), ValueError, r"expected \(n, 3\)"),
-    (lambda index: index.add_sa_codes(np.zeros((2, 3), np.uint8), [1, 2]), ValueError, "ids: an IndexDRQ numbers"),
+    (
+        lambda index: index.add_sa_codes(np.zeros((2, 3), np.uint8), [1, 2]),
+        ValueError,
+        "ids: an IndexDRQ numbers",
+    ),
     (lambda index: index.remove_ids("all"), TypeError, "expected a faiss.IDSelector or integers"),
     (lambda index: index.remove_ids(np.zeros((2, 2), np.int64)), ValueError, "expected one dimension"),
     (lambda _: SearchParametersDRQ(levels=-1), ValueError, "levels: got -1"),
@@ -419,7 +429,9 @@ def test_clone_of_an_index_without_drq_is_the_stock_clone():
 
 def test_concurrent_searches_agree():
     index = make_index(2000)
-    expected = [make_index(2000).search(X, 10, params=SearchParametersDRQ(levels)) for levels in range(1, M + 1)]
+    expected = [
+        make_index(2000).search(X, 10, params=SearchParametersDRQ(levels)) for levels in range(1, M + 1)
+    ]
     wrong = []
 
     def search(first):
