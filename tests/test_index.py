@@ -230,7 +230,7 @@ def test_distance_computer_gives_distances_of_the_reconstruction():
 
 
 def test_graph_over_the_index():
-    """Stock FAISS has no L2 distance computer for our search type, and failing inside its threads is fatal."""
+    """Stock FAISS has no L2 distance computer for our search type, and failing in its threads is fatal."""
     index = make_index(0)
     graph = faiss.IndexHNSW(index, 16)
     graph.add(make_vectors(1000))
@@ -423,7 +423,7 @@ def test_clone_of_an_index_without_drq_is_the_stock_clone():
     flat = faiss.IndexFlatL2(D)
     flat.add(X)
     assert clone_index(flat).ntotal == len(X)
-    with pytest.raises(TypeError, match="index: got 'flat', expected a faiss.Index"):
+    with pytest.raises(TypeError, match=r"index: got 'flat', expected a faiss\.Index"):
         clone_index("flat")
 
 

@@ -111,7 +111,7 @@ def test_missing_files_are_os_errors(tmp_path):
 
 
 def test_wrong_types(tmp_path):
-    with pytest.raises(TypeError, match="index: got 'x', expected a faiss.Index"):
+    with pytest.raises(TypeError, match=r"index: got 'x', expected a faiss\.Index"):
         write_index("x", tmp_path / "x.faiss")
     assert not (tmp_path / "x.faiss").exists()
     with pytest.raises(TypeError):

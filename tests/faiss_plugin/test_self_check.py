@@ -63,6 +63,13 @@ def test_import_works():
     assert import_after("") == ""
 
 
+@pytest.mark.parametrize("order", ["drqfaiss.index, faiss, numpy", "numpy, drqfaiss.index, faiss"])
+def test_import_order_does_not_matter(order):
+    code = f"import {order}; from drqfaiss._core import plugin; print(plugin.facts()['openmp'])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == _faiss_abi.FACTS["openmp"]
+
+
 def test_untested_version_is_refused_unless_allowed():
     fake = "faiss.__version__ = '9.9.9'"
     assert_refused(import_after(fake), "faiss 9.9.9")
@@ -71,7 +78,10 @@ def test_untested_version_is_refused_unless_allowed():
 
 
 def test_allowing_untested_versions_does_not_skip_the_check():
-    broken = "faiss.__version__ = '9.9.9'; faiss.IndexResidualQuantizer.ntotal = property(lambda _: 0, lambda *_: None)"
+    broken = """
+faiss.__version__ = '9.9.9'
+faiss.IndexResidualQuantizer.ntotal = property(lambda _: 0, lambda *_: None)
+"""
     assert_refused(import_after(broken, DRQFAISS_ALLOW_UNTESTED_FAISS="1"), "ntotal was found at no offset")
 
 
@@ -108,7 +118,11 @@ def test_selector_that_answers_wrongly():
 
 
 def test_destructor_that_does_not_run():
-    kept = "from drqfaiss._core import plugin; c = plugin.count; n = []; plugin.count = lambda: n.append(1) or len(n[:2]) - 1"
+    kept = """
+from drqfaiss._core import plugin
+counts = iter([0, 1, 1])
+plugin.count = lambda: next(counts)
+"""
     assert_refused(import_after(kept), "deleting an index did not run the destructor")
 
 
