@@ -411,6 +411,22 @@ def test_copies_keep_levels_and_training_options_and_stay_fast():
     assert index.ntotal == 300
 
 
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, clone_index, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_of_untrained_indexes(duplicate):
+    index = IndexDRQ(D, M, NBITS, faiss.METRIC_INNER_PRODUCT, iterations=2, beam=3, progress=False)
+    index.levels = 2
+    other = duplicate(index)
+    assert not other.is_trained
+    assert (other.levels, other.rq.max_beam_size, other.metric_type) == (2, 3, faiss.METRIC_INNER_PRODUCT)
+    assert other.rq.search_type == index.rq.search_type
+    for trained in (index, other):
+        trained.train(make_vectors(100))
+        trained.add(make_vectors(100))
+    np.testing.assert_array_equal(other.search(X, 5), index.search(X, 5))
+
+
 def test_clone_of_containers_keeps_options():
     inner = make_index(0)
     inner.levels = 2

@@ -97,6 +97,8 @@ import ctypes
 from drqfaiss._core import plugin
 set_layout = plugin.set_layout
 plugin.set_layout = lambda offsets: set_layout({**offsets, "code_size": offsets["ntotal"]})
+from drqfaiss import _faiss_abi
+_faiss_abi.self_check()
 """
     assert_refused(import_after(shifted), "the probe index was read wrongly: code_size is 3, expected 2")
 
@@ -122,6 +124,8 @@ def test_destructor_that_does_not_run():
 from drqfaiss._core import plugin
 counts = iter([0, 1, 1])
 plugin.count = lambda: next(counts)
+from drqfaiss import _faiss_abi
+_faiss_abi.self_check()
 """
     assert_refused(import_after(kept), "deleting an index did not run the destructor")
 
