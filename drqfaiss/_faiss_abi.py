@@ -107,7 +107,12 @@ def _codes_offsets(index: faiss.IndexResidualQuantizer) -> dict[str, int]:
     offset = _followed("codes.size", "<q", (77, 100_003), index.codes.resize, start, size)
     index.codes.resize(0)
     codes_size = start - address(index) + offset
-    return {"codes_data": codes_size - struct.calcsize("P"), "codes_size": codes_size}
+    owned = _field(index.codes, "is_owned", "<?", (True, False, True), start, size)
+    return {
+        "codes_owned": start - address(index) + owned,
+        "codes_data": codes_size - struct.calcsize("P"),
+        "codes_size": codes_size,
+    }
 
 
 def _parameter_offsets() -> dict[str, int]:
@@ -150,6 +155,7 @@ def _check_description(index: faiss.IndexResidualQuantizer) -> None:
         "code_size": index.code_size,
         "codes": int(index.codes.data()),
         "codes_size": 3 * index.code_size,
+        "codes_owned": True,
         "nbits": [5, 5, 5],
         "codebooks_size": rq.codebooks.size(),
         "search_type": rq.search_type,

@@ -231,10 +231,25 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
         return super().remove_ids(x)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "levels": self.levels, "training": plugin.training(address(self))}
+        state = {"levels": self.levels, "training": plugin.training(address(self))}
+        if self.is_trained:
+            return {**super().__getstate__(), **state}
+        # FAISS serializes untrained residual quantizers but cannot read them back.
+        nbits = faiss.vector_to_array(self.rq.nbits)
+        return {
+            **state,
+            "shape": (self.d, nbits, self.metric_type, self.rq.search_type, self.rq.max_beam_size),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        if "shape" in state:
+            d, nbits, metric, search_type, beam = state["shape"]
+            widths = faiss.UInt64Vector()
+            faiss.copy_array_to_vector(nbits, widths)
+            faiss.IndexResidualQuantizer.__init__(self, d, widths, metric, search_type)
+            self.rq.max_beam_size = beam
+        else:
+            super().__setstate__(state)
         plugin.adopt(address(self))
         plugin.set_levels(address(self), state["levels"])
         plugin.set_training(address(self), state["training"])

@@ -186,7 +186,9 @@ def test_stored_norms_are_packed_as_stock_does():
     x = make_vectors(200)
     expected = stock.sa_encode(x)
     plugin.adopt(address(stock))
-    found, expected = (np.unpackbits(codes, axis=1, bitorder="little") for codes in (stock.sa_encode(x), expected))
+    found, expected = (
+        np.unpackbits(codes, axis=1, bitorder="little") for codes in (stock.sa_encode(x), expected)
+    )
     np.testing.assert_array_equal(found[:, : M * NBITS], expected[:, : M * NBITS])
     found, expected = (
         np.packbits(bits[:, M * NBITS : M * NBITS + 32], axis=1, bitorder="little").view(np.float32)
@@ -228,7 +230,7 @@ def test_distance_computer_gives_distances_of_the_reconstruction():
 
 
 def test_graph_over_the_index():
-    """Stock FAISS has no L2 distance computer for our search type, and failing inside its threads is fatal."""
+    """Stock FAISS has no L2 distance computer for our search type, and failing in its threads is fatal."""
     index = make_index(0)
     graph = faiss.IndexHNSW(index, 16)
     graph.add(make_vectors(1000))
@@ -310,7 +312,11 @@ BAD_ARGUMENTS = [
     (lambda index: index.search(X, 3, D=np.empty((3, 9), "f4").T), ValueError, "D: expected a C-contiguous"),
     (lambda index: index.search(X, 3, I=np.empty((9, 3), "i4")), TypeError, "I: got int32"),
     (lambda index: index.search(X, 3, I="ids"), TypeError, "I: got 'ids'"),
-    (lambda index: index.search(X, 3, params=3), TypeError, "params: got 3, expected a faiss.SearchParameters"),
+    (
+        lambda index: index.search(X, 3, params=3),
+        TypeError,
+        "params: got 3, expected a faiss.SearchParameters",
+    ),
     (
         lambda index: index.search(X, 3, params=SearchParametersDRQ(6)),
         ValueError,
@@ -325,7 +331,11 @@ BAD_ARGUMENTS = [
     (lambda index: index.add_sa_codes(np.zeros((2, 4), np.uint8)), ValueError, r"expected \(n, 3\)"),
     (lambda index: index.add_sa_codes(np.zeros((2, 3))), TypeError, "codes: got float64, expected uint8"),
     (lambda index: index.sa_decode(np.zeros((2, 2), np.uint8)), ValueError, r"expected \(n, 3\)"),
-    (lambda index: index.add_sa_codes(np.zeros((2, 3), np.uint8), [1, 2]), ValueError, "ids: an IndexDRQ numbers"),
+    (
+        lambda index: index.add_sa_codes(np.zeros((2, 3), np.uint8), [1, 2]),
+        ValueError,
+        "ids: an IndexDRQ numbers",
+    ),
     (lambda index: index.remove_ids("all"), TypeError, "expected a faiss.IDSelector or integers"),
     (lambda index: index.remove_ids(np.zeros((2, 2), np.int64)), ValueError, "expected one dimension"),
     (lambda _: SearchParametersDRQ(levels=-1), ValueError, "levels: got -1"),
@@ -401,6 +411,22 @@ def test_copies_keep_levels_and_training_options_and_stay_fast():
     assert index.ntotal == 300
 
 
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, clone_index, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_of_untrained_indexes(duplicate):
+    index = IndexDRQ(D, M, NBITS, faiss.METRIC_INNER_PRODUCT, iterations=2, beam=3, progress=False)
+    index.levels = 2
+    other = duplicate(index)
+    assert not other.is_trained
+    assert (other.levels, other.rq.max_beam_size, other.metric_type) == (2, 3, faiss.METRIC_INNER_PRODUCT)
+    assert other.rq.search_type == index.rq.search_type
+    for trained in (index, other):
+        trained.train(make_vectors(100))
+        trained.add(make_vectors(100))
+    np.testing.assert_array_equal(other.search(X, 5), index.search(X, 5))
+
+
 def test_clone_of_containers_keeps_options():
     inner = make_index(0)
     inner.levels = 2
@@ -413,13 +439,15 @@ def test_clone_of_an_index_without_drq_is_the_stock_clone():
     flat = faiss.IndexFlatL2(D)
     flat.add(X)
     assert clone_index(flat).ntotal == len(X)
-    with pytest.raises(TypeError, match="index: got 'flat', expected a faiss.Index"):
+    with pytest.raises(TypeError, match=r"index: got 'flat', expected a faiss\.Index"):
         clone_index("flat")
 
 
 def test_concurrent_searches_agree():
     index = make_index(2000)
-    expected = [make_index(2000).search(X, 10, params=SearchParametersDRQ(levels)) for levels in range(1, M + 1)]
+    expected = [
+        make_index(2000).search(X, 10, params=SearchParametersDRQ(levels)) for levels in range(1, M + 1)
+    ]
     wrong = []
 
     def search(first):

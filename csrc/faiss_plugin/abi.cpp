@@ -14,6 +14,7 @@ const std::map<std::string, size_t Layout::*> kFields = {
     {"is_trained", &Layout::is_trained},
     {"metric_type", &Layout::metric_type},
     {"code_size", &Layout::code_size},
+    {"codes_owned", &Layout::codes_owned},
     {"codes_data", &Layout::codes_data},
     {"codes_size", &Layout::codes_size},
     {"rq", &Layout::rq},
@@ -76,6 +77,7 @@ IndexView view_of(const void* index) {
     view.codes.n = view.ntotal;
     view.codes.code_size = field<size_t>(index, measured.code_size);
     view.codes_size = field<size_t>(index, measured.codes_size);
+    view.codes_owned = field<bool>(index, measured.codes_owned);
     view.codebooks = codebooks_of(rq, view.codebooks_size);
     view.is_trained = field<bool>(index, measured.is_trained) && !view.codebooks.level.empty();
     view.search_type = field<int>(rq, measured.rq_search_type);

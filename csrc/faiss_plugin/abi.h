@@ -19,7 +19,7 @@ namespace drq::plugin {
 /// Byte offsets of the fields that the plug-in reads or writes.
 struct Layout {
     // faiss::IndexResidualQuantizer
-    size_t d, ntotal, is_trained, metric_type, code_size, codes_data, codes_size, rq;
+    size_t d, ntotal, is_trained, metric_type, code_size, codes_owned, codes_data, codes_size, rq;
     // faiss::ResidualQuantizer, from its own start
     size_t rq_d, rq_M, rq_nbits, rq_codebooks, rq_codebook_offsets, rq_norm_bits, rq_is_trained,
         rq_search_type, rq_max_beam_size;
@@ -59,8 +59,9 @@ struct IndexView {
     bool is_trained = false;
     int metric_type = 0;
     Codes codes;
-    size_t codes_size = 0;  ///< bytes behind codes.data
-    Codebooks codebooks;    ///< levels empty while untrained
+    size_t codes_size = 0;    ///< bytes behind codes.data
+    bool codes_owned = true;  ///< false: in a mapped file
+    Codebooks codebooks;      ///< levels empty while untrained
     size_t codebooks_size = 0;
     int search_type = 0;
     int max_beam_size = 0;

@@ -40,6 +40,7 @@ py::dict describe(uintptr_t address) {
     seen["code_size"] = view.codes.code_size;
     seen["codes"] = reinterpret_cast<uintptr_t>(view.codes.data);
     seen["codes_size"] = view.codes_size;
+    seen["codes_owned"] = view.codes_owned;
     seen["nbits"] = view.codebooks.nbits;
     seen["codebooks_size"] = view.codebooks_size;
     seen["search_type"] = view.search_type;

@@ -48,6 +48,12 @@ Trainer& trainer() {
     return instance;
 }
 
+/// Whether an index is of the class that view_of reads, adopted or not.
+bool is_residual_quantizer(const void* index) {
+    const void* vtable = field<const void*>(index, 0);
+    return vtable == flat->vtable.stock_pointer() || vtable == flat->vtable.pointer();
+}
+
 size_t checked_levels(const void* index, const IndexView& view, const void* parameters) {
     size_t levels = parameters ? parameter_levels(parameters) : 0;
     if (!levels) levels = state_of(index)->levels;
@@ -164,11 +170,20 @@ void train(void* self, int64_t n, const float* x) {
     state->forget();
 }
 
+/// The view of an index whose codes are about to change. The library ends the process if they are in a mapped
+/// file.
+IndexView changeable_view(const void* index) {
+    const IndexView view = view_of(index);
+    if (!view.codes_owned)
+        throw std::runtime_error("the codes are in a mapped file, expected an index read into memory");
+    return view;
+}
+
 /// Runs a library function that only appends codes to the index.
 template <class Append>
 void append(void* self, const Append& stock) {
     const std::shared_ptr<IndexState> state = state_of(self);
-    state->before_append(view_of(self));
+    state->before_append(changeable_view(self));
     stock();
     state->after_append(view_of(self));
 }
@@ -182,16 +197,19 @@ void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* id
 }
 
 void merge_from(void* self, void* other, int64_t add_id) {
+    if (is_residual_quantizer(other)) changeable_view(other);
     append(self, [&] { flat->merge_from(self, other, add_id); });
     if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_norms();
 }
 
 size_t remove_ids(void* self, const void* selector) {
+    changeable_view(self);
     state_of(self)->forget_norms();
     return flat->remove_ids(self, selector);
 }
 
 void reset(void* self) {
+    changeable_view(self);
     state_of(self)->forget_norms();
     flat->reset(self);
 }
@@ -276,9 +294,7 @@ std::map<std::string, size_t> flat_slots() {
 bool is_adopted(const void* index) { return flat && field<const void*>(index, 0) == flat->vtable.pointer(); }
 
 std::string why_not(const void* index) {
-    const void* vtable = field<const void*>(index, 0);
-    if (vtable != flat->vtable.stock_pointer() && vtable != flat->vtable.pointer())
-        return "its class is not exactly faiss::IndexResidualQuantizer";
+    if (!is_residual_quantizer(index)) return "its class is not exactly faiss::IndexResidualQuantizer";
     return unsupported(view_of(index));
 }
 

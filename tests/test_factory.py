@@ -1,0 +1,101 @@
+"""index_factory descriptions with DRQ."""
+
+import faiss
+import numpy as np
+import pytest
+
+from drqfaiss._core import factor
+from drqfaiss.factory import index_factory
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ, residual_quantizers
+from drqfaiss.io import read_index, write_index
+from tests.indexes import make_vectors
+
+D = 16
+TRAIN = make_vectors(300, seed=3)
+QUICK = {"iterations": 2, "progress": False}
+
+DESCRIPTIONS = {
+    "DRQ4x4": (IndexDRQ, 4, 4),
+    "DRQ2": (IndexDRQ, 2, 8),
+    "DRQ3x5": (IndexDRQ, 3, 5),
+    "PCA8,DRQ4x4": (faiss.IndexPreTransform, 4, 4),
+    "OPQ4_8,DRQ4x4": (faiss.IndexPreTransform, 4, 4),
+    "L2norm,DRQ4x4": (faiss.IndexPreTransform, 4, 4),
+    "IDMap,DRQ4x4": (faiss.IndexIDMap, 4, 4),
+    "IDMap2,DRQ4x4": (faiss.IndexIDMap2, 4, 4),
+    "IDMap2,PCA8,DRQ4x4": (faiss.IndexIDMap2, 4, 4),
+    "DRQ4x4,RFlat": (faiss.IndexRefineFlat, 4, 4),
+    "PCA8,DRQ4x4,RFlat": (faiss.IndexRefineFlat, 4, 4),
+}
+
+
+def add(index, x):
+    if isinstance(index, faiss.IndexIDMap):
+        index.add_with_ids(x, np.arange(len(x)))
+    else:
+        index.add(x)
+
+
+@pytest.mark.parametrize("description", DESCRIPTIONS)
+@pytest.mark.parametrize("metric", [faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT])
+def test_descriptions(tmp_path, description, metric):
+    expected_type, levels, nbits = DESCRIPTIONS[description]
+    index = index_factory(D, description, metric, **QUICK)
+    assert type(index) is expected_type
+    (inner,) = residual_quantizers(index)
+    assert (inner.rq.M, inner.rq.nbits.at(0), inner.metric_type) == (levels, nbits, metric)
+    assert inner.rq.search_type == faiss.AdditiveQuantizer.ST_norm_from_LUT
+    index.train(TRAIN)
+    codebooks = faiss.vector_to_array(inner.rq.codebooks).reshape(levels, 1 << nbits, inner.d)
+    assert factor(codebooks)[0] == [0] * levels  # ours: the stock trainer's are independent
+    add(index, TRAIN)
+    D_found, ids = index.search(TRAIN[:20], 5)
+    if metric == faiss.METRIC_L2:
+        assert np.mean([i in row for i, row in enumerate(ids)]) > 0.5
+    write_index(index, tmp_path / "x.faiss")
+    np.testing.assert_array_equal(read_index(tmp_path / "x.faiss").search(TRAIN[:20], 5), (D_found, ids))
+
+
+def test_levels_through_a_transform():
+    index = index_factory(D, "PCA8,DRQ4x4", **QUICK)
+    index.train(TRAIN)
+    index.add(TRAIN)
+    parameters = faiss.SearchParametersPreTransform(index_params=SearchParametersDRQ(1))
+    assert len(np.unique(index.search(TRAIN[:1], 300, params=parameters)[0])) <= 16
+
+
+def test_descriptions_without_drq_are_faiss_own():
+    assert type(index_factory(D, "Flat")) is faiss.IndexFlat
+    assert type(index_factory(D, "RQ4x4")) is faiss.IndexResidualQuantizer
+
+
+BAD_DESCRIPTIONS = [
+    ("IVF16,DRQ8x8", ValueError, "DRQ inside IVF is not supported yet"),
+    ("DRQ", ValueError, "expected DRQ<levels>x<bits>"),
+    ("DRQ8x", ValueError, "expected DRQ<levels>x<bits>"),
+    ("DRQx8", ValueError, "expected DRQ<levels>x<bits>"),
+    ("DRQ8x8_Nfloat", ValueError, "expected DRQ<levels>x<bits>"),
+    ("DRQ4x4,Refine(RQ8x4)", ValueError, "not beside RQ"),
+    ("DRQ4x17", ValueError, "a level of 17 bits, expected 1 to 16"),
+    ("PCA99,,DRQ4x4", ValueError, "FAISS cannot build 'PCA99,,DRQ4x4'"),
+    ("DQR8x8", ValueError, "FAISS cannot build 'DQR8x8'"),
+    ("", ValueError, "FAISS cannot build ''"),
+    (8, TypeError, "description: got 8, expected a string"),
+]
+
+
+@pytest.mark.parametrize(("description", "error", "message"), BAD_DESCRIPTIONS)
+def test_bad_descriptions(description, error, message):
+    with pytest.raises(error, match=message):
+        index_factory(D, description)
+
+
+def test_bad_options():
+    with pytest.raises(ValueError, match="d: got 0"):
+        index_factory(0, "DRQ8x8")
+    with pytest.raises(ValueError, match="FAISS cannot build"):
+        index_factory(D, "DRQ8x8", faiss.METRIC_L1)
+    with pytest.raises(ValueError, match="scale: got 'log'"):
+        index_factory(D, "DRQ8x8", scale="log")
+    with pytest.raises(TypeError, match="epochs"):
+        index_factory(D, "DRQ8x8", epochs=2)

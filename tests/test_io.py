@@ -1,0 +1,140 @@
+"""Files: stock ones are written, fast indexes come back."""
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
+from drqfaiss.io import read_index, write_index
+from tests import reference
+from tests.indexes import METRICS, D, assert_searches_right, make_index, make_vectors, stock_copy
+
+X = make_vectors(7, seed=1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_file_is_a_stock_file_with_the_same_results(tmp_path, metric):
+    index = make_index(metric=metric)
+    ours, theirs = tmp_path / "ours.faiss", tmp_path / "theirs.faiss"
+    write_index(index, ours)
+    faiss.write_index(stock_copy(index), str(theirs))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert ours.read_bytes()[:4] == b"IxRq"
+    stock = faiss.read_index(str(ours))
+    assert type(stock) is faiss.IndexResidualQuantizer
+    reference.assert_neighbours(stock.search(X, 10), index.search(X, 10), scale=100)
+
+
+@pytest.mark.parametrize("as_source", [str, lambda path: path, lambda path: path.read_bytes()])
+def test_read_back(tmp_path, as_source):
+    index = make_index()
+    path = tmp_path / "x.faiss"
+    write_index(index, path)
+    back = read_index(as_source(path))
+    assert type(back) is IndexDRQ
+    np.testing.assert_array_equal(back.search(X, 5), index.search(X, 5))
+    back.add(X)
+    assert_searches_right(back, X, levels=2, params=SearchParametersDRQ(2))
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview, lambda data: np.frombuffer(data, np.uint8)])
+def test_read_bytes_of_any_kind(kind):
+    index = make_index()
+    back = read_index(kind(faiss.serialize_index(index).tobytes()))
+    np.testing.assert_array_equal(back.search(X, 5), index.search(X, 5))
+
+
+def test_mapped_file(tmp_path):
+    index = make_index()
+    path = tmp_path / "x.faiss"
+    write_index(index, path)
+    mapped = read_index(path, faiss.IO_FLAG_MMAP_IFC)
+    assert not mapped.codes.is_owned
+    np.testing.assert_array_equal(mapped.search(X, 5), index.search(X, 5))
+    assert_searches_right(mapped, X, levels=3, params=SearchParametersDRQ(3))
+
+
+def test_empty_index(tmp_path):
+    write_index(make_index(0), tmp_path / "x.faiss")
+    back = read_index(tmp_path / "x.faiss")
+    assert back.ntotal == 0 and back.is_trained
+    back.add(X)
+    assert_searches_right(back, X, k=3)
+
+
+CONTAINERS = {
+    "IDMap2": faiss.IndexIDMap2,
+    "PreTransform": lambda index: faiss.IndexPreTransform(faiss.RandomRotationMatrix(D, D), index),
+    "RefineFlat": faiss.IndexRefineFlat,
+}
+
+
+@pytest.mark.parametrize("wrap", CONTAINERS.values(), ids=CONTAINERS)
+def test_containers_come_back_fast(tmp_path, wrap):
+    outer = wrap(make_index(0))
+    if isinstance(outer, faiss.IndexPreTransform):
+        outer.train(make_vectors(100))
+    if isinstance(outer, faiss.IndexIDMap2):
+        outer.add_with_ids(make_vectors(100), np.arange(100) + 5)
+    else:
+        outer.add(make_vectors(100))
+    write_index(outer, tmp_path / "x.faiss")
+    back = read_index(tmp_path / "x.faiss")
+    assert type(back) is type(outer)
+    inner = faiss.downcast_index(back.base_index if isinstance(back, faiss.IndexRefine) else back.index)
+    assert plugin.is_adopted(address(inner))
+    np.testing.assert_array_equal(back.search(X, 5), outer.search(X, 5))
+
+
+def test_other_indexes_are_read_as_faiss_reads_them(tmp_path):
+    flat = faiss.IndexFlatL2(D)
+    flat.add(X)
+    write_index(flat, tmp_path / "x.faiss")
+    assert type(read_index(tmp_path / "x.faiss")) is faiss.IndexFlatL2
+    unsupported = stock_copy(make_index())
+    unsupported.metric_type = faiss.METRIC_L1
+    write_index(unsupported, tmp_path / "x.faiss")
+    assert type(read_index(tmp_path / "x.faiss")) is faiss.IndexResidualQuantizer
+
+
+def test_missing_files_are_os_errors(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_index(tmp_path / "none.faiss")
+    with pytest.raises(IsADirectoryError):
+        read_index(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        write_index(make_index(), tmp_path / "no" / "folder.faiss")
+
+
+def test_wrong_types(tmp_path):
+    with pytest.raises(TypeError, match=r"index: got 'x', expected a faiss\.Index"):
+        write_index("x", tmp_path / "x.faiss")
+    assert not (tmp_path / "x.faiss").exists()
+    with pytest.raises(TypeError):
+        read_index(3)
+    with pytest.raises(TypeError, match="io_flags: got 'r'"):
+        read_index(tmp_path / "x.faiss", "r")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"%PDF-1.7 not an index", b"\x89HDF\r\n\x1a\n" * 100])
+def test_foreign_files(tmp_path, content):
+    path = tmp_path / "foreign.bin"
+    path.write_bytes(content)
+    with pytest.raises(RuntimeError, match=r"foreign\.bin: not a FAISS index, or damaged"):
+        read_index(path)
+    with pytest.raises(RuntimeError, match="the bytes given: not a FAISS index, or damaged"):
+        read_index(content)
+
+
+WHOLE = faiss.serialize_index(make_index(20)).tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, len(WHOLE) - 1))
+def test_truncated_files(length):
+    with pytest.raises(RuntimeError, match="not a FAISS index, or damaged"):
+        read_index(WHOLE[:length])
