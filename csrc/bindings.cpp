@@ -1,4 +1,6 @@
 // The core for Python: arrays in, arrays out, errors as exceptions. No logic lives here.
+#include "faiss_plugin/bindings.h"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -11,7 +13,6 @@
 #include "core/quantizer.h"
 #include "core/search.h"
 #include "core/simd/kernels.h"
-#include "faiss_plugin/bindings.h"
 #include "faiss_plugin/openmp.h"
 
 namespace py = pybind11;

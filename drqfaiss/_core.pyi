@@ -48,4 +48,3 @@ def range_search(
     mask: NDArray[np.bool_] | None = None,
 ) -> list[tuple[_Floats, NDArray[np.int64]]]:
     """Return (distances, ids) by query of all vectors nearer than radius, ids ascending."""
-

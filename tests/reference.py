@@ -6,7 +6,9 @@ import numpy as np
 def pack_codes(codes: np.ndarray, nbits: int) -> np.ndarray:
     """Level indices (n, M) as packed rows (n, ⌈M·nbits/8⌉) uint8, least significant bit first."""
     bits = (codes[:, :, None] >> np.arange(nbits)) & 1
-    return np.packbits(bits.reshape(len(codes), codes.shape[1] * nbits).astype(np.uint8), axis=1, bitorder="little")
+    return np.packbits(
+        bits.reshape(len(codes), codes.shape[1] * nbits).astype(np.uint8), axis=1, bitorder="little"
+    )
 
 
 def decode(codebooks: np.ndarray, codes: np.ndarray, levels: int) -> np.ndarray:

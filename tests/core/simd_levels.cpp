@@ -47,7 +47,8 @@ Data make(const Case& c, std::mt19937& random) {
     data.rows.resize(c.n * code_size);
     for (uint8_t& byte : data.rows) byte = uint8_t(random());
     if (c.duplicates)
-        for (size_t i = 2; i < c.n; i += 2) std::memcpy(&data.rows[i * code_size], data.rows.data(), code_size);
+        for (size_t i = 2; i < c.n; i += 2)
+            std::memcpy(&data.rows[i * code_size], data.rows.data(), code_size);
     data.codes = {data.rows.data(), c.n, code_size};
     return data;
 }
@@ -67,8 +68,12 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
         append(norms);
         for (const Metric metric : {Metric::L2, Metric::InnerProduct}) {
             const Norms cached{norms.data(), *std::min_element(norms.begin(), norms.end())};
-            const Database database{data.quantizer, data.codes, levels, metric,
-                                    metric == Metric::L2 ? cached : Norms{}, c.masked ? &selector : nullptr};
+            const Database database{data.quantizer,
+                                    data.codes,
+                                    levels,
+                                    metric,
+                                    metric == Metric::L2 ? cached : Norms{},
+                                    c.masked ? &selector : nullptr};
             for (const size_t k : {1, 20}) {
                 std::vector<float> distances(kQueries * k);
                 std::vector<int64_t> ids(kQueries * k);
@@ -93,7 +98,8 @@ int main() {
     for (const size_t n : {1, 63, 700, 3001})
         for (const size_t levels : {1, 4, 5, 8, 12, 16, 19})
             for (const int nbits : {4, 5, 6, 7, 8, 8})
-                cases.push_back({n, levels, 7, nbits, (n + levels) % 2 == 0, n == 700, levels == 5, nbits == 7});
+                cases.push_back(
+                    {n, levels, 7, nbits, (n + levels) % 2 == 0, n == 700, levels == 5, nbits == 7});
     for (const size_t levels : {4, 8, 16, 24}) {
         cases.push_back({3001, levels, 33, 8, true, false, false, 0});
         cases.push_back({3001, levels, 33, 8, true, true, true, 1});

@@ -62,12 +62,16 @@ def search_on_all_levels(search):
     data=st.data(),
     seed=st.integers(0, 2**31),
 )
-def test_knn_is_exact(N, M, nbits, d, codebooks_kind, codes_kind, metric, k, selected, spare_bytes, data, seed):
+def test_knn_is_exact(
+    N, M, nbits, d, codebooks_kind, codes_kind, metric, k, selected, spare_bytes, data, seed
+):
     rng = np.random.default_rng(seed)
     levels = data.draw(st.integers(1, M))
     codebooks = make_codebooks(rng, M, nbits, d, codebooks_kind)
     codes = make_codes(rng, N, M, nbits, codes_kind)
-    rows = np.hstack([reference.pack_codes(codes, nbits), rng.integers(0, 256, (N, spare_bytes)).astype(np.uint8)])
+    rows = np.hstack(
+        [reference.pack_codes(codes, nbits), rng.integers(0, 256, (N, spare_bytes)).astype(np.uint8)]
+    )
     x = rng.standard_normal((7, d)).astype(np.float32) * 2
     mask = None if selected is None else rng.random(N) < selected
 
@@ -128,7 +132,9 @@ def test_queries_of_very_different_size(metric):
     x = rng.standard_normal((6, 16)).astype(np.float32)
     x *= np.float32([1e-6, 1e-2, 1, 1e2, 1e4, 0])[:, None]
     x[5] = reconstructions.mean(0)
-    found = search_on_all_levels(lambda: _core.knn_search(codebooks, codes.astype(np.uint8), x, 10, 8, metric))
+    found = search_on_all_levels(
+        lambda: _core.knn_search(codebooks, codes.astype(np.uint8), x, 10, 8, metric)
+    )
     expected = reference.nearest(x, reconstructions, 10, metric)
     for i, size in enumerate(np.abs(x).max(1)):
         reference.assert_neighbours(
@@ -243,4 +249,3 @@ def test_bad_input():
         search(levels=0)
     with pytest.raises(ValueError, match="one entry per code"):
         search(mask=np.zeros(9, bool))
-
