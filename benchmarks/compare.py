@@ -1,7 +1,7 @@
 """Compares quantizers at equal bytes: training, encoding, memory, recall and search time, in one table.
 
-Without ``--data`` it uses the descriptors of ``photographs.py``. Progress goes to stderr, the table to stdout;
-the table, all figures as JSON and two plots are saved in the output folder.
+Without ``--data`` it uses the descriptors of ``photographs.py``. Progress goes to stderr, the table to
+stdout; the table, all figures as JSON and two plots are saved in the output folder.
 """
 
 from __future__ import annotations
@@ -48,24 +48,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument(
-        "--data", help="HDF5, directory, prefix or one file; see drqfaiss.datasets.load_dataset"
-    )
+    parser.add_argument("--data", help="HDF5, directory, prefix or one file: see drqfaiss.datasets")
     parser.add_argument("--metric", choices=METRICS, help="default: what the file says, else l2")
     parser.add_argument("--methods", type=_names, default="drq,pq,opq,rq,pqfs", help="also: lsq")
-    parser.add_argument(
-        "--bytes", type=_numbers, default="2,4,6,8", help="code lengths; DRQ trains the longest"
-    )
-    parser.add_argument(
-        "--scale", type=_names, default="level", help="of DRQ: geometric, level, vector or several"
-    )
-    parser.add_argument(
-        "--rq-beam", type=int, default=5, help="of RQ, for training and encoding; FAISS's default"
-    )
+    parser.add_argument("--bytes", type=_numbers, default="2,4,6,8", help="code lengths; DRQ trains one")
+    parser.add_argument("--scale", type=_names, default="level", help="of DRQ: geometric, level, vector")
+    parser.add_argument("--rq-beam", type=int, default=5, help="of RQ, training and encoding")
     parser.add_argument("--k", type=int, default=10, help="neighbours asked for when timing a search")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="for encoding and searching; training takes all"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="to encode and search; training takes all")
     parser.add_argument("--runs", type=int, default=5, help="timed runs, of which the median counts")
     parser.add_argument("--seconds", type=float, default=0.2, help="length of a timed run")
     parser.add_argument("--max-base", type=int, help="use only so many base vectors")

@@ -1,7 +1,7 @@
 """The built-in benchmark data: DAISY descriptors of the photographs inside scikit-image and scikit-learn.
 
-Nothing is downloaded. Every photograph is cut into square tiles; each tile belongs to the learn, the base or the
-query set, and a descriptor sees the pixels of its own tile only, so the three sets share no pixel.
+Nothing is downloaded. Every photograph is cut into square tiles; each tile belongs to the learn, the base or
+the query set, and a descriptor sees the pixels of its own tile only, so the three sets share no pixel.
 """
 
 from __future__ import annotations
@@ -16,17 +16,7 @@ from tqdm import tqdm
 from drqfaiss.datasets import Dataset
 
 # The right half of the stereo pair would repeat the left one, in other tiles.
-SKIMAGE_PHOTOGRAPHS = (
-    "astronaut",
-    "brick",
-    "camera",
-    "chelsea",
-    "coffee",
-    "coins",
-    "grass",
-    "gravel",
-    "rocket",
-)
+SKIMAGE_PHOTOGRAPHS = "astronaut brick camera chelsea coffee coins grass gravel rocket".split()
 SKLEARN_PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 TILE = 96
 # Share of the tiles; the rest is base.
@@ -39,7 +29,7 @@ LEAST_CONTRAST = 0.5
 
 
 def load(seed: int = 0) -> Dataset:
-    """Compute the descriptors: about 160,000 base vectors, 20,000 to learn from and 2,000 queries, in seconds."""
+    """Compute the descriptors: about 160,000 base vectors, 20,000 to learn from and 2,000 queries."""
     rng = np.random.default_rng(seed)
     tiles = [tile for photograph in _photographs() for tile in _cut(photograph)]
     rng.shuffle(tiles)

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
-import faiss
 import matplotlib
 import numpy as np
 from timing import faiss_simd_levels
@@ -36,8 +35,8 @@ NOTES = """
 - Memory counts what a search needs per vector: the whole stored code (DRQ keeps its longest one) and the norm
   that L2 needs (DRQ caches a float32 per vector and per length in use, RQ stores a float32 in the code).
 - R@k: share of the queries whose true nearest neighbour is among the first k results.
-- Encoding and search times are medians of interleaved runs; each FAISS row is quoted at the SIMD level that is
-  fastest for it, in brackets.
+- Encoding and search times are medians of interleaved runs; each FAISS row is quoted at the SIMD level that
+  is fastest for it, in brackets.
 """.strip()
 
 
@@ -65,11 +64,12 @@ def header(data: Dataset, options: dict) -> dict[str, str]:
     """Collect what a reader needs to judge the figures."""
     packages = " · ".join(f"{name} {version(name)}" for name in ("numpy", "faiss-cpu", "drqfaiss"))
     return {
-        "Data": f"{data.name}: learn {len(data.learn):,}, base {len(data.base):,}, queries {len(data.query):,}, "
+        "Data": f"{data.name}: learn {len(data.learn):,}, base {len(data.base):,}, "
+        f"queries {len(data.query):,}, "
         f"d = {data.d}, {METRIC_NAMES[data.metric]}, seed {options['seed']}",
         "Machine": f"{_cpu_name()}, {os.cpu_count()} cores; threads: {options['threads']} (training: all)",
         "Versions": f"Python {platform.python_version()} · {packages}",
-        "SIMD": f"drqfaiss {drqfaiss.simd_level()}; FAISS tried at {', '.join(faiss_simd_levels()) or 'its default'}",
+        "SIMD": f"drqfaiss {drqfaiss.simd_level()}; FAISS: best of {', '.join(faiss_simd_levels())}",
         "Search": f"k = {options['k']}, median of {options['runs']} runs; RQ beam {options['rq_beam']}",
     }
 

@@ -151,7 +151,7 @@ def _read_vecs(path: Path) -> np.ndarray:
     size = path.stat().st_size
     if size % row.itemsize:
         raise ValueError(
-            f"{path}: {size} bytes; expected a multiple of {row.itemsize} (dimension {d}): truncated or foreign file"
+            f"{path}: {size} bytes; expected a multiple of {row.itemsize} (dimension {d}); truncated?"
         )
     rows = np.memmap(path, row, mode="r")
     sample = np.unique(np.linspace(0, len(rows) - 1, CHECKED_HEADERS).astype(np.int64))
@@ -219,7 +219,7 @@ def _split_file(
     n = len(vectors)
     if n < 10:
         raise ValueError(
-            f"{path}: {n} vectors; expected at least 10 to take queries and training vectors from"
+            f"{path}: {n} vectors; expected at least 10 to take queries from"
         )
     queries = min(queries, n // 10)
     learn = min(learn, (n - queries) // 2)
