@@ -3,12 +3,16 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
+#include "core/encode.h"
 #include "core/quantizer.h"
 #include "core/search.h"
 #include "core/simd/kernels.h"
+#include "faiss_plugin/bindings.h"
+#include "faiss_plugin/openmp.h"
 
 namespace py = pybind11;
 using namespace drq;
@@ -28,29 +32,123 @@ std::string shape_of(const py::array& array) {
 template <class T>
 Array<T> checked(const py::object& object, const char* name, int ndim) {
     if (!py::isinstance<Array<T>>(object))
-        throw py::type_error(std::string(name) + ": expected a C-contiguous " +
-                             std::string(py::str(py::dtype::of<T>())) + " array, got " +
-                             (py::isinstance<py::array>(object)
-                                  ? std::string(py::str(py::array(object).dtype())) +
-                                        (py::array(object).flags() & py::array::c_style ? "" : ", not contiguous")
-                                  : std::string(py::str(py::type::of(object).attr("__name__")))));
+        throw py::type_error(
+            std::string(name) + ": expected a C-contiguous " + std::string(py::str(py::dtype::of<T>())) +
+            " array, got " +
+            (py::isinstance<py::array>(object)
+                 ? std::string(py::str(py::array(object).dtype())) +
+                       (py::array(object).flags() & py::array::c_style ? "" : ", not contiguous")
+                 : std::string(py::str(py::type::of(object).attr("__name__")))));
     Array<T> array = py::reinterpret_borrow<Array<T>>(object);
     if (array.ndim() != ndim)
-        throw py::value_error(std::string(name) + ": expected " + std::to_string(ndim) + " dimensions, got shape " +
-                              shape_of(array));
+        throw py::value_error(std::string(name) + ": expected " + std::to_string(ndim) +
+                              " dimensions, got shape " + shape_of(array));
     return array;
 }
 
 /// A Quantizer from codebooks (M, K, d).
 Quantizer quantizer_from(const Array<float>& codebooks) {
-    const size_t M = size_t(codebooks.shape(0)), K = size_t(codebooks.shape(1)), d = size_t(codebooks.shape(2));
+    const size_t M = size_t(codebooks.shape(0)), K = size_t(codebooks.shape(1)),
+                 d = size_t(codebooks.shape(2));
     int nbits = 0;
     while ((size_t{1} << nbits) < K) nbits++;
     if (K != size_t{1} << nbits)
-        throw py::value_error("codebooks: " + std::to_string(K) + " codewords per level, expected a power of two");
+        throw py::value_error("codebooks: " + std::to_string(K) +
+                              " codewords per level, expected a power of two");
     Codebooks view{d, std::vector<int>(M, nbits), {}};
     for (size_t m = 0; m < M; m++) view.level.push_back(codebooks.data() + m * K * d);
     return Quantizer::from_codebooks(view);
+}
+
+/// A search without FAISS: codes and codebooks as arrays.
+struct ArraySearch {
+    Quantizer quantizer;
+    Array<uint8_t> codes;
+    Array<float> x;
+    size_t levels;
+    Metric metric;
+    std::optional<Array<bool>> mask;
+    std::vector<float> norms;
+    Selector selector;
+
+    ArraySearch(const py::object& codebooks, const py::object& codes_, const py::object& x_, size_t levels_,
+                const std::string& metric_, const py::object& mask_)
+        : quantizer(quantizer_from(checked<float>(codebooks, "codebooks", 3))),
+          codes(checked<uint8_t>(codes_, "codes", 2)),
+          x(checked<float>(x_, "x", 2)),
+          levels(levels_),
+          metric(metric_ == "l2" ? Metric::L2 : Metric::InnerProduct) {
+        if (size_t(x.shape(1)) != quantizer.d)
+            throw py::value_error("x: shape " + shape_of(x) + ", expected (n, " +
+                                  std::to_string(quantizer.d) + ")");
+        if (size_t(codes.shape(1)) * 8 < quantizer.code_bits)
+            throw py::value_error("codes: shape " + shape_of(codes) + ", expected rows of at least " +
+                                  std::to_string(quantizer.code_bits) + " bits");
+        if (levels < 1 || levels > quantizer.levels())
+            throw py::value_error("levels: " + std::to_string(levels) + ", expected 1 to " +
+                                  std::to_string(quantizer.levels()));
+        if (!mask_.is_none()) {
+            mask = checked<bool>(mask_, "mask", 1);
+            if (mask->shape(0) != codes.shape(0))
+                throw py::value_error("mask: shape " + shape_of(*mask) + ", expected one entry per code");
+            selector = {[](const void* self, int64_t id) { return static_cast<const bool*>(self)[id]; },
+                        mask->data()};
+        }
+    }
+
+    Database database() {
+        const Codes view{codes.data(), size_t(codes.shape(0)), size_t(codes.shape(1))};
+        Database database{quantizer, view, levels, metric, {}, mask ? &selector : nullptr};
+        if (metric == Metric::L2) {
+            norms.resize(view.n);
+            reconstruction_norms(quantizer, view, levels, 0, view.n, norms.data(), plugin::executor());
+            const auto lowest = std::min_element(norms.begin(), norms.end());
+            database.norms = {norms.data(), lowest == norms.end() ? 0 : *lowest};
+        }
+        return database;
+    }
+};
+
+Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam) {
+    const Array<float> vectors = checked<float>(x, "x", 2);
+    const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
+    if (size_t(vectors.shape(1)) != quantizer.d)
+        throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " +
+                              shape_of(vectors));
+    const py::ssize_t n = vectors.shape(0);
+    Array<int32_t> codes({n, py::ssize_t(quantizer.levels())});
+    const float* input = vectors.data();
+    int32_t* output = codes.mutable_data();
+    py::gil_scoped_release release;
+    encode(quantizer, size_t(n), input, beam, output, plugin::executor());
+    return codes;
+}
+
+Array<double> code_sums_array(const py::object& x, const py::object& codes, py::ssize_t K) {
+    const Array<float> vectors = checked<float>(x, "x", 2);
+    const Array<int32_t> indices = checked<int32_t>(codes, "codes", 2);
+    const py::ssize_t n = vectors.shape(0), d = vectors.shape(1), M = indices.shape(1);
+    if (indices.shape(0) != n)
+        throw py::value_error("codes: expected " + std::to_string(n) + " rows like x, got shape " +
+                              shape_of(indices));
+    if (K < 1) throw py::value_error("K: " + std::to_string(K) + ", expected at least 1");
+    for (py::ssize_t i = 0; i < n * M; i++)
+        if (indices.data()[i] < 0 || indices.data()[i] >= K)
+            throw py::value_error("codes: " + std::to_string(indices.data()[i]) + " in row " +
+                                  std::to_string(i / M) + ", expected 0 to " + std::to_string(K - 1));
+    Array<double> sums({M, K, d});
+    const float* input = vectors.data();
+    const int32_t* index = indices.data();
+    double* output = sums.mutable_data();
+    py::gil_scoped_release release;
+    code_sums(size_t(n), size_t(d), input, size_t(M), size_t(K), index, output, plugin::executor());
+    return sums;
+}
+
+/// Encoding and the sums for training.
+void bind_encode(py::module_& module) {
+    module.def("encode", encode_array, py::arg("x"), py::arg("codebooks"), py::arg("beam"));
+    module.def("code_sums", code_sums_array, py::arg("x"), py::arg("codes"), py::arg("K"));
 }
 
 }  // namespace
@@ -66,4 +164,52 @@ PYBIND11_MODULE(_core, module) {
         const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
         return py::make_tuple(quantizer.group, quantizer.scale, quantizer.shift);
     });
+
+    module.def(
+        "knn_search",
+        [](const py::object& codebooks, const py::object& codes, const py::object& x, size_t k, size_t levels,
+           const std::string& metric, const py::object& mask) {
+            ArraySearch search(codebooks, codes, x, levels, metric, mask);
+            Array<float> distances({search.x.shape(0), py::ssize_t(k)});
+            Array<int64_t> ids({search.x.shape(0), py::ssize_t(k)});
+            float* distance = distances.mutable_data();
+            int64_t* id = ids.mutable_data();
+            {
+                py::gil_scoped_release release;
+                knn_search(search.database(), size_t(search.x.shape(0)), search.x.data(), k, distance, id,
+                           plugin::executor());
+            }
+            return py::make_tuple(distances, ids);
+        },
+        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("k"), py::arg("levels"),
+        py::arg("metric"), py::arg("mask") = py::none());
+
+    module.def(
+        "range_search",
+        [](const py::object& codebooks, const py::object& codes, const py::object& x, float radius,
+           size_t levels, const std::string& metric, const py::object& mask) {
+            ArraySearch search(codebooks, codes, x, levels, metric, mask);
+            const size_t n = size_t(search.x.shape(0));
+            std::vector<std::vector<Neighbour>> results;
+            {
+                py::gil_scoped_release release;
+                results = range_search(search.database(), n, search.x.data(), radius, plugin::executor());
+            }
+            py::list by_query;
+            for (const std::vector<Neighbour>& neighbours : results) {
+                Array<float> distances(py::ssize_t(neighbours.size()));
+                Array<int64_t> ids(py::ssize_t(neighbours.size()));
+                for (size_t i = 0; i < neighbours.size(); i++) {
+                    distances.mutable_at(py::ssize_t(i)) = neighbours[i].distance;
+                    ids.mutable_at(py::ssize_t(i)) = neighbours[i].id;
+                }
+                by_query.append(py::make_tuple(distances, ids));
+            }
+            return by_query;
+        },
+        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("radius"), py::arg("levels"),
+        py::arg("metric"), py::arg("mask") = py::none());
+    bind_encode(module);
+
+    plugin::bind_plugin(module);
 }

@@ -10,7 +10,9 @@ namespace drq {
 
 namespace {
 
-size_t size_of(const Codebooks& codebooks, size_t m) { return (size_t{1} << codebooks.nbits[m]) * codebooks.d; }
+size_t size_of(const Codebooks& codebooks, size_t m) {
+    return (size_t{1} << codebooks.nbits[m]) * codebooks.d;
+}
 
 double max_abs(const float* x, size_t n) {
     double largest = 0;
@@ -22,8 +24,8 @@ void check(const Codebooks& codebooks) {
     if (codebooks.d == 0) throw std::invalid_argument("codebooks: d is 0, expected at least 1");
     if (codebooks.nbits.empty()) throw std::invalid_argument("codebooks: 0 levels, expected at least 1");
     if (codebooks.nbits.size() != codebooks.level.size())
-        throw std::invalid_argument("codebooks: " + std::to_string(codebooks.nbits.size()) + " bit widths for " +
-                                    std::to_string(codebooks.level.size()) + " levels");
+        throw std::invalid_argument("codebooks: " + std::to_string(codebooks.nbits.size()) +
+                                    " bit widths for " + std::to_string(codebooks.level.size()) + " levels");
     for (int nbits : codebooks.nbits)
         if (nbits < 1 || nbits > 16)
             throw std::invalid_argument("codebooks: a level of " + std::to_string(nbits) +
@@ -52,19 +54,29 @@ double fitted_scale(const Codebooks& codebooks, size_t base, size_t m) {
     return square > 0 ? cross / square : 0;
 }
 
+/// Whether a level's codewords differ by more than rounding: a constant is a multiple of anything.
+bool varies(const Codebooks& codebooks, size_t base, size_t m, double scale) {
+    constexpr double kLeast = 1.0 / (1 << 12);
+    const std::vector<double> mean = mean_codeword(codebooks, base);
+    double spread = 0;
+    for (size_t i = 0; i < size_of(codebooks, base); i++)
+        spread = std::max(spread, std::fabs(codebooks.level[base][i] - mean[i % codebooks.d]));
+    return scale * spread >= kLeast * max_abs(codebooks.level[m], size_of(codebooks, m));
+}
+
 /// The rounding that storing the two codebooks as floats can have left between level and scale · base.
 double tolerance(const Codebooks& codebooks, size_t base, size_t m, double scale) {
     constexpr double kUnit = 1.0 / (1 << 22);
-    return kUnit *
-           (scale * max_abs(codebooks.level[base], size_of(codebooks, base)) +
-            max_abs(codebooks.level[m], size_of(codebooks, m)));
+    return kUnit * (scale * max_abs(codebooks.level[base], size_of(codebooks, base)) +
+                    max_abs(codebooks.level[m], size_of(codebooks, m)));
 }
 
 /// The scale s > 0 for which level m is s · (level `base` − shift), if there is one.
-std::optional<double> multiple_of(const Codebooks& codebooks, size_t base, size_t m, const std::vector<double>& shift) {
+std::optional<double> multiple_of(const Codebooks& codebooks, size_t base, size_t m,
+                                  const std::vector<double>& shift) {
     if (codebooks.nbits[base] != codebooks.nbits[m]) return std::nullopt;
     const double scale = fitted_scale(codebooks, base, m);
-    if (!(scale > 0)) return std::nullopt;
+    if (!(scale > 0) || !varies(codebooks, base, m, scale)) return std::nullopt;
     const double allowed = tolerance(codebooks, base, m, scale);
     for (size_t i = 0; i < size_of(codebooks, m); i++) {
         const double expected = scale * (codebooks.level[base][i] - shift[i % codebooks.d]);

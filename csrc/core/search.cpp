@@ -1,63 +1,184 @@
 #include "core/search.h"
 
 #include <algorithm>
-#include <limits>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "core/block_packer.h"
+#include "core/lut.h"
+#include "core/score.h"
 
 namespace drq {
+
 namespace {
-void decode_centred(const Quantizer& q, const Codes& codes, size_t i, size_t levels, float* out) {
-    std::vector<int32_t> b(levels);
-    unpack_codes(q, codes, i, 1, levels, b.data());
-    std::fill(out, out + q.d, 0.f);
-    for (size_t m = 0; m < levels; m++)
-        for (size_t j = 0; j < q.d; j++) out[j] += q.scale[m] * q.base(m).rows[b[m] * q.d + j];
-}
-std::vector<Neighbour> all(const Database& db, const float* x) {
-    std::vector<Neighbour> result;
-    std::vector<float> v(db.quantizer.d);
-    for (size_t i = 0; i < db.codes.n; i++) {
-        if (db.selector && !db.selector->is_member(db.selector->self, int64_t(i))) continue;
-        decode_centred(db.quantizer, db.codes, i, db.levels, v.data());
-        float s = 0;
-        for (size_t j = 0; j < v.size(); j++) {
-            float r = v[j] + db.quantizer.shift[j];
-            s += db.metric == Metric::L2 ? (x[j] - r) * (x[j] - r) : x[j] * r;
+
+constexpr size_t kMostQueries = 128;        // of a task: their byte tables share the cache with a block
+constexpr size_t kTableBytes = 4 << 20;     // of float tables per task
+constexpr size_t kMostResults = 1 << 20;    // collected per task
+constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
+
+/// A batch of queries ready to scan.
+class QueryBatch {
+  public:
+    QueryBatch(const Database& database, size_t n, const float* x, Sink* const* sinks)
+        : database_(database),
+          layout_(database.quantizer, database.levels),
+          scorer_(database.quantizer, database.levels, layout_, database.norms.lowest),
+          luts_(n * layout_.size),
+          tables_(n * scorer_.table_bytes()) {
+        const std::vector<float> centred = centre(n, x);
+        build_luts(database.quantizer, layout_, n, centred.data(), luts_.data());
+        queries_.reserve(n);
+        for (size_t i = 0; i < n; i++) add_query(i, centred.data(), sinks[i]);
+        // Queries of one unit next to each other: start values are set once for all of them.
+        for (ScanQuery& query : queries_) order_.push_back(&query);
+        std::stable_sort(order_.begin(), order_.end(),
+                         [](const ScanQuery* a, const ScanQuery* b) { return a->unit < b->unit; });
+    }
+
+    void scan(size_t begin, size_t end) {
+        BlockPacker packer(database_, scorer_.group());
+        const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
+        // Far-apart blocks in turn, so that vectors stored farthest first do not raise the bound one by one.
+        size_t stride = size_t(double(blocks) * 0.618) | 1;
+        while (std::gcd(stride, blocks) != 1) stride += 2;
+        for (size_t i = 0, b = 0; i < blocks; i++, b = (b + stride) % blocks) {
+            const size_t first = begin + b * capacity;
+            const ScanBlock& block = packer.pack(first, std::min(first + capacity, end));
+            if (block.n > 0) scan_block(packer, block);
         }
-        result.push_back({s, int64_t(i)});
     }
-    return result;
+
+  private:
+    /// L2 does not change when the quantizer's shift is taken off both sides; inner products do.
+    std::vector<float> centre(size_t n, const float* x) const {
+        const size_t d = database_.quantizer.d;
+        std::vector<float> centred(x, x + n * d);
+        if (database_.metric == Metric::L2)
+            for (size_t i = 0; i < n * d; i++) centred[i] -= database_.quantizer.shift[i % d];
+        return centred;
+    }
+
+    void add_query(size_t i, const float* x, Sink* sink) {
+        const size_t d = database_.quantizer.d;
+        double square = 0, bias = 0;
+        for (size_t j = 0; j < d; j++) {
+            square += double(x[i * d + j]) * x[i * d + j];
+            bias += double(x[i * d + j]) * database_.quantizer.shift[j];
+        }
+        ScanQuery query;
+        query.lut = luts_.data() + i * layout_.size;
+        query.lut_offsets = layout_.offsets.data();
+        query.l2 = database_.metric == Metric::L2;
+        query.square = float(square);
+        query.bias = float(bias);
+        query.sink = sink;
+        // A query with NaN or overflowing distances has no neighbours, as in FAISS.
+        float total = query.square + query.bias;
+        for (size_t j = 0; j < layout_.size; j++) total += std::fabs(query.lut[j]);
+        if (!std::isfinite(total)) return;
+        scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());
+        queries_.push_back(query);
+    }
+
+    void scan_block(BlockPacker& packer, const ScanBlock& block) {
+        for (size_t i = 0; i < order_.size();) {
+            size_t j = i;
+            while (j < order_.size() && order_[j]->unit == order_[i]->unit) j++;
+            if (scorer_.kind() != Scorer::Kind::Exact)
+                packer.set_start(order_[i]->unit, scorer_.register_bytes());
+            scorer_.scan(block, order_.data() + i, j - i);
+            i = j;
+        }
+    }
+
+    const Database& database_;
+    const LutLayout layout_;
+    const Scorer scorer_;
+    std::vector<float> luts_;
+    std::vector<uint8_t> tables_;
+    std::vector<ScanQuery> queries_;
+    std::vector<ScanQuery*> order_;
+};
+
+/// How queries and vectors are cut into tasks.
+struct Plan {
+    size_t batch;  ///< queries per task
+    size_t batches;
+    size_t ranges;  ///< of vectors
+    size_t range;   ///< vectors per task
+
+    Plan(const Database& database, size_t n, size_t results, const Executor& executor) {
+        const size_t threads = size_t(executor.threads()), vectors = database.codes.n;
+        const size_t lut_bytes = LutLayout(database.quantizer, database.levels).size * sizeof(float);
+        batch = std::min({kMostQueries, kTableBytes / lut_bytes, kMostResults / std::max<size_t>(results, 1),
+                          (n + threads - 1) / threads});
+        batch = std::max<size_t>(batch, 1);
+        batches = (n + batch - 1) / batch;
+        ranges = batches >= threads ? 1 : (threads + batches - 1) / batches;
+        ranges = std::max<size_t>(1, std::min(ranges, vectors / kFewestVectors));
+        range = (vectors + ranges - 1) / ranges;
+    }
+
+    size_t tasks() const { return batches * ranges; }
+};
+
+/// Runs all tasks; sink(query, range) is where results go.
+template <class SinkOf>
+void scan_all(const Database& database, const Plan& plan, size_t n, const float* x, const SinkOf& sink_of,
+              const Executor& executor) {
+    parallel_for(executor, plan.tasks(), [&](size_t task) {
+        const size_t first = task / plan.ranges * plan.batch, count = std::min(plan.batch, n - first);
+        const size_t range = task % plan.ranges, begin = range * plan.range;
+        std::vector<Sink*> sinks(count);
+        for (size_t i = 0; i < count; i++) sinks[i] = sink_of(first + i, range);
+        QueryBatch batch(database, count, x + first * database.quantizer.d, sinks.data());
+        batch.scan(begin, std::min(begin + plan.range, database.codes.n));
+    });
 }
+
 }  // namespace
-void reconstruction_norms(const Quantizer& q, const Codes& codes, size_t levels, size_t begin, size_t end, float* out,
-                          const Executor&) {
-    std::vector<float> v(q.d);
-    for (size_t i = begin; i < end; i++) {
-        decode_centred(q, codes, i, levels, v.data());
-        out[i - begin] = 0;
-        for (float f : v) out[i - begin] += f * f;
-    }
-}
-void knn_search(const Database& db, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
+
+void knn_search(const Database& database, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
                 const Executor& executor) {
-    parallel_for(executor, n, [&](size_t q) {
-        std::vector<Neighbour> r = all(db, x + q * db.quantizer.d);
-        std::sort(r.begin(), r.end(), [&](const Neighbour& a, const Neighbour& b) {
-            if (a.distance != b.distance) return db.metric == Metric::L2 ? a.distance < b.distance : a.distance > b.distance;
-            return a.id < b.id;
-        });
-        for (size_t j = 0; j < k; j++) {
-            ids[q * k + j] = j < r.size() ? r[j].id : -1;
-            float worst = std::numeric_limits<float>::max();
-            distances[q * k + j] = j < r.size() ? r[j].distance : db.metric == Metric::L2 ? worst : -worst;
+    const float sign = database.metric == Metric::L2 ? 1 : -1;
+    const Plan plan(database, n, k, executor);
+    std::vector<TopK> sinks(n * plan.ranges, TopK(k));
+    scan_all(
+        database, plan, n, x, [&](size_t query, size_t range) { return &sinks[query * plan.ranges + range]; },
+        executor);
+    parallel_for(executor, plan.batches, [&](size_t batch) {
+        for (size_t q = batch * plan.batch; q < std::min((batch + 1) * plan.batch, n); q++) {
+            TopK& best = sinks[q * plan.ranges];
+            for (size_t range = 1; range < plan.ranges; range++) best.merge(sinks[q * plan.ranges + range]);
+            const std::vector<Keyed> results = best.sorted();
+            for (size_t j = 0; j < k; j++) {
+                const bool found = j < results.size();
+                distances[q * k + j] = sign * (found ? results[j].first : std::numeric_limits<float>::max());
+                ids[q * k + j] = found ? results[j].second : -1;
+            }
         }
     });
 }
-std::vector<std::vector<Neighbour>> range_search(const Database& db, size_t n, const float* x, float radius,
-                                                 const Executor&) {
-    std::vector<std::vector<Neighbour>> r(n);
-    for (size_t q = 0; q < n; q++)
-        for (const Neighbour& c : all(db, x + q * db.quantizer.d))
-            if (db.metric == Metric::L2 ? c.distance < radius : c.distance > radius) r[q].push_back(c);
-    return r;
+
+std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x,
+                                                 float radius, const Executor& executor) {
+    const float sign = database.metric == Metric::L2 ? 1 : -1;
+    const Plan plan(database, n, 1, executor);
+    std::vector<Within> sinks(n * plan.ranges, Within(sign * radius));
+    scan_all(
+        database, plan, n, x, [&](size_t query, size_t range) { return &sinks[query * plan.ranges + range]; },
+        executor);
+    std::vector<std::vector<Neighbour>> results(n);
+    for (size_t q = 0; q < n; q++) {
+        for (size_t range = 0; range < plan.ranges; range++)
+            for (const auto& [key, id] : sinks[q * plan.ranges + range].found)
+                results[q].push_back({sign * key, id});
+        std::sort(results[q].begin(), results[q].end(),
+                  [](const Neighbour& a, const Neighbour& b) { return a.id < b.id; });
+    }
+    return results;
 }
+
 }  // namespace drq

@@ -17,13 +17,19 @@ struct Selector {
     const void* self = nullptr;
 };
 
+/// Cached ‖x̂_L − shift‖² of every vector, see reconstruction_norms.
+struct Norms {
+    const float* data = nullptr;
+    float lowest = 0;  ///< no norm is below this
+};
+
 /// What is searched: the first `levels` levels of `codes`.
 struct Database {
     const Quantizer& quantizer;
     Codes codes;
     size_t levels;
     Metric metric;
-    const float* norms = nullptr;        ///< (codes.n), from reconstruction_norms; L2 only
+    Norms norms = {};                    ///< for codes.n vectors and this many levels; L2 only
     const Selector* selector = nullptr;  ///< null: every vector
 };
 
@@ -33,8 +39,9 @@ void reconstruction_norms(const Quantizer& quantizer, const Codes& codes, size_t
 
 /// The k nearest vectors of each of n queries x (n, d): distances and ids (n, k), nearest first, ties by id.
 ///
-/// L2 gives squared distances, inner product the largest products first. Rows with fewer than k results end in
-/// id −1 with the worst float. Distances are the float ADC distances and are the same bits on every SIMD level.
+/// L2 gives squared distances, inner product the largest products first. Rows with fewer than k results end
+/// in id −1 with the worst float. Distances are the float ADC distances and are the same bits on every SIMD
+/// level.
 void knn_search(const Database& database, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
                 const Executor& executor);
 
@@ -44,8 +51,9 @@ struct Neighbour {
     int64_t id;
 };
 
-/// Every vector with squared distance < radius (L2) or product > radius (inner product), by query, ids ascending.
-std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x, float radius,
-                                                 const Executor& executor);
+/// Every vector with squared distance < radius (L2) or product > radius (inner product), by query, ids
+/// ascending.
+std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x,
+                                                 float radius, const Executor& executor);
 
 }  // namespace drq

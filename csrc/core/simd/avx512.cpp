@@ -1,8 +1,14 @@
-// The avx512 level.
+// The AVX-512 level: tables of 256 bytes live in four registers and one permute looks up 64 codes in half of
+// them.
 #include <immintrin.h>
+
+#include <cstring>
 
 #include "core/simd/levels.h"
 
+// g++ 12 takes the "undefined" operands inside its own intrinsics for uninitialized variables (GCC bug
+// 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")
 
 namespace drq::simd::avx512 {
@@ -11,14 +17,81 @@ namespace {
 
 typedef float Lane __attribute__((vector_size(64)));
 typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(64)));
 constexpr int kTileRows = 6, kTileVectors = 4;
 
+inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm512_movepi32_mask((__m512i)mask)); }
+
+#include "core/simd/beam.inl"
+#include "core/simd/norms.inl"
 #include "core/simd/products.inl"
+
+using Bytes = __m512i;
+
+Bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+void store_bytes(void* p, Bytes a) { _mm512_storeu_si512(p, a); }
+Bytes add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
+Bytes sub16(Bytes a, Bytes b) { return _mm512_sub_epi16(a, b); }
+Bytes shift_left_byte(Bytes a) { return _mm512_slli_epi16(a, 8); }
+Bytes shift_right_byte(Bytes a) { return _mm512_srli_epi16(a, 8); }
+Bytes broadcast16(int32_t value) { return _mm512_set1_epi16(int16_t(value)); }
+
+/// Bit i: 16-bit value i is above the threshold, even values in one register and odd ones in the other.
+uint64_t above16(Bytes even, Bytes odd, Bytes threshold) {
+    const __mmask32 low = _mm512_cmpgt_epi16_mask(even, threshold),
+                    high = _mm512_cmpgt_epi16_mask(odd, threshold);
+    if (__builtin_expect((low | high) == 0, 1)) return 0;
+    const Bytes both =
+        _mm512_or_si512(_mm512_maskz_set1_epi16(low, 0x0080), _mm512_maskz_set1_epi16(high, -0x8000));
+    return _mm512_movepi8_mask(both);
+}
+
+/// A table of 256 bytes in registers.
+struct Table256 {
+    Bytes part[4];
+
+    void load(const uint8_t* table) {
+        for (int i = 0; i < 4; i++) part[i] = _mm512_loadu_si512(table + 64 * i);
+    }
+
+    /// `high`: which codes are 128 or more. Each permute leaves the codes that are not its own as they are.
+    Bytes lookup(Bytes codes, __mmask64 high) const {
+        const Bytes upper = _mm512_mask2_permutex2var_epi8(part[2], codes, high, part[3]);
+        return _mm512_mask2_permutex2var_epi8(part[0], upper, _knot_mask64(high), part[1]);
+    }
+};
+
+template <int kBits>
+inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
+    const Bytes codes[2] = {a, b};
+    if constexpr (kBits == 8) {
+        Table256 whole;
+        whole.load(table);
+        for (int i = 0; i < 2; i++) out[i] = whole.lookup(codes[i], _mm512_movepi8_mask(codes[i]));
+    } else if constexpr (kBits == 7) {
+        const Bytes low = load_bytes(table), high = load_bytes(table + 64);
+        for (int i = 0; i < 2; i++) out[i] = _mm512_permutex2var_epi8(low, codes[i], high);
+    } else {
+        Bytes entries;
+        if constexpr (kBits == 6)
+            entries = load_bytes(table);
+        else if constexpr (kBits == 5)
+            entries = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(table)));
+        else
+            entries = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+        for (int i = 0; i < 2; i++) out[i] = _mm512_permutexvar_epi8(codes[i], entries);
+    }
+}
+
+#include "core/simd/pack_groups.inl"
+#include "core/simd/scan_bytes.inl"
+#include "core/simd/scan_shared.inl"
 
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"avx512", products};
+    static const Kernels table{"avx512",   products,   weighted_sum_norm, update_table, collect,
+                               rank_bound, scan_bytes, sizeof(Bytes),     scan_shared,  pack_groups};
     return table;
 }
 

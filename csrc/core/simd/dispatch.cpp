@@ -17,8 +17,8 @@ Level initial_level() {
     if (!wanted || !*wanted) return best_level();
     const Level level = parse_level(wanted);
     if (level > best_level())
-        throw std::invalid_argument(std::string("DRQFAISS_SIMD=") + wanted + ": this machine's best level is " +
-                                    level_name(best_level()));
+        throw std::invalid_argument(std::string("DRQFAISS_SIMD=") + wanted +
+                                    ": this machine's best level is " + level_name(best_level()));
     return level;
 }
 
@@ -42,8 +42,8 @@ Level active_level() { return current(); }
 
 void set_level(Level level) {
     if (level > best_level())
-        throw std::invalid_argument(std::string("SIMD level ") + level_name(level) + ": this machine's best level is " +
-                                    level_name(best_level()));
+        throw std::invalid_argument(std::string("SIMD level ") + level_name(level) +
+                                    ": this machine's best level is " + level_name(best_level()));
     current() = level;
 }
 

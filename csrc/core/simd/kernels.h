@@ -5,12 +5,26 @@
 #include <cstdint>
 #include <string>
 
+#include "core/scan.h"
+
 namespace drq::simd {
 
 enum class Level { Scalar, Avx2, Avx512 };
 
-struct ScanBlock;
-struct ScanQuery;
+/// A partial code of beam search: codeword `codeword` appended to the kept partial code `parent`.
+struct Candidate {
+    float gain;  ///< by how much the squared error falls
+    int32_t parent;
+    int32_t codeword;
+};
+
+/// A level of beam search. Codeword k, appended to a partial code with table <residual, C[k]>, gains
+/// `gain of the partial code` + weight · (table[k] − half_norms[k]).
+struct BeamLevel {
+    size_t stride;            ///< K rounded up to a multiple of 16
+    const float* half_norms;  ///< (stride) ½ s ‖C[k]‖², infinite in the padding
+    float weight;             ///< 2 s
+};
 
 /// The functions of one SIMD level. All levels give the same bits: no FMA, no reassociation.
 struct Kernels {
@@ -18,8 +32,39 @@ struct Kernels {
 
     /// out[i][k] = Σ_j x[i][j] · columns[j][k] for i < n, k < stride, summed in the order of j.
     /// x: (n, d) rows ldx apart; columns: (d, stride), stride a multiple of 16; out: rows ldo apart.
-    void (*products)(size_t n, size_t d, const float* x, size_t ldx, size_t stride, const float* columns, float* out,
-                     size_t ldo);
+    void (*products)(size_t n, size_t d, const float* x, size_t ldx, size_t stride, const float* columns,
+                     float* out, size_t ldo);
+
+    /// ‖Σ_m scale[m] · codewords[m]‖² over d dimensions.
+    float (*weighted_sum_norm)(size_t d, size_t levels, const float* const* codewords, const float* scale);
+
+    /// One kept partial code: out = table − Σ_i weights[i] · rows[i] (rows of `stride` floats) and
+    /// maxima[l] = the largest gain of the codewords k ≡ l (mod 16). Returns the largest of all.
+    float (*update_table)(const BeamLevel& level, float gain, const float* table, size_t n_rows,
+                          const float* const* rows, const float* weights, float* out, float* maxima);
+
+    /// Writes the codewords whose gain is ≥ threshold, ascending, to candidates (room for `stride`); returns
+    /// how many.
+    size_t (*collect)(const BeamLevel& level, float gain, const float* table, float threshold, int32_t parent,
+                      Candidate* candidates);
+
+    /// A lower bound on the rank-th largest of n values, n a multiple of 16; exact unless values are equal.
+    /// The work grows with n · rank.
+    float (*rank_bound)(size_t n, const float* values, size_t rank);
+
+    /// Offers a block's candidates by one unsigned byte table per level, each of 2^table_bits entries (4..8);
+    /// scores are start16 + Σ tables[m][code]. Null: no such kernel.
+    void (*scan_bytes)(const ScanBlock& block, ScanQuery& query, int table_bits);
+    size_t register_bytes;  ///< the width of scan_bytes, see ScanBlock::start16
+
+    /// Offers a block's candidates to `count` queries by one signed 256-byte table each; scores are
+    /// start + Σ weights[m] · table[code]. Blocks have groups of 4 levels. Null: no such kernel.
+    void (*scan_shared)(const ScanBlock& block, ScanQuery* const* queries, size_t count);
+
+    /// Packs n rows of byte codes for scan_shared: out[g][i] = the row's levels 4 g .. 4 g + 3, planes 4 ·
+    /// stride bytes apart. Null where scan_shared is.
+    void (*pack_groups)(size_t n, const uint8_t* rows, size_t code_size, size_t levels, uint8_t* out,
+                        size_t stride);
 };
 
 /// Kernels of the active level: the best this machine has, or DRQFAISS_SIMD, or set_level().

@@ -1,9 +1,7 @@
-// The scalar level.
-#include <immintrin.h>
+// The scalar level: plain C++, the reference for the others.
+#include <emmintrin.h>
 
 #include "core/simd/levels.h"
-
-
 
 namespace drq::simd::scalar {
 
@@ -11,14 +9,20 @@ namespace {
 
 typedef float Lane __attribute__((vector_size(16)));
 typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(16)));
 constexpr int kTileRows = 2, kTileVectors = 4;
 
+inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)mask)); }
+
+#include "core/simd/beam.inl"
+#include "core/simd/norms.inl"
 #include "core/simd/products.inl"
 
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"scalar", products};
+    static const Kernels table{"scalar", products, weighted_sum_norm, update_table, collect, rank_bound,
+                               nullptr,  0,        nullptr,           nullptr};
     return table;
 }
 

@@ -1,0 +1,186 @@
+#include "core/block_packer.h"
+
+#include <emmintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/simd/kernels.h"
+
+namespace drq {
+
+namespace {
+
+constexpr size_t kBlockBytes =
+    1 << 15;  // of codes: they stay in the second-level cache while all queries pass
+
+size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+/// Writes 16 rows of 8 bytes as 8 columns of 16 bytes: four perfect shuffles transpose the bytes.
+template <class RowOf>
+inline void transpose_16x8(const RowOf& row_of, uint8_t* out, size_t stride) {
+    __m128i a[8], b[8];
+    const auto load = [&](size_t i) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row_of(i))); };
+    for (size_t i = 0; i < 8; i++) a[i] = _mm_unpacklo_epi8(load(i), load(i + 8));
+    for (int stage = 0; stage < 3; stage++) {
+        for (int i = 0; i < 4; i++) {
+            b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 4]);
+            b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 4]);
+        }
+        std::copy(b, b + 8, a);
+    }
+    for (size_t c = 0; c < 8; c++) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + c * stride), a[c]);
+}
+
+void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict low,
+                   uint8_t* __restrict high) {
+    for (size_t i = 0; i < n; i++) {
+        low[i] = both[i] & 15;
+        high[i] = both[i] >> 4;
+    }
+}
+
+/// How far a norm lowers a score, as an integer that never lowers it too far.
+int32_t start_value(float above_lowest, float per_unit, float limit) {
+    return -int32_t(std::min(above_lowest * per_unit, limit));
+}
+
+}  // namespace
+
+BlockPacker::BlockPacker(const Database& database, size_t group) : database_(database) {
+    const Quantizer& quantizer = database.quantizer;
+    const auto all_levels_have = [&](int nbits) {
+        return std::all_of(quantizer.bases.begin(), quantizer.bases.end(),
+                           [=](const Quantizer::Base& base) { return base.nbits == nbits; });
+    };
+    byte_codes_ = all_levels_have(8);
+    nibble_codes_ = all_levels_have(4);
+    block_.levels = database.levels;
+    block_.group = group;
+    // An odd multiple: planes a power of two apart would fall into the same few lines of the cache.
+    block_.stride =
+        (std::max<size_t>(kBlockBytes / database.levels, 512) / ScanBlock::kPad | 1) * ScanBlock::kPad;
+    if (quantizer.max_nbits() > 8) {
+        words_.resize(database.levels * block_.stride);
+        block_.words = words_.data();
+    } else {
+        bytes_.resize(round_up(database.levels, 8) * block_.stride);
+        if (nibble_codes_) nibbles_.resize(round_up((database.levels + 1) / 2, 8) * block_.stride);
+        block_.bytes = bytes_.data();
+    }
+    start_.resize(block_.stride);
+    start16_.resize(block_.stride);
+    block_.start = start_.data();
+    block_.start16 = start16_.data();
+}
+
+const ScanBlock& BlockPacker::pack(size_t begin, size_t end) {
+    select(begin, end);
+    if (block_.n == 0) return block_;
+    if (byte_codes_ && block_.group == 1)
+        pack_columns(block_.levels, bytes_.data());
+    else if (byte_codes_)
+        pack_groups();
+    else if (nibble_codes_ && block_.group == 1)
+        pack_nibbles();
+    else
+        unpack_bits();
+    return block_;
+}
+
+void BlockPacker::select(size_t begin, size_t end) {
+    block_.first_id = int64_t(begin);
+    block_.n = end - begin;
+    block_.ids = nullptr;
+    block_.norms = database_.norms.data ? database_.norms.data + begin : nullptr;
+    if (!database_.selector) return;
+
+    const Selector& selector = *database_.selector;
+    ids_.clear();
+    norms_.clear();
+    for (size_t i = begin; i < end; i++) {
+        if (!selector.is_member(selector.self, int64_t(i))) continue;
+        ids_.push_back(int64_t(i));
+        if (database_.norms.data) norms_.push_back(database_.norms.data[i]);
+    }
+    block_.n = ids_.size();
+    block_.ids = ids_.data();
+    if (block_.norms) block_.norms = norms_.data();
+}
+
+void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
+    const Codes& codes = database_.codes;
+    // From this row on, eight bytes at any column could leave the array.
+    const size_t tail_rows = (7 + codes.code_size - 1) / codes.code_size;
+    const int64_t safe = int64_t(codes.n) - int64_t(tail_rows);
+    for (size_t i = 0; i < block_.n; i += 16) {
+        const bool whole = i + 16 <= block_.n && block_.id(i + 15) < safe;
+        for (size_t c = 0; c < columns; c += 8) {
+            uint8_t* destination = out + c * block_.stride + i;
+            if (whole && !block_.ids) {
+                const uint8_t* first = row(i) + c;
+                transpose_16x8([&](size_t r) { return first + r * codes.code_size; }, destination,
+                               block_.stride);
+            } else if (whole) {
+                transpose_16x8([&](size_t r) { return row(i + r) + c; }, destination, block_.stride);
+            } else {
+                uint8_t copies[16][8] = {};
+                for (size_t r = 0; r < std::min<size_t>(16, block_.n - i); r++)
+                    std::memcpy(copies[r], row(i + r) + c, std::min<size_t>(8, codes.code_size - c));
+                transpose_16x8([&](size_t r) { return copies[r]; }, destination, block_.stride);
+            }
+        }
+    }
+}
+
+void BlockPacker::pack_groups() {
+    const size_t code_size = database_.codes.code_size;
+    const auto pack = simd::active().pack_groups;
+    if (!block_.ids) {
+        pack(block_.n, row(0), code_size, block_.levels, bytes_.data(), block_.stride);
+        return;
+    }
+    for (size_t i = 0; i < block_.n; i++)
+        pack(1, row(i), code_size, block_.levels, bytes_.data() + 4 * i, block_.stride);
+}
+
+void BlockPacker::pack_nibbles() {
+    const size_t columns = (block_.levels + 1) / 2;
+    pack_columns(columns, nibbles_.data());
+    for (size_t c = 0; c < columns; c++) {
+        uint8_t* low = bytes_.data() + 2 * c * block_.stride;
+        split_nibbles(block_.n, nibbles_.data() + c * block_.stride, low, low + block_.stride);
+    }
+}
+
+void BlockPacker::unpack_bits() {
+    std::vector<int32_t> code(block_.levels);
+    for (size_t i = 0; i < block_.n; i++) {
+        unpack_codes(database_.quantizer, database_.codes, size_t(block_.id(i)), 1, block_.levels,
+                     code.data());
+        for (size_t m = 0; m < block_.levels; m++) {
+            if (block_.words)
+                words_[block_.code_offset(i, m)] = uint16_t(code[m]);
+            else
+                bytes_[block_.code_offset(i, m)] = uint8_t(code[m]);
+        }
+    }
+}
+
+void BlockPacker::set_start(double unit, size_t register_bytes) {
+    if (!block_.norms) return;
+    // The float product may come out a little too large: shrink it so that the result never does.
+    const float per_unit = float((1 - 1e-6) / (2 * unit)), lowest = database_.norms.lowest;
+    if (register_bytes == 0) {
+        for (size_t i = 0; i < block_.n; i++)
+            start_[i] = start_value(block_.norms[i] - lowest, per_unit, 1 << 30);
+        return;
+    }
+    const size_t half = register_bytes / 2;
+    for (size_t v = 0; v < block_.n; v += register_bytes)
+        for (size_t i = v; i < std::min(v + register_bytes, block_.n); i++)
+            start16_[v + (i % 2) * half + (i - v) / 2] =
+                int16_t(start_value(block_.norms[i] - lowest, per_unit, 1 << 14));
+}
+
+}  // namespace drq

@@ -1,0 +1,49 @@
+// Repacks rows of codes into the planes of a ScanBlock.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/quantizer.h"
+#include "core/scan.h"
+#include "core/search.h"
+
+namespace drq {
+
+/// Owns the memory of one ScanBlock and fills it again and again.
+class BlockPacker {
+  public:
+    /// `group`: levels per plane, 1 or 4 (ScanBlock::group).
+    BlockPacker(const Database& database, size_t group);
+
+    /// Vectors a block takes.
+    size_t capacity() const { return block_.stride; }
+
+    /// Packs the selected ones of vectors [begin, end), at most capacity() of them.
+    const ScanBlock& pack(size_t begin, size_t end);
+
+    /// Turns norms into start values for queries whose score unit is `unit`. `register_bytes` is how many
+    /// vectors share a register of 8-bit codes, 0 for kernels that take `start` in order.
+    void set_start(double unit, size_t register_bytes);
+
+  private:
+    void select(size_t begin, size_t end);
+    void pack_columns(size_t columns, uint8_t* out) const;
+    void pack_groups();
+    void pack_nibbles();
+    void unpack_bits();
+    const uint8_t* row(size_t i) const { return database_.codes.row(size_t(block_.id(i))); }
+
+    const Database& database_;
+    ScanBlock block_;
+    bool byte_codes_, nibble_codes_;
+    std::vector<uint8_t> bytes_;
+    std::vector<uint8_t> nibbles_;
+    std::vector<uint16_t> words_;
+    std::vector<int64_t> ids_;
+    std::vector<float> norms_;
+    std::vector<int32_t> start_;
+    std::vector<int16_t> start16_;
+};
+
+}  // namespace drq

@@ -1,0 +1,73 @@
+// A scan goes block by block: codes repacked into planes, then each query looks at every vector of the block.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/sinks.h"
+
+namespace drq {
+
+/// Up to `stride` vectors, repacked so that a kernel reads whole registers of codes.
+struct ScanBlock {
+    size_t levels = 0;
+    size_t n = 0;       ///< vectors; kernels may read (never report) up to the next multiple of kPad
+    size_t stride = 0;  ///< vectors a plane has room for, a multiple of kPad
+
+    /// Planes hold `group` (1 or 4) levels each: code(i, m) is at [m / group][i][m % group].
+    size_t group = 1;
+    const uint8_t* bytes = nullptr;   ///< levels of up to 8 bits
+    const uint16_t* words = nullptr;  ///< instead of bytes when any level is wider; group is 1
+
+    const float* norms = nullptr;  ///< (n), L2 only
+    const int64_t* ids = nullptr;  ///< (n); null: first_id + i
+    int64_t first_id = 0;
+
+    /// What a vector's norm takes off its score in units of the queries' tables, rounded up: see ByteTables.
+    const int32_t* start = nullptr;    ///< (stride) in order
+    const int16_t* start16 = nullptr;  ///< (stride) per register of 8-bit codes: even vectors, then odd ones
+
+    static constexpr size_t kPad = 128;
+
+    size_t code_offset(size_t i, size_t m) const {
+        return (m / group) * group * stride + i * group + m % group;
+    }
+    int64_t id(size_t i) const { return ids ? ids[i] : first_id + int64_t(i); }
+};
+
+/// One query during a scan.
+struct ScanQuery {
+    // The exact distance.
+    const float* lut = nullptr;           ///< float tables, level m's at lut_offsets[m]
+    const size_t* lut_offsets = nullptr;  ///< (levels)
+    float square = 0;                     ///< ‖q − shift‖², L2
+    float bias = 0;                       ///< ⟨q, shift⟩, inner product
+    bool l2 = true;
+    Sink* sink = nullptr;
+
+    // The integer score that prunes: a vector whose score is not above `threshold` cannot enter the result.
+    const uint8_t* tables = nullptr;   ///< byte tables, one after the other
+    const uint8_t* weights = nullptr;  ///< (levels, padded to a multiple of 4); shared table only
+    double unit = 1, offset = 0, slope = 0;
+    int32_t threshold = 0;
+    int32_t lowest_threshold = 0, highest_threshold = 0;
+
+    /// Smaller is nearer: the squared distance or the negated inner product, from Σ of the level's entries.
+    float key(float sum, float norm) const {
+        if (!l2) return -(sum + bias);
+        const float distance = square + (norm - 2 * sum);
+        return distance > 0 ? distance : 0;
+    }
+
+    /// Moves the threshold up to the sink's bound.
+    void refresh_threshold();
+};
+
+/// Offers vectors first + (set bits of mask) to the query's sink by their exact distances.
+void rescore(ScanQuery& query, const ScanBlock& block, size_t first, uint64_t mask);
+
+/// Offers every vector of the block: the reference for all kernels, and the path for levels wider than a
+/// byte.
+void scan_exact(ScanQuery& query, const ScanBlock& block);
+
+}  // namespace drq

@@ -1,0 +1,155 @@
+#include "core/score.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/simd/kernels.h"
+
+namespace drq {
+
+namespace {
+
+constexpr size_t kMostByteLevels = 128;     // 128 · 255 and the start values fit in 16 bits
+constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start values fit in 32 bits
+
+/// The next of four values per octave.
+double round_up_unit(double unit) { return std::exp2(std::ceil(4 * std::log2(unit)) / 4); }
+
+Scorer::Kind choose_kind(const Quantizer& quantizer, size_t levels) {
+    const simd::Kernels& kernels = simd::active();
+    if (kernels.scan_shared && quantizer.shared() && quantizer.byte_codes() && levels <= kMostSharedLevels)
+        return Scorer::Kind::Shared;
+    if (kernels.scan_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels)
+        return Scorer::Kind::Bytes;
+    return Scorer::Kind::Exact;
+}
+
+}  // namespace
+
+Scorer::Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm)
+    : quantizer_(quantizer),
+      levels_(levels),
+      layout_(layout),
+      lowest_norm_(lowest_norm),
+      kind_(choose_kind(quantizer, levels)),
+      table_bits_(std::max(4, std::min(8, quantizer.max_nbits()))) {
+    if (kind_ == Kind::Shared) choose_weights();
+}
+
+size_t Scorer::register_bytes() const { return kind_ == Kind::Bytes ? simd::active().register_bytes : 0; }
+
+size_t Scorer::table_bytes() const {
+    switch (kind_) {
+        case Kind::Shared:
+            return 256;
+        case Kind::Bytes:
+            return levels_ << table_bits_;
+        default:
+            return 0;
+    }
+}
+
+void Scorer::choose_weights() {
+    const double largest =
+        *std::max_element(quantizer_.scale.begin(), quantizer_.scale.begin() + ptrdiff_t(levels_));
+    double least_error = INFINITY;
+    for (int full = 200; full <= 255; full++) {  // which byte stands for the largest scale
+        const double unit = largest / full;
+        double error = 0;
+        for (size_t m = 0; m < levels_; m++)
+            error += std::fabs(quantizer_.scale[m] - unit * std::round(quantizer_.scale[m] / unit));
+        if (error >= least_error) continue;
+        least_error = error;
+        weight_unit_ = unit;
+    }
+    scale_error_ = least_error;
+    weights_.assign((levels_ + 3) / 4 * 4, 0);
+    for (size_t m = 0; m < levels_; m++) {
+        weights_[m] = uint8_t(std::lround(quantizer_.scale[m] / weight_unit_));
+        scale_sum_ += quantizer_.scale[m];
+    }
+}
+
+Scorer::Range Scorer::range(const ScanQuery& query, size_t m) const {
+    const float* table = query.lut + layout_.offsets[m];
+    const auto [low, high] = std::minmax_element(table, table + quantizer_.base(m).K);
+    return {*low, *high};
+}
+
+void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
+    query.tables = tables;
+    if (kind_ == Kind::Bytes) quantize_bytes(query, tables);
+    if (kind_ == Kind::Shared) quantize_shared(query, tables);
+}
+
+void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
+    double widest = 0, base = 0, largest_sum = 0;
+    std::vector<Range> ranges;
+    for (size_t m = 0; m < levels_; m++) {
+        ranges.push_back(range(query, m));
+        widest = std::max(widest, double(ranges[m].high) - ranges[m].low);
+        base += ranges[m].low;
+        largest_sum += std::max(std::fabs(ranges[m].low), std::fabs(ranges[m].high));
+    }
+    query.unit = round_up_unit(std::max(widest / 255, 1e-30));
+    const float per_unit = float(1 / query.unit);
+    for (size_t m = 0; m < levels_; m++) {
+        const float* table = query.lut + layout_.offsets[m];
+        uint8_t* bytes = tables + (m << table_bits_);
+        for (size_t k = 0; k < quantizer_.base(m).K; k++)
+            bytes[k] = uint8_t(std::min((table[k] - ranges[m].low) * per_unit + 0.5f, 255.f));
+    }
+    query.lowest_threshold = INT16_MIN;
+    query.highest_threshold = INT16_MAX;
+    set_bound(query, base, 0.5 * double(levels_) * query.unit, largest_sum);
+}
+
+void Scorer::quantize_shared(ScanQuery& query, uint8_t* tables) const {
+    const Range whole = range(query, 0);
+    const double step_wanted = std::max((double(whole.high) - whole.low) / 254, 1e-30);
+    query.unit = round_up_unit(step_wanted * weight_unit_);
+    const double step = query.unit / weight_unit_, centre = 0.5 * (double(whole.low) + whole.high);
+    const float per_step = float(1 / step), middle = float(centre);
+    for (size_t k = 0; k < 256; k++)
+        tables[k] = uint8_t(
+            int8_t(std::lrintf(std::min(std::max((query.lut[k] - middle) * per_step, -127.f), 127.f))));
+    query.weights = weights_.data();
+    // Start values go down to −2^30 and sums of entries stay within ±2^28: beyond these, all or none pass.
+    query.lowest_threshold = -(1 << 30) - (1 << 28);
+    query.highest_threshold = 1 << 28;
+    const double largest = std::max(std::fabs(whole.low), std::fabs(whole.high));
+    set_bound(query, double(middle) * scale_sum_, step * (0.5 * scale_sum_ + 127 * scale_error_),
+              largest * scale_sum_);
+}
+
+void Scorer::set_bound(ScanQuery& query, double base, double error, double largest_sum) const {
+    // Float arithmetic, in the tables and in the exact key, strays by this share of the numbers involved.
+    const double rounding = double(levels_ + 8) / (1 << 22);
+    error += rounding * largest_sum;
+    if (query.l2) {  // key = square + norm − 2 Σ ≤ bound
+        const double slack = rounding * (query.square + 4 * largest_sum);
+        query.offset = 0.5 * (query.square + lowest_norm_ - slack) - base - error;
+        query.slope = -0.5 * (1 + rounding);
+    } else {  // key = −(Σ + bias) ≤ bound
+        const double slack = rounding * (largest_sum + std::fabs(query.bias));
+        query.offset = -query.bias - slack - base - error;
+        query.slope = -1;
+    }
+    query.refresh_threshold();
+}
+
+void Scorer::scan(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
+    const simd::Kernels& kernels = simd::active();
+    if (kind_ == Kind::Shared) {
+        kernels.scan_shared(block, queries, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (kind_ == Kind::Bytes)
+            kernels.scan_bytes(block, *queries[i], table_bits_);
+        else
+            scan_exact(*queries[i], block);
+    }
+}
+
+}  // namespace drq

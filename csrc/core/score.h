@@ -1,0 +1,66 @@
+// Integer scores that bound a vector's distance: tables in bytes, with the error they make.
+//
+// A kernel sums table entries (times weights) and the vector's start value. That score s is never below the
+// real one: Σ F_m[b_m] ≤ base + unit · s_tables + error, and the start value rounds the norm's share up. So
+// "score > threshold" may keep a vector too many but never drops one that belongs to the result.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/lut.h"
+#include "core/scan.h"
+
+namespace drq {
+
+/// How one search turns float tables into integer scores.
+class Scorer {
+  public:
+    enum class Kind {
+        Exact,   ///< no integers: every vector's exact distance
+        Bytes,   ///< one unsigned byte table per level, 16-bit scores
+        Shared,  ///< one signed byte table for all levels and a byte weight per level, 32-bit scores
+    };
+
+    Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm);
+
+    Kind kind() const { return kind_; }
+
+    /// Levels per plane of the blocks this kernel reads.
+    size_t group() const { return kind_ == Kind::Shared ? 4 : 1; }
+
+    /// Codes per register of the kernel that takes 16-bit start values, else 0.
+    size_t register_bytes() const;
+
+    /// Bytes of integer tables per query.
+    size_t table_bytes() const;
+
+    /// Sets the query's integer tables, written to `tables`, from its float ones. Its unit is rounded up to
+    /// one of a few values, so that queries alike share start values.
+    void quantize(ScanQuery& query, uint8_t* tables) const;
+
+    /// Offers what can enter the result to each of `count` queries with one unit.
+    void scan(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;
+
+  private:
+    struct Range {
+        float low, high;
+    };
+    Range range(const ScanQuery& query, size_t m) const;
+    void choose_weights();
+    void quantize_bytes(ScanQuery& query, uint8_t* tables) const;
+    void quantize_shared(ScanQuery& query, uint8_t* tables) const;
+    void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;
+
+    const Quantizer& quantizer_;
+    const size_t levels_;
+    const LutLayout& layout_;
+    const float lowest_norm_;
+    Kind kind_;
+    int table_bits_ = 8;            ///< Bytes: tables have 2^table_bits entries, at least 16
+    std::vector<uint8_t> weights_;  ///< Shared: (levels padded to 4)
+    double weight_unit_ = 1;        ///< Shared: scale_m ≈ weights_[m] · weight_unit_
+    double scale_sum_ = 0, scale_error_ = 0;
+};
+
+}  // namespace drq

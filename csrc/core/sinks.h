@@ -1,0 +1,77 @@
+// Where a scan's results go. Keys are distances turned so that smaller is nearer.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace drq {
+
+/// A result: (key, id). Compared as a pair, so equal keys are ordered by id.
+using Keyed = std::pair<float, int64_t>;
+
+/// Receives every vector whose key is at most bound().
+class Sink {
+  public:
+    virtual ~Sink() = default;
+    virtual void offer(float key, int64_t id) = 0;
+
+    /// No vector with a larger key can change the result any more.
+    float bound() const { return bound_; }
+
+  protected:
+    float bound_ = std::numeric_limits<float>::infinity();
+};
+
+/// Keeps the k smallest. Collects up to twice as many and halves them when full: cheaper than a heap.
+class TopK final : public Sink {
+  public:
+    explicit TopK(size_t k) : k_(k) {}
+
+    void offer(float key, int64_t id) override {
+        if (!(Keyed(key, id) < worst_)) return;
+        kept_.emplace_back(key, id);
+        if (kept_.size() >= 2 * k_) shrink();
+    }
+
+    /// Takes over another sink's results for the same query.
+    void merge(const TopK& other) {
+        for (const Keyed& result : other.kept_) offer(result.first, result.second);
+    }
+
+    /// The k smallest or fewer, in order.
+    std::vector<Keyed> sorted() {
+        std::sort(kept_.begin(), kept_.end());
+        if (kept_.size() > k_) kept_.resize(k_);
+        return kept_;
+    }
+
+  private:
+    void shrink() {
+        std::nth_element(kept_.begin(), kept_.begin() + ptrdiff_t(k_ - 1), kept_.end());
+        kept_.resize(k_);
+        worst_ = kept_.back();
+        bound_ = worst_.first;
+    }
+
+    size_t k_;
+    std::vector<Keyed> kept_;
+    Keyed worst_{std::numeric_limits<float>::infinity(), std::numeric_limits<int64_t>::max()};
+};
+
+/// Keeps every key strictly below a limit.
+class Within final : public Sink {
+  public:
+    explicit Within(float limit) { bound_ = limit; }
+
+    void offer(float key, int64_t id) override {
+        if (key < bound_) found.emplace_back(key, id);
+    }
+
+    std::vector<Keyed> found;
+};
+
+}  // namespace drq

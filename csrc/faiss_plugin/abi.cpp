@@ -1,0 +1,104 @@
+#include "faiss_plugin/abi.h"
+
+#include <stdexcept>
+
+namespace drq::plugin {
+
+namespace {
+
+Layout measured;
+
+const std::map<std::string, size_t Layout::*> kFields = {
+    {"d", &Layout::d},
+    {"ntotal", &Layout::ntotal},
+    {"is_trained", &Layout::is_trained},
+    {"metric_type", &Layout::metric_type},
+    {"code_size", &Layout::code_size},
+    {"codes_data", &Layout::codes_data},
+    {"codes_size", &Layout::codes_size},
+    {"rq", &Layout::rq},
+    {"rq_d", &Layout::rq_d},
+    {"rq_M", &Layout::rq_M},
+    {"rq_nbits", &Layout::rq_nbits},
+    {"rq_codebooks", &Layout::rq_codebooks},
+    {"rq_codebook_offsets", &Layout::rq_codebook_offsets},
+    {"rq_norm_bits", &Layout::rq_norm_bits},
+    {"rq_is_trained", &Layout::rq_is_trained},
+    {"rq_search_type", &Layout::rq_search_type},
+    {"rq_max_beam_size", &Layout::rq_max_beam_size},
+    {"params_sel", &Layout::params_sel},
+    {"range_lims", &Layout::range_lims},
+    {"range_labels", &Layout::range_labels},
+    {"range_distances", &Layout::range_distances},
+};
+
+constexpr int kInnerProduct = 0, kL2 = 1;  // faiss::MetricType, as in FAISS's files
+
+/// The codebooks of each level, or none if FAISS has not filled them yet.
+Codebooks codebooks_of(const void* rq, size_t& floats) {
+    const auto& values = field<std::vector<float>>(rq, measured.rq_codebooks);
+    const auto& offsets = field<std::vector<uint64_t>>(rq, measured.rq_codebook_offsets);
+    const auto& nbits = field<std::vector<size_t>>(rq, measured.rq_nbits);
+    Codebooks codebooks;
+    codebooks.d = field<size_t>(rq, measured.rq_d);
+    codebooks.nbits.assign(nbits.begin(), nbits.end());
+    floats = values.size();
+    if (offsets.size() != nbits.size() + 1 || values.size() != offsets.back() * codebooks.d) return codebooks;
+    for (size_t m = 0; m < nbits.size(); m++)
+        codebooks.level.push_back(values.data() + offsets[m] * codebooks.d);
+    return codebooks;
+}
+
+}  // namespace
+
+const Layout& layout() { return measured; }
+
+void set_layout(const std::map<std::string, size_t>& offsets) {
+    if (offsets.size() != kFields.size())
+        throw std::invalid_argument("layout: " + std::to_string(offsets.size()) + " offsets, expected " +
+                                    std::to_string(kFields.size()));
+    Layout next;
+    for (const auto& [name, offset] : offsets) {
+        const auto found = kFields.find(name);
+        if (found == kFields.end()) throw std::invalid_argument("layout: unknown field " + name);
+        next.*(found->second) = offset;
+    }
+    measured = next;
+}
+
+IndexView view_of(const void* index) {
+    const char* rq = static_cast<const char*>(index) + measured.rq;
+    IndexView view;
+    view.d = size_t(field<int>(index, measured.d));
+    view.ntotal = size_t(field<int64_t>(index, measured.ntotal));
+    view.metric_type = field<int>(index, measured.metric_type);
+    view.codes.data = field<const uint8_t*>(index, measured.codes_data);
+    view.codes.n = view.ntotal;
+    view.codes.code_size = field<size_t>(index, measured.code_size);
+    view.codes_size = field<size_t>(index, measured.codes_size);
+    view.codebooks = codebooks_of(rq, view.codebooks_size);
+    view.is_trained = field<bool>(index, measured.is_trained) && !view.codebooks.level.empty();
+    view.search_type = field<int>(rq, measured.rq_search_type);
+    view.max_beam_size = field<int>(rq, measured.rq_max_beam_size);
+    view.norm_bits = field<size_t>(rq, measured.rq_norm_bits);
+    return view;
+}
+
+Metric metric_of(int metric_type) {
+    if (metric_type == kL2) return Metric::L2;
+    if (metric_type == kInnerProduct) return Metric::InnerProduct;
+    throw std::invalid_argument("metric_type is " + std::to_string(metric_type) +
+                                ", expected METRIC_L2 (1) or METRIC_INNER_PRODUCT (0)");
+}
+
+std::string unsupported(const IndexView& view) {
+    if (view.metric_type != kL2 && view.metric_type != kInnerProduct)
+        return "its metric_type is " + std::to_string(view.metric_type) +
+               ", expected METRIC_L2 (1) or METRIC_INNER_PRODUCT (0)";
+    for (int nbits : view.codebooks.nbits)
+        if (nbits < 1 || nbits > 16)
+            return "it has a level of " + std::to_string(nbits) + " bits, expected 1 to 16";
+    return "";
+}
+
+}  // namespace drq::plugin

@@ -1,0 +1,81 @@
+// FAISS's binary interface, as far as the plug-in touches it: no FAISS header exists for the wheels.
+//
+// Offsets are measured at import through FAISS's own Python proxies (drqfaiss/_faiss_abi.py), vtable slots
+// are found by symbol name (vtable.h). What is left to assume is the C++ ABI itself: where the vtable pointer
+// is, how libstdc++ lays out a std::vector, how arguments are passed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/quantizer.h"
+#include "core/search.h"
+
+namespace drq::plugin {
+
+/// Byte offsets of the fields that the plug-in reads or writes.
+struct Layout {
+    // faiss::IndexResidualQuantizer
+    size_t d, ntotal, is_trained, metric_type, code_size, codes_data, codes_size, rq;
+    // faiss::ResidualQuantizer, from its own start
+    size_t rq_d, rq_M, rq_nbits, rq_codebooks, rq_codebook_offsets, rq_norm_bits, rq_is_trained,
+        rq_search_type, rq_max_beam_size;
+    // faiss::SearchParameters
+    size_t params_sel;
+    // faiss::RangeSearchResult
+    size_t range_lims, range_labels, range_distances;
+};
+
+const Layout& layout();
+
+/// Takes the measured offsets by field name. Throws std::invalid_argument if a name is missing or unknown.
+void set_layout(const std::map<std::string, size_t>& offsets);
+
+template <class T>
+T& field(void* object, size_t offset) {
+    return *reinterpret_cast<T*>(static_cast<char*>(object) + offset);
+}
+
+template <class T>
+const T& field(const void* object, size_t offset) {
+    return *reinterpret_cast<const T*>(static_cast<const char*>(object) + offset);
+}
+
+/// Calls virtual function number `slot` of a C++ object.
+template <class Result, class Object, class... Arguments>
+Result call_virtual(Object* object, size_t slot, Arguments... arguments) {
+    const void* const* vtable = field<const void* const*>(object, 0);
+    using Function = Result (*)(Object*, Arguments...);
+    return reinterpret_cast<Function>(const_cast<void*>(vtable[slot]))(object, arguments...);
+}
+
+/// What an IndexResidualQuantizer holds at the moment; nothing is copied but the shape.
+struct IndexView {
+    size_t d = 0;
+    size_t ntotal = 0;
+    bool is_trained = false;
+    int metric_type = 0;
+    Codes codes;
+    size_t codes_size = 0;  ///< bytes behind codes.data
+    Codebooks codebooks;    ///< levels empty while untrained
+    size_t codebooks_size = 0;
+    int search_type = 0;
+    int max_beam_size = 0;
+    size_t norm_bits = 0;  ///< bits of a stored norm after the levels' bits
+};
+
+IndexView view_of(const void* index);
+
+/// faiss::AdditiveQuantizer::ST_norm_from_LUT: norms are computed from the codes at each search.
+constexpr int kNormFromLut = 2;
+
+/// FAISS's metric numbers that the plug-in searches with. Throws std::invalid_argument for the others.
+Metric metric_of(int metric_type);
+
+/// Why an IndexResidualQuantizer of this shape cannot be adopted; empty if it can.
+std::string unsupported(const IndexView& view);
+
+}  // namespace drq::plugin

@@ -1,0 +1,109 @@
+#include "faiss_plugin/bindings.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "faiss_plugin/abi.h"
+#include "faiss_plugin/flat_index.h"
+#include "faiss_plugin/openmp.h"
+#include "faiss_plugin/parameters.h"
+#include "faiss_plugin/state.h"
+
+namespace py = pybind11;
+
+namespace drq::plugin {
+
+namespace {
+
+/// FAISS's Python proxies tell the address of the C++ object they stand for: int(index.this).
+void* pointer(uintptr_t address) { return reinterpret_cast<void*>(address); }
+
+py::dict facts() {
+    py::dict found;
+    found["libfaiss"] = library().path();
+    found["openmp"] = openmp_library();
+    found["threads"] = executor().threads();
+    found["slots"] = flat_slots();
+    return found;
+}
+
+py::dict describe(uintptr_t address) {
+    const IndexView view = view_of(pointer(address));
+    py::dict seen;
+    seen["d"] = view.d;
+    seen["ntotal"] = view.ntotal;
+    seen["is_trained"] = view.is_trained;
+    seen["metric_type"] = view.metric_type;
+    seen["code_size"] = view.codes.code_size;
+    seen["codes"] = reinterpret_cast<uintptr_t>(view.codes.data);
+    seen["codes_size"] = view.codes_size;
+    seen["nbits"] = view.codebooks.nbits;
+    seen["codebooks_size"] = view.codebooks_size;
+    seen["search_type"] = view.search_type;
+    seen["max_beam_size"] = view.max_beam_size;
+    seen["norm_bits"] = view.norm_bits;
+    return seen;
+}
+
+/// Hands training to train(x, nbits, options) -> codebooks. FAISS calls from its own threads without the GIL,
+/// and only a C++ exception may leave through it.
+Trainer python_trainer(py::function train) {
+    return [train = std::move(train)](const TrainingJob& job) {
+        py::gil_scoped_acquire gil;
+        try {
+            const py::array_t<float> x({job.n, job.d}, job.x);
+            const auto codebooks = py::cast<py::array_t<float, py::array::c_style | py::array::forcecast>>(
+                train(x, job.nbits, job.options));
+            return std::vector<float>(codebooks.data(), codebooks.data() + codebooks.size());
+        } catch (const py::error_already_set& error) {
+            throw std::runtime_error(error.what());
+        }
+    };
+}
+
+}  // namespace
+
+void bind_plugin(py::module_& module) {
+    py::module_ plugin =
+        module.def_submodule("plugin", "IndexDRQ inside FAISS, by the addresses of C++ objects.");
+
+    plugin.def("open", [](uintptr_t index) {
+        open_flat_class(pointer(index));
+        open_openmp(library());
+        return facts();
+    });
+    plugin.def("facts", &facts);
+    plugin.def("set_layout", &set_layout);
+    plugin.def("describe", &describe);
+    plugin.def("is_member", [](uintptr_t selector, size_t slot, int64_t id) {
+        return call_virtual<bool>(static_cast<const void*>(pointer(selector)), slot, id);
+    });
+
+    plugin.def("adopt", [](uintptr_t index) { adopt(pointer(index)); });
+    plugin.def("is_adopted", [](uintptr_t index) { return is_adopted(pointer(index)); });
+    plugin.def("why_not", [](uintptr_t index) { return why_not(pointer(index)); });
+    plugin.def("count", &state_count);
+    plugin.def("cached_norms", [](uintptr_t index) { return state_of(pointer(index))->cached_norms(); });
+
+    plugin.def("levels", [](uintptr_t index) { return state_of(pointer(index))->levels.load(); });
+    plugin.def("set_levels",
+               [](uintptr_t index, size_t levels) { state_of(pointer(index))->levels = levels; });
+    plugin.def("training", [](uintptr_t index) { return state_of(pointer(index))->training(); });
+    plugin.def("set_training", [](uintptr_t index, const std::string& options) {
+        state_of(pointer(index))->set_training(options);
+    });
+    plugin.def("set_trainer", [](py::function train) { set_trainer(python_trainer(std::move(train))); });
+
+    plugin.def("parameter_levels",
+               [](uintptr_t parameters) { return parameter_levels(pointer(parameters)); });
+    plugin.def("set_parameter_levels", [](uintptr_t parameters, size_t levels) {
+        set_parameter_levels(pointer(parameters), levels);
+    });
+    plugin.def("drop_parameter_levels",
+               [](uintptr_t parameters) { drop_parameter_levels(pointer(parameters)); });
+}
+
+}  // namespace drq::plugin

@@ -1,0 +1,14 @@
+// `levels` of search parameters: FAISS's SearchParameters has no room for it, so it lives here by address.
+#pragma once
+
+#include <cstddef>
+
+namespace drq::plugin {
+
+void set_parameter_levels(const void* parameters, size_t levels);
+void drop_parameter_levels(const void* parameters);
+
+/// 0 if the parameters name none.
+size_t parameter_levels(const void* parameters);
+
+}  // namespace drq::plugin

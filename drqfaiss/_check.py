@@ -1,0 +1,104 @@
+"""Checks of arguments: each returns the argument as it is used, or raises naming value and expectation."""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+
+def integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
+    """Return an integer in [lowest, highest]."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: got {value!r}, expected an integer") from None
+    if number < lowest or (highest is not None and number > highest):
+        limit = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+        raise ValueError(f"{name}: got {number}, expected {limit}")
+    return number
+
+
+def number(name: str, value: Any) -> float:
+    """Return a real number that is not NaN."""
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: got {value!r}, expected a number") from None
+    if math.isnan(result):
+        raise ValueError(f"{name}: got {value!r}, expected a number")
+    return result
+
+
+def instance(name: str, value: Any, expected: type) -> None:
+    """Require an object of a class."""
+    if not isinstance(value, expected):
+        raise TypeError(f"{name}: got {value!r}, expected a faiss.{expected.__name__}")
+
+
+def floats(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float32]:
+    """Return real numbers as a C-contiguous float32 array; only its first dimension may be empty."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name}: expected an array of {ndim} dimensions: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: got {array.dtype}, expected numbers that convert to float32")
+    if array.ndim != ndim or 0 in array.shape[1:]:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {ndim} dimensions")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def vectors(name: str, value: ArrayLike, d: int) -> NDArray[np.float32]:
+    """Return vectors as a C-contiguous float32 array of shape (n, d)."""
+    array = floats(name, value, 2)
+    if array.shape[1] != d:
+        raise ValueError(f"{name}: got shape {array.shape}, expected (n, {d})")
+    return array
+
+
+def finite(name: str, array: NDArray[np.float32]) -> None:
+    """Require that no value is NaN or infinite."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        first = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{name}: {len(bad)} values are NaN or infinite, the first at {first}, expected finite ones"
+        )
+
+
+def codes(name: str, value: Any, code_size: int) -> NDArray[np.uint8]:
+    """Return codes as a C-contiguous array of shape (n, code_size); no other type is meant to be codes."""
+    array = np.asarray(value)
+    if array.dtype != np.uint8:
+        raise TypeError(f"{name}: got {array.dtype}, expected uint8")
+    if array.ndim != 2 or array.shape[1] != code_size:
+        raise ValueError(f"{name}: got shape {array.shape}, expected (n, {code_size})")
+    return np.ascontiguousarray(array)
+
+
+def ids(name: str, value: ArrayLike) -> NDArray[np.int64]:
+    """Return vector ids as a one-dimensional int64 array."""
+    array = np.asarray(value)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: got {array.dtype}, expected a faiss.IDSelector or integers")
+    if array.ndim != 1:
+        raise ValueError(f"{name}: got shape {array.shape}, expected one dimension")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def output(name: str, array: Any, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return the array to write results to: the given one if it fits exactly, a new one for None."""
+    if array is None:
+        return np.empty(shape, dtype)
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        got = array.dtype if isinstance(array, np.ndarray) else repr(array)
+        raise TypeError(f"{name}: got {got}, expected a {np.dtype(dtype)} array")
+    if array.shape != shape:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
+    if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
+        raise ValueError(f"{name}: expected a C-contiguous, writeable array")
+    return array

@@ -1,0 +1,73 @@
+"""index_factory with DRQ in the description: everything else is left to FAISS's own parser."""
+
+import re
+from typing import Any
+
+import faiss
+
+from drqfaiss import _check as check
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+from drqfaiss.index import as_drq, residual_quantizers, training_options, use_drq_training
+
+_DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(?![A-Za-z0-9_])")
+_DEFAULT_NBITS = "8"
+
+
+def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **training: Any) -> faiss.Index:
+    """Build an index from a description, as ``faiss.index_factory`` does.
+
+    ``DRQ8x8`` is an IndexDRQ of 8 levels of 8 bits, ``DRQ8`` the same. It may stand where FAISS accepts
+    ``RQ8x8`` in a flat index: ``PCA64,DRQ8x8``, ``OPQ8_64,DRQ8x8``, ``IDMap2,DRQ8x8``, ``DRQ8x8,RFlat``. A
+    description without DRQ is FAISS's own.
+
+    Parameters
+    ----------
+    d : int
+        Dimensions of the vectors that go in.
+    description : str
+        The description.
+    metric : int
+        ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
+    **training
+        How the IndexDRQ trains, see ``training_options``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument and what was expected.
+    """
+    d = check.integer("d", d, 1)
+    if not isinstance(description, str):
+        raise TypeError(f"description: got {description!r}, expected a string")
+    options = training_options(**training)
+    if "DRQ" not in description:
+        return _build(d, description, description, metric)
+    if re.search("IVF|IMI", description):
+        raise ValueError(f"description: got {description!r}, but DRQ inside IVF is not supported yet")
+    stock, count = _DRQ.subn(lambda match: f"RQ{match[1]}x{match[2] or _DEFAULT_NBITS}", description)
+    if "DRQ" in stock:
+        raise ValueError(f"description: got {description!r}, expected DRQ<levels>x<bits> or DRQ<levels>")
+    index = _build(d, stock, description, metric)
+    found = list(residual_quantizers(index))
+    if len(found) != count:
+        raise ValueError(
+            f"description: got {description!r}; DRQ works in flat indexes, with IDMap, "
+            "transforms and refinement, and not beside RQ"
+        )
+    for quantizer in found:
+        if reason := plugin.why_not(address(quantizer)):
+            raise ValueError(f"description: got {description!r}, but {reason}")
+    for quantizer in found:
+        # FAISS's default, decompressing every vector, would make stock readers of a written file very slow.
+        quantizer.rq.search_type = faiss.AdditiveQuantizer.ST_norm_from_LUT
+        plugin.adopt(address(quantizer))
+        use_drq_training(quantizer, options)
+    return as_drq(index)
+
+
+def _build(d: int, stock: str, description: str, metric: int) -> faiss.Index:
+    try:
+        return faiss.index_factory(d, stock, metric)
+    except RuntimeError as error:
+        raise ValueError(f"description: FAISS cannot build {description!r}: {error}") from None

@@ -1,0 +1,408 @@
+"""IndexDRQ, a FAISS index whose code length is chosen at query time, and ``adopt`` for existing ones."""
+
+import json
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any, SupportsIndex
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drqfaiss import _check as check
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+
+FloatArray = NDArray[np.float32]
+IdArray = NDArray[np.int64]
+
+METRICS = (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)
+SCALES = ("geometric", "level", "vector")
+DEFAULT_BEAM = 8
+
+
+class SearchParametersDRQ(faiss.SearchParameters):
+    """Search parameters with a code length.
+
+    Parameters
+    ----------
+    levels : int or None
+        Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
+    sel : faiss.IDSelector or None
+        Which vectors may be returned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``levels`` is no integer or negative, or ``sel`` no selector. Whether the index has that many
+        levels is checked at the search.
+    """
+
+    def __init__(self, levels: SupportsIndex | None = 0, sel: faiss.IDSelector | None = None) -> None:
+        levels = check.integer("levels", 0 if levels is None else levels, 0)
+        if sel is not None:
+            check.instance("sel", sel, faiss.IDSelector)
+        super().__init__(sel=sel)
+        # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
+        weakref.finalize(self, plugin.drop_parameter_levels, address(self)).atexit = False
+        plugin.set_parameter_levels(address(self), levels)
+
+    @property
+    def levels(self) -> int:
+        """Levels to compare; 0: the index's default."""
+        return plugin.parameter_levels(address(self))
+
+    @levels.setter
+    def levels(self, levels: SupportsIndex | None) -> None:
+        levels = check.integer("levels", 0 if levels is None else levels, 0)
+        plugin.set_parameter_levels(address(self), levels)
+
+
+class IndexDRQ(faiss.IndexResidualQuantizer):
+    """Deep Recurrent Quantization as a FAISS index.
+
+    One codebook, scaled per level, quantizes the vectors; the first levels of a code are a valid shorter
+    code, chosen at each search. It is a ``faiss.IndexResidualQuantizer``: everything FAISS does with one
+    works, and files written by ``faiss.write_index`` are read by plain FAISS. Distances are those of the
+    query to the reconstruction from the chosen levels, squared L2 or inner product.
+
+    Vectors may be anything that NumPy converts to float32 without loss of meaning (floats, integers, any
+    memory order); shape and type are checked and a bad argument changes nothing.
+
+    Parameters
+    ----------
+    d : int
+        Dimensions.
+    M : int
+        Levels; a vector takes M · nbits bits.
+    nbits : int
+        Bits per level, 1 to 16; 8 is the fast one.
+    metric : int
+        ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
+    **training
+        How to train, see ``training_options``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument and what was expected.
+    """
+
+    def __init__(
+        self, d: int, M: int = 8, nbits: int = 8, metric: int = faiss.METRIC_L2, **training: Any
+    ) -> None:
+        d, M = check.integer("d", d, 1), check.integer("M", M, 1)
+        nbits = check.integer("nbits", nbits, 1, 16)
+        if metric not in METRICS:
+            raise ValueError(f"metric: got {metric!r}, expected METRIC_L2 or METRIC_INNER_PRODUCT")
+        options = training_options(**training)
+        super().__init__(d, M, nbits, metric, faiss.AdditiveQuantizer.ST_norm_from_LUT)
+        plugin.adopt(address(self))
+        use_drq_training(self, options)
+
+    @classmethod
+    def from_codebooks(cls, codebooks: ArrayLike, metric: int = faiss.METRIC_L2) -> "IndexDRQ":
+        """Return a trained, empty index with the given codebooks, shape (M, K, d), K a power of two."""
+        codebooks = check.floats("codebooks", codebooks, 3)
+        M, K, d = codebooks.shape
+        nbits = max(K - 1, 1).bit_length()
+        if (1 << nbits) != K:
+            raise ValueError(f"codebooks: {K} codewords per level, expected a power of two from 2 to 65536")
+        check.finite("codebooks", codebooks)
+        index = cls(d, M, nbits, metric)
+        faiss.copy_array_to_vector(codebooks.ravel(), index.rq.codebooks)
+        index.rq.compute_codebook_tables()
+        index.rq.is_trained = index.is_trained = True
+        return index
+
+    @property
+    def levels(self) -> int:
+        """Levels compared by searches that name no number; 0: all. Setting None means 0."""
+        return plugin.levels(address(self))
+
+    @levels.setter
+    def levels(self, levels: SupportsIndex | None) -> None:
+        plugin.set_levels(
+            address(self), check.integer("levels", 0 if levels is None else levels, 0, self.rq.M)
+        )
+
+    def train(
+        self, x: ArrayLike, *, numeric_type: int = faiss.Float32, xq_train: ArrayLike | None = None
+    ) -> None:
+        """Train codebook and scales on vectors x, shape (n, d), n at least the number of codewords.
+
+        ``numeric_type`` and ``xq_train`` are FAISS's; vectors of any type are converted and queries are not
+        needed.
+        """
+        x = check.vectors("x", x, self.d)
+        check.finite("x", x)
+        codewords = 1 << max(faiss.vector_to_array(self.rq.nbits).tolist())
+        if len(x) < codewords:
+            raise ValueError(
+                f"x: {len(x)} training vectors, expected at least the {codewords} codewords of a level"
+            )
+        _training.error = None
+        try:
+            super().train(x)
+        except RuntimeError as error:
+            raise _training.error or error from None
+        finally:
+            del _training.error
+
+    def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
+        """Encode vectors x, shape (n, d), and append their codes."""
+        x = check.vectors("x", x, self.d)
+        self._require_trained()
+        super().add(x)
+
+    def search(
+        self,
+        x: ArrayLike,
+        k: int,
+        *,
+        params: faiss.SearchParameters | None = None,
+        D: FloatArray | None = None,
+        I: IdArray | None = None,  # noqa: E741
+        numeric_type: int = faiss.Float32,
+    ) -> tuple[FloatArray, IdArray]:
+        """Return squared distances or inner products and ids, shapes (n, k), of the k nearest vectors.
+
+        Rows with fewer than k results end in id −1, as FAISS's do. ``D`` and ``I`` are optional outputs.
+        """
+        x, k = self._query(x, k, params)
+        D = check.output("D", D, (len(x), k), np.float32)
+        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        return super().search(x, k, params=params, D=D, I=I)
+
+    def range_search(
+        self, x: ArrayLike, thresh: float, *, params: faiss.SearchParameters | None = None
+    ) -> tuple[NDArray[np.uint64], FloatArray, IdArray]:
+        """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
+        x, _ = self._query(x, 1, params)
+        return super().range_search(x, check.number("thresh", thresh), params=params)
+
+    def assign(self, x: ArrayLike, k: int, labels: IdArray | None = None) -> IdArray:
+        """Return only the ids of ``search(x, k)``."""
+        x, k = self._query(x, k, None)
+        return super().assign(x, k, labels=check.output("labels", labels, (len(x), k), np.int64))
+
+    def search_and_reconstruct(
+        self,
+        x: ArrayLike,
+        k: int,
+        *,
+        params: faiss.SearchParameters | None = None,
+        D: FloatArray | None = None,
+        I: IdArray | None = None,  # noqa: E741
+        R: FloatArray | None = None,
+    ) -> tuple[FloatArray, IdArray, FloatArray]:
+        """Return ``search(x, k)`` and the vectors found, shape (n, k, d), reconstructed from all levels."""
+        x, k = self._query(x, k, params)
+        D = check.output("D", D, (len(x), k), np.float32)
+        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        R = check.output("R", R, (len(x), k, self.d), np.float32)
+        return super().search_and_reconstruct(x, k, params=params, D=D, I=I, R=R)
+
+    def sa_encode(self, x: ArrayLike, codes: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Return the codes of vectors x, shape (n, code_size), without storing them."""
+        x = check.vectors("x", x, self.d)
+        self._require_trained()
+        return super().sa_encode(x, codes=check.output("codes", codes, (len(x), self.code_size), np.uint8))
+
+    def sa_decode(self, codes: NDArray[np.uint8], x: FloatArray | None = None) -> FloatArray:
+        """Return the vectors that codes stand for, shape (n, d)."""
+        codes = check.codes("codes", codes, self.code_size)
+        self._require_trained()
+        return super().sa_decode(codes, x=check.output("x", x, (len(codes), self.d), np.float32))
+
+    def add_sa_codes(self, codes: NDArray[np.uint8], ids: None = None) -> None:
+        """Append codes, shape (n, code_size), as ``sa_encode`` returns them. Ids need an ``IndexIDMap``."""
+        codes = check.codes("codes", codes, self.code_size)
+        if ids is not None:
+            raise ValueError("ids: an IndexDRQ numbers its vectors itself, expected None")
+        self._require_trained()
+        super().add_sa_codes(codes)
+
+    def remove_ids(self, x: ArrayLike | faiss.IDSelector) -> int:
+        """Remove vectors by id array or selector and return how many; later vectors move down."""
+        if not isinstance(x, faiss.IDSelector):
+            x = check.ids("x", x)
+        return super().remove_ids(x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "levels": self.levels, "training": plugin.training(address(self))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        plugin.adopt(address(self))
+        plugin.set_levels(address(self), state["levels"])
+        plugin.set_training(address(self), state["training"])
+
+    def _require_trained(self) -> None:
+        if not self.is_trained:
+            raise RuntimeError("the index is not trained, expected train(x) first")
+
+    def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> tuple[FloatArray, int]:
+        x, k = check.vectors("x", x, self.d), check.integer("k", k, 1)
+        self._require_trained()
+        if params is not None:
+            check.instance("params", params, faiss.SearchParameters)
+            levels = plugin.parameter_levels(address(params))
+            if levels > self.rq.M:
+                raise ValueError(f"levels: got {levels}, expected 0 (all) to {self.rq.M}")
+        return x, k
+
+
+def adopt(index: faiss.Index) -> faiss.Index:
+    """Make every residual quantizer index in ``index`` an IndexDRQ, in place, and return ``index``.
+
+    Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside
+    IndexIDMap, IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is
+    harmless and drops what was cached about the codes, which is how to tell an index that its memory was
+    written to directly.
+
+    Raises
+    ------
+    TypeError
+        If there is no residual quantizer index in it.
+    ValueError
+        If one has a metric or code shape that cannot be searched. Nothing is adopted then.
+    """
+    check.instance("index", index, faiss.Index)
+    found = list(residual_quantizers(index))
+    if not found:
+        raise TypeError(
+            f"index: {type(index).__name__} holds no residual quantizer index that can be adopted"
+        )
+    for quantizer in found:
+        if reason := plugin.why_not(address(quantizer)):
+            raise ValueError(f"index: cannot adopt a residual quantizer index: {reason}")
+    for quantizer in found:
+        plugin.adopt(address(quantizer))
+    return as_drq(index)
+
+
+def as_drq(index: faiss.Index) -> faiss.Index:
+    """Give an adopted index its Python class; containers and other indexes are returned as they are."""
+    if type(index) is faiss.Index:  # FAISS returns members of other indexes like this
+        owner, index = index, faiss.downcast_index(index)
+        index.referenced_objects = [owner]
+    if type(index) is faiss.IndexResidualQuantizer and plugin.is_adopted(address(index)):
+        index.__class__ = IndexDRQ
+    return index
+
+
+def residual_quantizers(index: faiss.Index) -> Iterator[faiss.IndexResidualQuantizer]:
+    """Yield the residual quantizer indexes in an index, itself included, always in the same order."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexResidualQuantizer):
+        yield index
+    for child in _children(index):
+        yield from residual_quantizers(child)
+
+
+def _children(index: faiss.Index) -> list[faiss.Index]:
+    if isinstance(index, faiss.IndexIDMap | faiss.IndexPreTransform):
+        children = [index.index]
+    elif isinstance(index, faiss.IndexRefine):
+        children = [index.base_index, index.refine_index]
+    elif isinstance(index, faiss.IndexShards | faiss.IndexReplicas):
+        children = [index.at(i) for i in range(index.count())]
+    else:
+        children = []
+    return [child for child in children if child is not None]
+
+
+def adopt_all(index: faiss.Index) -> faiss.Index:
+    """As ``adopt``, but residual quantizer indexes that cannot be adopted, or none at all, are no error."""
+    for quantizer in residual_quantizers(index):
+        if not plugin.why_not(address(quantizer)):
+            plugin.adopt(address(quantizer))
+    return as_drq(index)
+
+
+def clone_index(index: faiss.Index) -> faiss.Index:
+    """Return a copy as ``faiss.clone_index`` makes it, with every IndexDRQ and its options kept."""
+    check.instance("index", index, faiss.Index)
+    clone = faiss.clone_index(index)
+    for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
+        if plugin.is_adopted(address(old)):
+            plugin.adopt(address(new))
+            plugin.set_levels(address(new), plugin.levels(address(old)))
+            plugin.set_training(address(new), plugin.training(address(old)))
+    return as_drq(clone)
+
+
+def training_options(
+    *,
+    scale: str = "level",
+    prefix_weights: dict[int, float] | None = None,
+    iterations: int | None = None,
+    beam: int | None = None,
+    seed: int | None = None,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Return checked options for training an IndexDRQ; None leaves the default of ``Quantizer.train``.
+
+    Parameters
+    ----------
+    scale : {"geometric", "level", "vector"}
+        One ratio for all levels, a scale per level, or a scale per level and dimension.
+    prefix_weights : dict of int to float, optional
+        How much the error after the first L levels counts, by L.
+    iterations : int, optional
+        Rounds of encoding and solving.
+    beam : int, optional
+        Beam width, at training and at encoding; kept as ``rq.max_beam_size``, 8 if None.
+    seed : int, optional
+        The same seed and vectors give the same codebook.
+    progress : bool, optional
+        Whether to show a progress bar.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale: got {scale!r}, expected one of {', '.join(SCALES)}")
+    if prefix_weights is not None:
+        if not isinstance(prefix_weights, dict):
+            raise TypeError(f"prefix_weights: got {prefix_weights!r}, expected a dict from levels to weights")
+        prefix_weights = {
+            check.integer("prefix_weights", levels, 1): check.number("prefix_weights", weight)
+            for levels, weight in prefix_weights.items()
+        }
+    options = {
+        "scale": scale,
+        "prefix_weights": prefix_weights,
+        "iterations": None if iterations is None else check.integer("iterations", iterations, 1),
+        "beam": None if beam is None else check.integer("beam", beam, 1),
+        "seed": None if seed is None else check.integer("seed", seed, 0),
+        "progress": None if progress is None else bool(progress),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any]) -> None:
+    """Let an adopted index train as DRQ does. The options stay with the C++ object."""
+    plugin.set_training(address(index), json.dumps(options))
+    index.rq.max_beam_size = options.get("beam", DEFAULT_BEAM)
+
+
+_training = threading.local()  # its `error` exists while an IndexDRQ.train runs in this thread
+
+
+def _train(x: FloatArray, nbits: list[int], options: str) -> FloatArray:
+    """Train for the plug-in, which may call from any thread that trains an index containing an IndexDRQ."""
+    from drqfaiss.quantizer import Quantizer
+
+    try:
+        arguments = json.loads(options)
+        weights = arguments.pop("prefix_weights", None)
+        if weights is not None:  # JSON turned the keys into strings
+            arguments["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
+        return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **arguments).codebooks()
+    except BaseException as error:
+        if hasattr(_training, "error"):
+            _training.error = error  # FAISS makes it a RuntimeError; IndexDRQ.train raises the original
+        raise
+
+
+plugin.set_trainer(_train)
