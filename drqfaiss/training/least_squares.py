@@ -1,0 +1,358 @@
+"""Training without labels: beam-search encoding in turn with closed-form least squares.
+
+The model is x ≈ mean + rotationᵀ Σ_m s_m ∘ C[b_m]: one codebook C of K codewords and a scale s_m per level.
+For given codes b it is linear in C and linear in s, so each has a closed-form update. Both need the vectors
+only through two statistics: how often two codewords meet (counts), the sum of a codeword's vectors (sums).
+
+    loss = Σ_L α_L Σ_x ‖x − x̂_L‖²                      α_L: the weight of the prefix of L levels
+    A C = B,  A = Σ_mn w_mn s_m s_n counts_mn,  B = Σ_m w_mm s_m sums_m,  w_mn = Σ_{L > max(m, n)} α_L
+    G s = b,  G_mn = w_mn tr(Cᵀ counts_mn C),           b_m = w_mm tr(Cᵀ sums_m)
+
+With a scale per dimension the same two systems hold in every dimension on its own. Vectors are centred, and
+rotated to their principal axes for scales per dimension, before any of this.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+
+from drqfaiss import _core
+
+SCALE_MODES = ("geometric", "level", "vector")
+DEFAULT_PREFIX_POWER = 4  # α_L = (L / M)^4: short prefixes stay useful, the whole code hardly loses
+START_ITERATIONS = 8  # of k-means; the codebook changes a lot afterwards
+RELAXATION = 0.9  # how far each update goes beyond its solution: halves the iterations; 2 diverges
+SETTLING = 3  # the last iterations do without
+GRADIENT_STEPS = 8  # of conjugate gradients; they start from the last codebook
+RIDGE = 1e-6  # of the number of vectors
+SCALE_FLOOR = 0.01  # of the first level's: search needs positive scales, and a scale near 0 wastes its level
+MAX_COUNT_BYTES = 2**31
+
+
+class Model(NamedTuple):
+    """The trained arrays, as Quantizer takes them."""
+
+    codebook: np.ndarray  # (K, d) float32
+    scales: np.ndarray  # (M,) or (M, d) float32
+    mean: np.ndarray  # (d,) float32
+    rotation: np.ndarray | None  # (d, d) float32
+
+
+def train(
+    x: np.ndarray,
+    *,
+    levels: int = 8,
+    bits: int = 8,
+    scale: str = "level",
+    prefix_weights: Mapping[int, float] | None = None,
+    iterations: int = 20,
+    beam: int = 5,
+    seed: int = 0,
+    max_vectors: int = 65_536,
+    progress: bool = True,
+) -> Model:
+    """Train one codebook and its scales.
+
+    The result is the same bit for bit for a seed, as long as the number of threads is the same.
+
+    Args:
+        x: (n, d) float32, finite, at least 2**bits vectors.
+        levels: levels M of the full code.
+        bits: bits per level; the codebook has K = 2**bits codewords.
+        scale: "geometric" (s_m = s^m), "level" (one scale per level) or "vector" (one per level and
+            dimension, after a rotation; the most accurate and the slowest to train and encode).
+        prefix_weights: loss weight of each code length, {L: weight}; lengths left out have weight 0. None
+            weighs every length L by (L / levels)**4; {levels: 1} trains for the full code only.
+        iterations: rounds of encoding and solving.
+        beam: width of the beam search in training.
+        seed: for the sample, the start and re-seeded codewords.
+        max_vectors: of more vectors than that, a random sample is used.
+        progress: shows a line on stderr, if that is a terminal.
+
+    Raises:
+        TypeError: x is not a float32 array, or an argument has another type.
+        ValueError: x or an argument is not as above.
+    """
+    x = check_vectors(x)
+    check_options(levels, bits, scale, iterations, beam, seed, max_vectors)
+    K = 2**bits
+    if len(x) < K or max_vectors < K:
+        raise ValueError(
+            f"x: {min(len(x), max_vectors)} training vectors, expected at least {K}, one per codeword"
+        )
+    weights = pair_weights(levels, prefix_weights)
+    rng = np.random.default_rng(seed)
+    x, mean, unit, rotation = prepare(x, max_vectors, rotate=scale == "vector", rng=rng)
+    codebook, scales = start(x, levels, K, scale, seed)
+    for iteration in with_progress(iterations, progress):
+        codes = _core.encode(x, scaled_codebooks(codebook, scales), beam)
+        relaxation = RELAXATION if iteration + SETTLING < iterations else 0.0
+        codebook, scales = update(Statistics.of(x, codes, K), codebook, scales, weights, scale, relaxation)
+        if iteration + 1 < iterations:
+            reseed_unused(codebook, codes, x, rng)
+    scales = scales if scale == "vector" else scales[:, 0]
+    return Model((codebook * unit).astype(np.float32), scales.astype(np.float32), mean, rotation)
+
+
+def check_vectors(x: np.ndarray) -> np.ndarray:
+    """Return x as a C-contiguous array; raise TypeError or ValueError if not (n, d), float32 and finite."""
+    if not isinstance(x, np.ndarray) or x.dtype != np.float32:
+        raise TypeError(f"x: {getattr(x, 'dtype', type(x).__name__)}, expected a float32 array")
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise ValueError(f"x: shape {x.shape}, expected (n, d)")
+    finite = np.isfinite(x).all(1)
+    if not finite.all():
+        row = int(finite.argmin())
+        raise ValueError(f"x: row {row} holds {x[row][~np.isfinite(x[row])][0]}, expected finite values")
+    return np.ascontiguousarray(x)
+
+
+def check_count(name: str, value: int, low: int = 1, high: int = 2**31 - 1) -> int:
+    """Return the value as an int; raise TypeError or ValueError if not a whole number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: {value!r}, expected a whole number")
+    if not low <= value <= high:
+        raise ValueError(f"{name}: {value}, expected {low} to {high}")
+    return int(value)
+
+
+def check_options(
+    levels: int, bits: int, scale: str, iterations: int, beam: int, seed: int, max_vectors: int
+) -> None:
+    """Raise TypeError or ValueError naming the first option out of range."""
+    check_count("levels", levels)
+    check_count("bits", bits, 1, 16)
+    check_count("iterations", iterations)
+    check_count("beam", beam)
+    check_count("seed", seed, 0)
+    check_count("max_vectors", max_vectors)
+    if scale not in SCALE_MODES:
+        raise ValueError(f"scale: {scale!r}, expected one of {', '.join(map(repr, SCALE_MODES))}")
+    codewords, most = levels * 2**bits, int((MAX_COUNT_BYTES / 4) ** 0.5)
+    if codewords > most:
+        raise ValueError(
+            f"levels * 2**bits: {levels} * {2**bits} = {codewords}, expected at most {most} in training"
+        )
+
+
+def pair_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.ndarray:
+    """Return w_mn = Σ_{L > max(m, n)} α_L, (M, M), with w_00 = 1; raise ValueError for bad weights."""
+    if prefix_weights is None:
+        prefix_weights = {L: (L / levels) ** DEFAULT_PREFIX_POWER for L in range(1, levels + 1)}
+    alpha = np.zeros(levels)
+    for length, weight in prefix_weights.items():
+        check_count("prefix_weights: length", length, 1, levels)
+        if not (np.isfinite(weight) and weight >= 0):
+            raise ValueError(
+                f"prefix_weights: {weight} for length {length}, expected a finite weight of at least 0"
+            )
+        alpha[length - 1] = weight
+    if not alpha[-1] > 0:
+        raise ValueError(f"prefix_weights: no weight for all {levels} levels, expected one above 0")
+    tail = np.cumsum(alpha[::-1])[::-1] / alpha.sum()
+    return np.minimum.outer(tail, tail)
+
+
+def prepare(
+    x: np.ndarray, max_vectors: int, rotate: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray | None]:
+    """Sample, centre, rotate and divide by the root mean square: return x, mean, that unit and rotation."""
+    if len(x) > max_vectors:
+        x = x[np.sort(rng.choice(len(x), max_vectors, replace=False))]
+    mean = x.mean(0, dtype=np.float64).astype(np.float32)
+    x = x - mean
+    unit = float(np.sqrt(np.square(x, dtype=np.float64).mean())) or 1.0
+    x /= np.float32(unit)
+    if not rotate:
+        return x, mean, unit, None
+    rotation = principal_axes(x)
+    return np.ascontiguousarray(x @ rotation.T), mean, unit, rotation
+
+
+def principal_axes(x: np.ndarray) -> np.ndarray:
+    """Return the eigenvectors of the covariance of centred x as rows, largest first, (d, d) float32."""
+    _, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
+    return np.ascontiguousarray(vectors.T[::-1], np.float32)
+
+
+def scaled_codebooks(codebook: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return the codebook of every level, (M, K, d) float32, for scales (M, 1) or (M, d)."""
+    return np.ascontiguousarray(scales[:, None] * codebook, np.float32)
+
+
+def start(x: np.ndarray, levels: int, K: int, scale: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start from the k-means codebook (K, d); level by level, fit scales (M, 1) or (M, d) to the residuals."""
+    kmeans = faiss.Kmeans(x.shape[1], K, niter=START_ITERATIONS, seed=seed, min_points_per_centroid=1)
+    kmeans.train(x)
+    codebook = kmeans.centroids.astype(np.float64)
+    axis = 0 if scale == "vector" else None
+    spread = np.maximum(np.square(x).mean(axis), 1e-20)
+    scales, residual = [], x
+    for _ in range(levels):
+        guess = np.atleast_1d(np.sqrt(np.square(residual).mean(axis) / spread))
+        level = scaled_codebooks(codebook, guess[None])
+        chosen = level[0, _core.encode(residual, level, 1)[:, 0]]
+        gain = (chosen * residual).sum(axis) / np.maximum(np.square(chosen).sum(axis), 1e-20)
+        scales.append(np.maximum(guess * gain, SCALE_FLOOR))
+        residual = residual - (gain * chosen).astype(np.float32)
+    fitted = normalised(codebook, np.array(scales, np.float64))
+    return (fitted[0], nearest_geometric(fitted[1])) if scale == "geometric" else fitted
+
+
+def normalised(codebook: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same model with first scale 1."""
+    return codebook * scales[0], scales / scales[0]
+
+
+class Statistics(NamedTuple):
+    """What the closed-form updates need of the vectors and their codes."""
+
+    counts: np.ndarray  # (M, K, M, K) float32: vectors with codeword k at level m and codeword l at level n
+    sums: np.ndarray  # (M, K, d) float64: the sum of the vectors with codeword k at level m
+
+    @classmethod
+    def of(cls, x: np.ndarray, codes: np.ndarray, K: int) -> Statistics:
+        """Count and sum x (n, d) by its codes (n, M)."""
+        M = codes.shape[1]
+        counts = np.empty((M, K, M, K), np.float32)
+        for m, n in zip(*np.triu_indices(M), strict=True):
+            pair = np.bincount(codes[:, m] * K + codes[:, n], minlength=K * K).reshape(K, K)
+            counts[m, :, n] = pair
+            counts[n, :, m] = pair.T
+        return cls(counts, _core.code_sums(x, codes, K))
+
+
+def update(
+    statistics: Statistics,
+    codebook: np.ndarray,
+    scales: np.ndarray,
+    weights: np.ndarray,
+    scale: str,
+    relaxation: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Solve for the codebook, then the scales, and go `relaxation` times the step further."""
+    solved = solve_codebook(statistics, codebook, scales, weights)
+    solved, fitted = normalised(solved, solve_scales(statistics, solved, scales, weights, scale))
+    # Scales are moved by factors: they stay positive, and geometric ones geometric.
+    return solved + relaxation * (solved - codebook), fitted * (fitted / scales) ** relaxation
+
+
+def solve_codebook(
+    statistics: Statistics, codebook: np.ndarray, scales: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the codebook (K, d) of least loss for given codes and scales, starting from the last one."""
+    M, K, d = statistics.sums.shape
+    right = (weights.diagonal()[:, None, None] * scales[:, None] * statistics.sums).sum(0)
+    ridge = RIDGE * float(statistics.counts[0, :, 0].sum(dtype=np.float64))
+    if scales.shape[1] == 1:
+        matrix = np.tensordot(weights * scales * scales.T, statistics.counts, axes=((0, 1), (0, 2)))
+        return np.linalg.solve(matrix + ridge * np.eye(K), right)
+
+    # One matrix per dimension: too many to factorise, but one product serves them all.
+    weighted = (weights.astype(np.float32)[:, None, :, None] * statistics.counts).reshape(M * K, M * K)
+
+    def multiply(c: np.ndarray) -> np.ndarray:
+        met = weighted @ scaled_codebooks(c, scales).reshape(M * K, d)
+        return (scales[:, None] * met.reshape(M, K, d)).sum(0) + ridge * c
+
+    uses = np.einsum("mkmk->mk", statistics.counts)
+    diagonal = np.einsum("m,md,mk->kd", weights.diagonal(), scales**2, uses) + ridge
+    return conjugate_gradients(multiply, right, codebook, diagonal)
+
+
+def conjugate_gradients(
+    multiply: Callable[[np.ndarray], np.ndarray],
+    right: np.ndarray,
+    solution: np.ndarray,
+    diagonal: np.ndarray,
+) -> np.ndarray:
+    """Improve the solution of A_j c_j = right_j for every column j, preconditioned by A's diagonal.
+
+    Hestenes and Stiefel, "Methods of Conjugate Gradients for Solving Linear Systems", 1952.
+    """
+    tiny = 1e-30  # a column that is already solved divides 0 by it
+    residual = right - multiply(solution)
+    direction = residual / diagonal
+    size = (residual * direction).sum(0)
+    for _ in range(GRADIENT_STEPS):
+        product = multiply(direction)
+        step = size / np.maximum((direction * product).sum(0), tiny)
+        solution = solution + step * direction
+        residual = residual - step * product
+        conditioned = residual / diagonal
+        size, before = (residual * conditioned).sum(0), size
+        direction = conditioned + size / np.maximum(before, tiny) * direction
+    return solution
+
+
+def solve_scales(
+    statistics: Statistics, codebook: np.ndarray, scales: np.ndarray, weights: np.ndarray, scale: str
+) -> np.ndarray:
+    """Return the scales of least loss for given codes and codebook, in the shape of `scales`."""
+    gram, right = scale_systems(statistics, codebook, weights)
+    if scale != "vector":
+        gram, right = gram.sum(0, keepdims=True), right.sum(0, keepdims=True)
+    if scale == "geometric":
+        return best_geometric(gram[0], right[0])
+    # A dimension without variance says nothing about its scales: the ridge holds them where they are.
+    ridge = RIDGE * np.maximum(gram[:, :1, 0], 1e-12)
+    identity = np.eye(len(scales))
+    solved = np.linalg.solve(gram + ridge[..., None] * identity, (right + ridge * scales.T)[..., None])[
+        ..., 0
+    ].T
+    return np.maximum(solved, SCALE_FLOOR)
+
+
+def scale_systems(
+    statistics: Statistics, codebook: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return G (d, M, M) and b (d, M) of every dimension."""
+    M, K, d = statistics.sums.shape
+    c = codebook.astype(np.float32)
+    gram = np.empty((d, M, M))
+    for m in range(M):
+        met = (statistics.counts[m].reshape(K * M, K) @ c).reshape(K, M, d)
+        gram[:, m] = np.einsum("kd,knd->dn", codebook, met) * weights[m]
+    gram = (gram + gram.transpose(0, 2, 1)) / 2
+    return gram, weights.diagonal() * (statistics.sums * codebook).sum(1).T
+
+
+def nearest_geometric(scales: np.ndarray) -> np.ndarray:
+    """Return the geometric scales (M, 1) nearest to scales (M, 1) in their logarithms."""
+    powers = np.arange(len(scales))
+    ratio = np.exp(np.log(scales[:, 0]) @ powers / max(powers @ powers, 1))
+    return (ratio**powers)[:, None]
+
+
+def best_geometric(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Minimise sᵀ G s − 2 bᵀ s over scales s^m, 0 < s ≤ 1, on a grid made finer around its best point."""
+    powers = np.arange(len(right))
+    low, high = SCALE_FLOOR, 1.0
+    for _ in range(4):
+        ratios = np.linspace(low, high, 101)
+        scales = ratios[:, None] ** powers
+        best = int(((scales @ gram * scales).sum(1) - 2 * scales @ right).argmin())
+        low, high = ratios[max(best - 1, 0)], ratios[min(best + 1, 100)]
+    return scales[best][:, None]
+
+
+def reseed_unused(codebook: np.ndarray, codes: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> None:
+    """Put random vectors in the place of codewords that no level uses."""
+    unused = np.flatnonzero(np.bincount(codes.ravel(), minlength=len(codebook)) == 0)
+    codebook[unused] = x[rng.choice(len(x), len(unused), replace=False)]
+
+
+def with_progress(iterations: int, shown: bool) -> Iterator[int]:
+    """Count iterations, with a line on stderr if that is a terminal."""
+    shown = shown and sys.stderr.isatty()
+    for iteration in range(iterations):
+        if shown:
+            print(f"\rtraining: iteration {iteration + 1}/{iterations}", end="", file=sys.stderr, flush=True)
+        yield iteration
+    if shown:
+        print(file=sys.stderr)
