@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
@@ -28,6 +29,7 @@ from drqfaiss.datasets import METRIC_NAMES, Dataset, load_dataset
 from drqfaiss.evaluation import exact_neighbours, recall_at
 
 RANKS = (1, 10, 100)
+Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 METRICS = {name: metric for metric, name in METRIC_NAMES.items()}
 
 
@@ -102,7 +104,7 @@ def _floats(vectors: np.ndarray, limit: int | None) -> np.ndarray:
     return np.ascontiguousarray(vectors[:limit], dtype=np.float32)
 
 
-def build(method: Method, data: Dataset, options: argparse.Namespace):
+def build(method: Method, data: Dataset, options: argparse.Namespace) -> Iterator[tuple[Row, Search]]:
     """Train, time the encoding and fill; yield (row, search function) for every code length."""
     for length in options.bytes[-1:] if method.own else options.bytes:
         index = method.make(data.d, length, data.metric)
@@ -128,7 +130,7 @@ def build(method: Method, data: Dataset, options: argparse.Namespace):
             yield row, search_function(method, index, used)
 
 
-def search_function(method: Method, index: faiss.Index, levels: int):
+def search_function(method: Method, index: faiss.Index, levels: int) -> Search:
     if not method.own:
         return index.search
     parameters = drqfaiss.SearchParametersDRQ(levels=levels)
@@ -144,7 +146,9 @@ def time_encoding(method: Method, index: faiss.Index, data: Dataset, options: ar
     return best_times(tasks, data.base, options.runs, options.seconds, "encode")[method.name]
 
 
-def measure_search(rows: list[Row], searches: dict, data: Dataset, options: argparse.Namespace) -> None:
+def measure_search(
+    rows: list[Row], searches: dict[str, Search], data: Dataset, options: argparse.Namespace
+) -> None:
     """Fill in recall and search times, all methods timed in turns."""
     own = {row.label: row.encode_simd is None for row in rows}
     tasks = {

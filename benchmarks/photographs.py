@@ -16,8 +16,8 @@ from tqdm import tqdm
 from drqfaiss.datasets import Dataset
 
 # The right half of the stereo pair would repeat the left one, in other tiles.
-SKIMAGE_PHOTOGRAPHS = "astronaut brick camera chelsea coffee coins grass gravel rocket".split()
-SKLEARN_PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+SKIMAGE_NAMES = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "rocket")
+SKLEARN_NAMES = ("china.jpg", "flower.jpg")
 TILE = 96
 # Share of the tiles; the rest is base.
 QUERY_TILES, LEARN_TILES = 0.1, 0.25
@@ -46,9 +46,9 @@ def load(seed: int = 0) -> Dataset:
 
 
 def _photographs() -> list[np.ndarray]:
-    images = [getattr(skimage.data, name)() for name in SKIMAGE_PHOTOGRAPHS]
+    images = [getattr(skimage.data, name)() for name in SKIMAGE_NAMES]
     images.append(skimage.data.stereo_motorcycle()[0])
-    images += [load_sample_image(name) for name in SKLEARN_PHOTOGRAPHS]
+    images += [load_sample_image(name) for name in SKLEARN_NAMES]
     return [rgb2gray(image) if image.ndim == 3 else image / 255 for image in images]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import groupby
@@ -19,6 +20,7 @@ from drqfaiss.datasets import METRIC_NAMES, Dataset
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogFormatter
 
 # Colour and marker of each method, the same in both plots; the colours are Okabe and Ito's.
 STYLES = [
@@ -70,7 +72,8 @@ def header(data: Dataset, options: dict) -> dict[str, str]:
         "Machine": f"{_cpu_name()}, {os.cpu_count()} cores; threads: {options['threads']} (training: all)",
         "Versions": f"Python {platform.python_version()} · {packages}",
         "SIMD": f"drqfaiss {drqfaiss.simd_level()}; FAISS: best of {', '.join(faiss_simd_levels())}",
-        "Search": f"k = {options['k']}, median of {options['runs']} runs; RQ beam {options['rq_beam']}",
+        "Timing": f"k = {options['k']}, median of {options['runs']} runs, "
+        f"{'CPU' if options['threads'] == 1 else 'wall-clock'} time; RQ beam {options['rq_beam']}",
     }
 
 
@@ -123,8 +126,8 @@ def save(folder: Path, about: dict[str, str], rows: list[Row]) -> str:
     return text
 
 
-def _curves(rows: list[Row]):
-    """Yield (style, method name, its rows)."""
+def _curves(rows: list[Row]) -> Iterator[tuple[dict[str, str], list[Row]]]:
+    """Yield the style of a method and its rows, shortest code first."""
     groups = groupby(rows, key=lambda row: row.method)
     for i, (name, group) in enumerate(groups):
         colour, marker = STYLES[i % len(STYLES)]
@@ -167,6 +170,9 @@ def plot_recall_speed(path: Path, title: str, rows: list[Row]) -> None:
                 fontsize=8,
             )
     panel.set(xscale="log", xlabel="µs per query (log)", ylabel=f"recall@{k}", title=title)
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    panel.tick_params(axis="x", which="minor", labelsize=8)
     panel.set_ylim(bottom=0)
     panel.grid(alpha=0.3, which="both")
     panel.legend()
