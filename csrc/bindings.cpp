@@ -156,6 +156,7 @@ void bind_encode(py::module_& module) {
 PYBIND11_MODULE(_core, module) {
     module.doc() = "Compiled core of drqfaiss: quantizer arithmetic and the FAISS plug-in.";
 
+    simd::active_level();  // a DRQFAISS_SIMD that cannot be had fails the import, not the first search
     module.def("simd_level", [] { return simd::level_name(simd::active_level()); });
     module.def("best_simd_level", [] { return simd::level_name(simd::best_level()); });
     module.def("set_simd_level", [](const std::string& name) { simd::set_level(simd::parse_level(name)); });

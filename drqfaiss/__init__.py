@@ -1,0 +1,22 @@
+"""Deep Recurrent Quantization for FAISS: one codebook, a scale per level, a code length chosen at query time."""
+
+__version__ = "0.1.0"
+
+from drqfaiss._core import set_simd_level, simd_level
+from drqfaiss.factory import index_factory
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ, adopt, clone_index
+from drqfaiss.io import read_index, write_index
+from drqfaiss.quantizer import Quantizer
+
+__all__ = [
+    "IndexDRQ",
+    "Quantizer",
+    "SearchParametersDRQ",
+    "adopt",
+    "clone_index",
+    "index_factory",
+    "read_index",
+    "set_simd_level",
+    "simd_level",
+    "write_index",
+]

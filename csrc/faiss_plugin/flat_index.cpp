@@ -79,9 +79,10 @@ auto with_database(const void* index, const void* parameters, const Search& sear
     const Prepared prepared = state_of(index)->prepare(view, levels, executor());
     const Selector selector{is_member,
                             parameters ? field<const void*>(parameters, layout().params_sel) : nullptr};
-    return search(Database{*prepared.quantizer, view.codes, levels, metric,
-                           prepared.norms ? prepared.norms->data() : nullptr,
-                           selector.self ? &selector : nullptr});
+    return search(
+        Database{*prepared.quantizer, view.codes, levels, metric,
+                 prepared.norms ? Norms{prepared.norms->values.data(), prepared.norms->lowest} : Norms{},
+                 selector.self ? &selector : nullptr});
 }
 
 void search(const void* self, int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,

@@ -58,10 +58,8 @@ Prepared IndexState::prepare(const IndexView& view, size_t levels, const Executo
     check_codebooks(view);
     if (metric_of(view.metric_type) != Metric::L2) return {quantizer_, nullptr};
     check_codes(view);
-    const auto cached = norms_.find(levels);
-    const Norms norms = cached == norms_.end() ? extended(nullptr, view, levels, executor)
-                                               : extended(cached->second, view, levels, executor);
-    norms_[levels] = norms;
+    std::shared_ptr<CachedNorms>& norms = norms_[levels];
+    extend(norms, view, levels, executor);
     codes_ = mark_codes(view, view.ntotal);
     return {quantizer_, norms};
 }
@@ -92,7 +90,8 @@ void IndexState::forget() {
 std::map<size_t, size_t> IndexState::cached_norms() const {
     std::lock_guard lock(mutex_);
     std::map<size_t, size_t> rows;
-    for (const auto& [levels, norms] : norms_) rows[levels] = norms->size();
+    for (const auto& [levels, norms] : norms_)
+        if (norms) rows[levels] = norms->values.size();
     return rows;
 }
 
@@ -128,17 +127,18 @@ void IndexState::check_codebooks(const IndexView& view) {
     codebooks_ = std::move(now);
 }
 
-/// The norms with those of the vectors appended since. A vector that a running search still reads is copied.
-IndexState::Norms IndexState::extended(const Norms& norms, const IndexView& view, size_t levels,
-                                       const Executor& executor) const {
-    const size_t have = norms ? norms->size() : 0;
-    if (norms && have == view.ntotal) return norms;
+/// Adds the norms of the vectors appended since. Norms that a running search still reads are copied first.
+void IndexState::extend(std::shared_ptr<CachedNorms>& norms, const IndexView& view, size_t levels,
+                        const Executor& executor) const {
+    if (!norms) norms = std::make_shared<CachedNorms>();
+    const size_t have = norms->values.size();
+    if (have == view.ntotal) return;
     std::vector<float> added(view.ntotal - have);
     reconstruction_norms(*quantizer_, view.codes, levels, have, view.ntotal, added.data(), executor);
-    Norms result = norms && norms.use_count() == 1 ? norms : std::make_shared<std::vector<float>>();
-    if (norms && result != norms) *result = *norms;
-    result->insert(result->end(), added.begin(), added.end());
-    return result;
+    const float lowest = *std::min_element(added.begin(), added.end());
+    if (norms.use_count() > 1) norms = std::make_shared<CachedNorms>(*norms);
+    norms->lowest = have ? std::min(norms->lowest, lowest) : lowest;
+    norms->values.insert(norms->values.end(), added.begin(), added.end());
 }
 
 std::shared_ptr<IndexState> find_state(const void* index) {

@@ -18,10 +18,16 @@
 
 namespace drq::plugin {
 
+/// ‖x̂_L − shift‖² of the index's vectors for one code length, see drq::Norms.
+struct CachedNorms {
+    std::vector<float> values;
+    float lowest = 0;  ///< of all values
+};
+
 /// What a search needs; shared, so that it stays valid while another thread replaces the index's own.
 struct Prepared {
     std::shared_ptr<const Quantizer> quantizer;
-    std::shared_ptr<const std::vector<float>> norms;  ///< null for inner product
+    std::shared_ptr<const CachedNorms> norms;  ///< null for inner product
 };
 
 /// Options, and caches that are built on first use. All functions may be called from any thread.
@@ -53,8 +59,6 @@ class IndexState {
     std::map<size_t, size_t> cached_norms() const;
 
   private:
-    using Norms = std::shared_ptr<std::vector<float>>;
-
     /// What the codes, up to `rows`, and the codebooks looked like when something was cached about them.
     struct CodesMark {
         const uint8_t* data = nullptr;
@@ -72,12 +76,13 @@ class IndexState {
     static CodebooksMark mark_codebooks(const IndexView& view);
     void check_codes(const IndexView& view);
     void check_codebooks(const IndexView& view);
-    Norms extended(const Norms& norms, const IndexView& view, size_t levels, const Executor& executor) const;
+    void extend(std::shared_ptr<CachedNorms>& norms, const IndexView& view, size_t levels,
+                const Executor& executor) const;
 
     mutable std::mutex mutex_;
     std::string training_;
     std::shared_ptr<const Quantizer> quantizer_;
-    std::map<size_t, Norms> norms_;  ///< by code length
+    std::map<size_t, std::shared_ptr<CachedNorms>> norms_;  ///< by code length
     CodesMark codes_;
     CodebooksMark codebooks_;
 };

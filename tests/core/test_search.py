@@ -244,7 +244,3 @@ def test_bad_input():
     with pytest.raises(ValueError, match="one entry per code"):
         search(mask=np.zeros(9, bool))
 
-
-def test_unknown_simd_level():
-    with pytest.raises(ValueError, match="'sse9': expected scalar, avx2 or avx512"):
-        _core.set_simd_level("sse9")

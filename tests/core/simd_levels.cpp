@@ -1,0 +1,119 @@
+// Runs every SIMD level of the core against the scalar one, without Python and FAISS: for emulators, and for
+// machines that only have a compiler. Prints one line per level and exits with 1 on the first difference.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "core/encode.h"
+#include "core/search.h"
+#include "core/simd/kernels.h"
+
+using namespace drq;
+
+namespace {
+
+struct Case {
+    size_t n, levels, d;
+    int nbits;
+    bool shared, duplicates, masked;
+    size_t spare_bytes;
+};
+
+struct Data {
+    Quantizer quantizer;
+    std::vector<float> x;
+    std::vector<uint8_t> rows;
+    Codes codes;
+};
+
+constexpr size_t kQueries = 9, kVectors = 40;
+
+Data make(const Case& c, std::mt19937& random) {
+    std::normal_distribution<float> normal;
+    const size_t K = size_t{1} << c.nbits;
+    std::vector<float> values(c.levels * K * c.d);
+    for (size_t m = 0; m < c.levels; m++)
+        for (size_t i = 0; i < K * c.d; i++)
+            values[m * K * c.d + i] = c.shared && m ? values[i] * float(1.0 / double(1 + m)) : normal(random);
+    Codebooks codebooks{c.d, std::vector<int>(c.levels, c.nbits), {}};
+    for (size_t m = 0; m < c.levels; m++) codebooks.level.push_back(values.data() + m * K * c.d);
+    Data data{Quantizer::from_codebooks(codebooks), {}, {}, {}};
+
+    data.x.resize(kVectors * c.d);
+    for (float& value : data.x) value = 2 * normal(random);
+    const size_t code_size = (c.levels * size_t(c.nbits) + 7) / 8 + c.spare_bytes;
+    data.rows.resize(c.n * code_size);
+    for (uint8_t& byte : data.rows) byte = uint8_t(random());
+    if (c.duplicates)
+        for (size_t i = 2; i < c.n; i += 2) std::memcpy(&data.rows[i * code_size], data.rows.data(), code_size);
+    data.codes = {data.rows.data(), c.n, code_size};
+    return data;
+}
+
+/// Everything the core computes, as bytes to compare.
+std::vector<uint8_t> results(const Case& c, const Data& data) {
+    std::vector<uint8_t> bytes;
+    const auto append = [&](const auto& values) {
+        const auto* begin = reinterpret_cast<const uint8_t*>(values.data());
+        bytes.insert(bytes.end(), begin, begin + values.size() * sizeof(values[0]));
+    };
+    const Executor executor;
+    const Selector selector{[](const void*, int64_t id) { return id % 3 == 1; }, nullptr};
+    for (const size_t levels : {size_t{1}, (c.levels + 1) / 2, c.levels}) {
+        std::vector<float> norms(c.n);
+        reconstruction_norms(data.quantizer, data.codes, levels, 0, c.n, norms.data(), executor);
+        append(norms);
+        for (const Metric metric : {Metric::L2, Metric::InnerProduct}) {
+            const Norms cached{norms.data(), *std::min_element(norms.begin(), norms.end())};
+            const Database database{data.quantizer, data.codes, levels, metric,
+                                    metric == Metric::L2 ? cached : Norms{}, c.masked ? &selector : nullptr};
+            for (const size_t k : {1, 20}) {
+                std::vector<float> distances(kQueries * k);
+                std::vector<int64_t> ids(kQueries * k);
+                knn_search(database, kQueries, data.x.data(), k, distances.data(), ids.data(), executor);
+                append(distances);
+                append(ids);
+            }
+        }
+    }
+    std::vector<int32_t> codes(kVectors * c.levels);
+    for (const int beam : {1, 5}) {
+        encode(data.quantizer, kVectors, data.x.data(), beam, codes.data(), executor);
+        append(codes);
+    }
+    return bytes;
+}
+
+}  // namespace
+
+int main() {
+    std::vector<Case> cases;
+    for (const size_t n : {1, 63, 700, 3001})
+        for (const size_t levels : {1, 4, 5, 8, 12, 16, 19})
+            for (const int nbits : {4, 5, 6, 7, 8, 8})
+                cases.push_back({n, levels, 7, nbits, (n + levels) % 2 == 0, n == 700, levels == 5, nbits == 7});
+    for (const size_t levels : {4, 8, 16, 24}) {
+        cases.push_back({3001, levels, 33, 8, true, false, false, 0});
+        cases.push_back({3001, levels, 33, 8, true, true, true, 1});
+        cases.push_back({3001, levels, 33, 8, false, true, false, 0});
+    }
+    size_t compared = 0;
+    for (int level = 1; level <= int(simd::best_level()); level++) {
+        std::mt19937 random(1);
+        for (const Case& c : cases) {
+            const Data data = make(c, random);
+            simd::set_level(simd::Level::Scalar);
+            const std::vector<uint8_t> expected = results(c, data);
+            simd::set_level(simd::Level(level));
+            compared++;
+            if (results(c, data) == expected) continue;
+            std::printf("%s differs from scalar: n %zu, %zu levels of %d bits, d %zu, shared %d\n",
+                        simd::level_name(simd::Level(level)), c.n, c.levels, c.nbits, c.d, c.shared);
+            return 1;
+        }
+        std::printf("%s equals scalar in %zu cases\n", simd::level_name(simd::Level(level)), cases.size());
+    }
+    return compared > 0 ? 0 : 1;
+}

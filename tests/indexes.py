@@ -1,0 +1,55 @@
+"""Small indexes, and what their searches must return according to NumPy and to stock FAISS."""
+
+import faiss
+import numpy as np
+
+from drqfaiss.index import IndexDRQ
+from tests import reference
+
+METRICS = {"l2": faiss.METRIC_L2, "ip": faiss.METRIC_INNER_PRODUCT}
+D, M, NBITS = 16, 5, 4
+
+
+def make_vectors(n, seed=0, d=D):
+    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+
+
+def make_codebooks(seed=0, d=D, levels=M, nbits=NBITS):
+    """One codebook, a scale per level and a mean folded into level 0."""
+    rng = np.random.default_rng(seed)
+    base = rng.standard_normal((1 << nbits, d))
+    codebooks = np.array([0.75**m * base for m in range(levels)])
+    codebooks[0] += 0.5
+    return codebooks.astype(np.float32)
+
+
+def make_index(n=300, metric="l2", seed=0, **shape):
+    """A filled IndexDRQ that needs no training."""
+    index = IndexDRQ.from_codebooks(make_codebooks(**shape), METRICS[metric])
+    index.add(make_vectors(n, seed, index.d))
+    return index
+
+
+def stock_copy(index):
+    """The same index as plain FAISS reads it from a file."""
+    stock = faiss.deserialize_index(faiss.serialize_index(index))
+    assert type(stock) is faiss.IndexResidualQuantizer
+    return stock
+
+
+def reconstructions(index, levels=None):
+    """Vectors that the index's codes stand for, decoded with NumPy from the bytes FAISS holds."""
+    nbits = int(faiss.vector_to_array(index.rq.nbits)[0])
+    codes = faiss.vector_to_array(index.codes)[: index.ntotal * index.code_size]
+    bits = np.unpackbits(codes.reshape(index.ntotal, index.code_size), axis=1, bitorder="little")
+    bits = bits[:, : index.rq.M * nbits].reshape(index.ntotal, index.rq.M, nbits)
+    indices = (bits.astype(np.int64) << np.arange(nbits)).sum(2)
+    codebooks = faiss.vector_to_array(index.rq.codebooks).reshape(index.rq.M, 1 << nbits, index.d)
+    return reference.decode(codebooks, indices, levels or index.rq.M)
+
+
+def assert_searches_right(index, x, k=10, levels=None, **arguments):
+    """The index finds what NumPy finds in its codes now; `arguments` go to the search."""
+    metric = {number: name for name, number in METRICS.items()}[index.metric_type]
+    expected = reference.nearest(x, reconstructions(index, levels), k, metric)
+    reference.assert_neighbours(index.search(x, k, **arguments), expected, scale=100)
