@@ -29,7 +29,7 @@ test-wheels: $(WHEELS:%=test-wheel-%)
 test-wheel-%: $(VENV)/built
 	test -d $(VENV)/faiss-$* || $(BIN)/python -m pip install -q --no-deps --target $(VENV)/faiss-$* faiss-cpu==$*
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
-	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/benchmarks --ignore=tests/core $(ARGS)
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .

@@ -34,7 +34,8 @@ def faiss_simd_levels() -> list[str]:
     """Names of the SIMD levels this FAISS wheel can be switched to on this machine; empty if it cannot."""
     if not hasattr(faiss, "SIMDConfig"):
         return []
-    return [name for name in SIMD_NAMES if faiss.SIMDConfig.is_simd_level_available(_level(name))]
+    known = [name for name in SIMD_NAMES if hasattr(faiss, f"SIMDLevel_{name}")]
+    return [name for name in known if faiss.SIMDConfig.is_simd_level_available(_level(name))]
 
 
 def best_times(
