@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY := PASSIVE
 .PHONY: demo bench test test-wheels lint format clean
 
 demo: $(VENV)/built
-	$(BIN)/python benchmarks/compare.py --out demo-out $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
 
 bench: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py $(ARGS)
