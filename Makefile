@@ -1,0 +1,57 @@
+# make demo    the main job on photographs that ship inside PyPI packages; DATA=… takes your own vectors
+# make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
+# make test    all tests with the pinned versions (constraints.txt)
+# make test-wheels    the tests that touch FAISS, on every wheel that is supported
+# make lint    formatting and style of Python and C++
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WHEELS := 1.14.2 1.14.3 1.15.0 1.15.1
+SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
+CXX_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+# Tools that spin while they wait make each other slow on few cores.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo bench test test-wheels lint format clean
+
+demo: $(VENV)/built
+	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
+
+bench: $(VENV)/built
+	$(BIN)/python benchmarks/compare.py $(ARGS)
+
+test: $(VENV)/built
+	$(BIN)/python -m pytest $(ARGS)
+
+test-wheels: $(WHEELS:%=test-wheel-%)
+
+# The same build against another faiss-cpu wheel, which shadows the one in the environment.
+test-wheel-%: $(VENV)/built
+	test -d $(VENV)/faiss-$* || $(BIN)/python -m pip install -q --no-deps --target $(VENV)/faiss-$* faiss-cpu==$*
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core $(ARGS)
+
+lint: $(VENV)/tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
+
+format: $(VENV)/tools
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+clean:
+	rm -rf $(VENV) build demo-out drqfaiss/_core*.so *.egg-info
+
+# The stamps: tools change when the lists of packages do, the build when a source does.
+$(VENV)/tools: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade -c constraints.txt \
+		"setuptools>=77" pybind11 cmake ninja \
+		"numpy>=1.25" "faiss-cpu>=1.14.2" \
+		h5py matplotlib scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format
+	touch $@
+
+$(VENV)/built: $(VENV)/tools $(SOURCES)
+	$(BIN)/python -m pip install -q --no-build-isolation --no-deps -e .
+	touch $@

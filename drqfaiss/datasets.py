@@ -1,0 +1,282 @@
+"""Reads the files vector data comes in: ``.fvecs/.bvecs/.ivecs``, ``.npy`` and ann-benchmarks HDF5.
+
+The ``vecs`` formats (http://corpus-texmex.irisa.fr) store each vector as an int32 dimension followed by its
+components: float32 (``.fvecs``), uint8 (``.bvecs``) or int32 (``.ivecs``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+VECS_DTYPES = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
+HDF5_SUFFIXES = (".hdf5", ".h5")
+# ann-benchmarks calls "angular" what is the inner product of normalised vectors.
+HDF5_METRICS = {"euclidean": faiss.METRIC_L2, "angular": faiss.METRIC_INNER_PRODUCT}
+METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
+# Reading the dimension in front of every vector would read the whole file.
+CHECKED_HEADERS = 4096
+
+
+@dataclass
+class Dataset:
+    """Vectors to train on, to index and to search with; files that are memory-mapped stay so.
+
+    Attributes:
+        name: what to call it in a table.
+        learn: training vectors, (n, d).
+        base: indexed vectors, (n, d).
+        query: held-out queries, (n, d).
+        groundtruth: ids of the exact neighbours in ``base``, nearest first, (queries, k), or None.
+        metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
+    """
+
+    name: str
+    learn: np.ndarray
+    base: np.ndarray
+    query: np.ndarray
+    groundtruth: np.ndarray | None = None
+    metric: int = faiss.METRIC_L2
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the parts do not belong together."""
+        if self.metric not in METRIC_NAMES:
+            raise ValueError(f"{self.name}: metric {self.metric}; expected METRIC_L2 or METRIC_INNER_PRODUCT")
+        for part in ("learn", "base", "query"):
+            shape = getattr(self, part).shape
+            if len(shape) != 2 or shape[0] == 0 or shape[1] != self.d:
+                raise ValueError(
+                    f"{self.name}: {part} has shape {shape}; expected (n > 0, {self.d}) as in base"
+                )
+        if self.groundtruth is not None:
+            self._check_groundtruth(self.groundtruth)
+
+    def _check_groundtruth(self, ids: np.ndarray) -> None:
+        queries = len(self.query)
+        if ids.ndim != 2 or len(ids) != queries:
+            raise ValueError(f"{self.name}: groundtruth has shape {ids.shape}; expected ({queries}, k)")
+        if ids.min() < 0 or ids.max() >= len(self.base):
+            raise ValueError(
+                f"{self.name}: groundtruth ids lie in [{ids.min()}, {ids.max()}]; "
+                f"expected [0, {len(self.base) - 1}], the rows of base"
+            )
+
+    @property
+    def d(self) -> int:
+        """Dimensions of a vector."""
+        return self.base.shape[-1]
+
+
+def read_vectors(path: str | Path) -> np.ndarray:
+    """Memory-map a ``.fvecs``, ``.bvecs``, ``.ivecs`` or ``.npy`` file as a read-only (n, d) array.
+
+    Raises:
+        ValueError: another suffix, a truncated file, rows of different length or an array that is not 2-D.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        return _read_npy(path)
+    if path.suffix in VECS_DTYPES:
+        return _read_vecs(path)
+    raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted([*VECS_DTYPES, '.npy'])}")
+
+
+def write_vecs(path: str | Path, vectors: np.ndarray) -> None:
+    """Write (n, d) vectors as ``.fvecs``, ``.bvecs`` or ``.ivecs``, by the suffix of ``path``.
+
+    Raises:
+        ValueError: another suffix, or vectors that are not 2-D.
+    """
+    path = Path(path)
+    if path.suffix not in VECS_DTYPES:
+        raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted(VECS_DTYPES)}")
+    if vectors.ndim != 2:
+        raise ValueError(f"{path}: vectors of shape {vectors.shape}; expected (n, d)")
+    n, d = vectors.shape
+    rows = np.empty(n, _vecs_row(path, d))
+    rows["d"] = d
+    rows["vector"] = vectors
+    rows.tofile(path)
+
+
+def load_dataset(
+    path: str | Path, metric: int | None = None, learn: int = 100_000, queries: int = 2_000, seed: int = 0
+) -> Dataset:
+    """Load a data set from any of the forms below.
+
+    ===================================  ====================================================================
+    ``path``                             parts
+    ===================================  ====================================================================
+    ``x.hdf5`` (ann-benchmarks)          base = train, query = test, groundtruth = neighbors;
+                                         learn = ``learn`` random rows of base
+    ``dir/sift`` or ``dir/``             ``sift_base.*``, ``sift_query.*`` and, where they exist,
+                                         ``sift_learn.*`` (else random rows of base), ``sift_groundtruth.*``
+    ``x.fvecs``, ``.bvecs``, ``.npy``    one file: ``queries`` and ``learn`` random rows are taken out of it,
+                                         what is left is base
+    ===================================  ====================================================================
+
+    Args:
+        path: an ann-benchmarks file, a directory, the common prefix of several files or one file.
+        metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``; None: what the file says, else L2.
+        learn: at most so many training vectors where they must be drawn, never more than half of the rows.
+        queries: at most so many queries where they must be drawn, never more than a tenth of the rows.
+        seed: of the draws.
+
+    Raises:
+        FileNotFoundError: no such data.
+        ValueError: a file that is truncated or inconsistent.
+    """
+    path = Path(path)
+    rng = np.random.default_rng(seed)
+    if path.suffix in HDF5_SUFFIXES:
+        return _load_hdf5(path, metric, learn, rng)
+    if path.is_file():
+        return _split_file(path, metric, learn, queries, rng)
+    return _load_parts(path, metric, learn, rng)
+
+
+def _vecs_row(path: Path, d: int) -> np.dtype:
+    return np.dtype([("d", "<i4"), ("vector", VECS_DTYPES[path.suffix], (d,))])
+
+
+def _read_vecs(path: Path) -> np.ndarray:
+    header = np.fromfile(path, "<i4", count=1)
+    if len(header) == 0 or header[0] <= 0:
+        raise ValueError(f"{path}: starts with {header.tolist()}; expected a positive int32 dimension")
+    d = int(header[0])
+    row = _vecs_row(path, d)
+    size = path.stat().st_size
+    if size % row.itemsize:
+        raise ValueError(
+            f"{path}: {size} bytes; expected a multiple of {row.itemsize} (dimension {d}); truncated?"
+        )
+    rows = np.memmap(path, row, mode="r")
+    sample = np.unique(np.linspace(0, len(rows) - 1, CHECKED_HEADERS).astype(np.int64))
+    wrong = sample[rows["d"][sample] != d]
+    if len(wrong):
+        raise ValueError(
+            f"{path}: row {wrong[0]} has dimension {rows['d'][wrong[0]]}; expected {d} as in row 0"
+        )
+    return rows["vector"]
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: truncated or not an .npy file of numbers: {error}") from error
+    if vectors.ndim != 2:
+        raise ValueError(f"{path}: array of shape {vectors.shape}; expected (n, d)")
+    return vectors
+
+
+def _sample_rows(vectors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return ``count`` random rows, in file order, or half of the rows if that is fewer."""
+    n = len(vectors)
+    return vectors[np.sort(rng.choice(n, min(count, (n + 1) // 2), replace=False))]
+
+
+def _load_hdf5(path: Path, metric: int | None, learn: int, rng: np.random.Generator) -> Dataset:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(f"{path}: reading HDF5 needs h5py: pip install 'drqfaiss[bench]'") from error
+    try:
+        with h5py.File(path, "r") as file:
+            missing = {"train", "test", "neighbors"} - set(file)
+            if missing:
+                raise ValueError(f"{path}: no {sorted(missing)}; expected an ann-benchmarks file")
+            base, query = (file[part][:].astype(np.float32) for part in ("train", "test"))
+            groundtruth = file["neighbors"][:].astype(np.int64)
+            distance = file.attrs.get("distance", "euclidean")
+    except OSError as error:
+        raise type(error)(f"{path}: not a readable HDF5 file: {error}") from error
+    if distance not in HDF5_METRICS:
+        raise ValueError(f"{path}: distance {distance!r}; expected one of {sorted(HDF5_METRICS)}")
+    own_metric = HDF5_METRICS[distance]
+    if distance == "angular":
+        faiss.normalize_L2(base)
+        faiss.normalize_L2(query)
+    # The neighbours in the file hold for its own metric only.
+    same_metric = metric in (None, own_metric)
+    return Dataset(
+        name=path.stem,
+        learn=_sample_rows(base, learn, rng),
+        base=base,
+        query=query,
+        groundtruth=groundtruth if same_metric else None,
+        metric=own_metric if same_metric else metric,
+    )
+
+
+def _split_file(
+    path: Path, metric: int | None, learn: int, queries: int, rng: np.random.Generator
+) -> Dataset:
+    vectors = read_vectors(path)
+    n = len(vectors)
+    if n < 10:
+        raise ValueError(
+            f"{path}: {n} vectors; expected at least 10 to take queries from"
+        )
+    queries = min(queries, n // 10)
+    learn = min(learn, (n - queries) // 2)
+    parts = np.split(rng.permutation(n), [queries, queries + learn])
+    query_rows, learn_rows, base_rows = (np.sort(part) for part in parts)
+    return Dataset(
+        name=path.stem,
+        learn=vectors[learn_rows],
+        base=vectors[base_rows],
+        query=vectors[query_rows],
+        metric=faiss.METRIC_L2 if metric is None else metric,
+    )
+
+
+def _load_parts(path: Path, metric: int | None, learn: int, rng: np.random.Generator) -> Dataset:
+    base_path = _find_base(path)
+    prefix = base_path.name[: -len("base" + base_path.suffix)]
+    files = {part: _find_part(base_path.parent, prefix + part) for part in ("learn", "query", "groundtruth")}
+    if files["query"] is None:
+        raise FileNotFoundError(
+            f"{base_path.parent / (prefix + 'query')}.*: no queries beside {base_path.name}"
+        )
+    base = read_vectors(base_path)
+    return Dataset(
+        name=prefix.rstrip("_") or base_path.parent.name,
+        learn=read_vectors(files["learn"]) if files["learn"] else _sample_rows(base, learn, rng),
+        base=base,
+        query=read_vectors(files["query"]),
+        groundtruth=read_vectors(files["groundtruth"]) if files["groundtruth"] else None,
+        metric=faiss.METRIC_L2 if metric is None else metric,
+    )
+
+
+def _find_base(path: Path) -> Path:
+    """Find the one base file in a directory, or the one of a prefix."""
+    if path.is_dir():
+        candidates = [
+            file for file in sorted(path.iterdir()) if _is_vector_file(file) and file.stem.endswith("base")
+        ]
+        if len(candidates) != 1:
+            names = [file.name for file in candidates]
+            raise FileNotFoundError(
+                f"{path}: {names} end in 'base'; expected one such file, or name a prefix"
+            )
+        return candidates[0]
+    base = _find_part(path.parent, f"{path.name}_base")
+    if base is None:
+        raise FileNotFoundError(
+            f"{path}: no such file or directory, and no {path}_base.fvecs, .bvecs or .npy"
+        )
+    return base
+
+
+def _find_part(directory: Path, stem: str) -> Path | None:
+    candidates = (directory / (stem + suffix) for suffix in [*VECS_DTYPES, ".npy"])
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _is_vector_file(path: Path) -> bool:
+    return path.suffix in VECS_DTYPES or path.suffix == ".npy"

@@ -1,0 +1,74 @@
+"""A tiny comparison end to end, and its parts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+COMPARE = Path(__file__).parents[2] / "benchmarks" / "compare.py"
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", str(COMPARE), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    # 18 dimensions: 4 subspaces of PQ do not divide them, so the padding is tried, too.
+    np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(3000, 18)).astype(np.float32))
+    out = folder / "out"
+    done = run("--data", folder / "x.npy", "--bytes", "2,4", "--runs", 2, "--seconds", 0.001, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, out
+
+
+def test_every_method_has_a_row_for_every_length(results):
+    rows = json.loads((results[1] / "results.json").read_text())["rows"]
+    methods = ["DRQ level", "PQ", "OPQ", "RQ", "PQ fast-scan"]
+    assert [(r["method"], r["code_bytes"]) for r in rows] == [(m, b) for m in methods for b in (2, 4)]
+    for row in rows:
+        assert row["train_s"] > 0
+        assert row["encode_us"] > 0
+        assert row["search_us"] > 0
+        assert 0 <= row["recall"]["1"] <= row["recall"]["10"] <= row["recall"]["100"] <= 1
+
+
+def test_memory_counts_norms_and_the_whole_code(results):
+    rows = json.loads((results[1] / "results.json").read_text())["rows"]
+    memory = {(row["method"], row["code_bytes"]): row["memory_bytes"] for row in rows}
+    assert (memory["DRQ level", 2], memory["DRQ level", 4]) == (8, 8)
+    assert (memory["RQ", 2], memory["RQ", 4]) == (6, 8)
+    assert (memory["PQ", 4], memory["OPQ", 4], memory["PQ fast-scan", 4]) == (4, 4, 4)
+
+
+def test_drq_trains_once(results):
+    rows = json.loads((results[1] / "results.json").read_text())["rows"]
+    assert len({row["train_s"] for row in rows if row["method"] == "DRQ level"}) == 1
+
+
+def test_table_and_plots_are_saved(results):
+    table, out = results
+    assert table == (out / "results.md").read_text()
+    assert table.count("\n| ") == 11
+    for name in ("recall-bytes.png", "recall-speed.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_method_is_named():
+    done = run("--methods", "pq,lsh")
+    assert done.returncode == 2
+    assert "methods ['lsh']; expected some of" in done.stderr
+
+
+def test_missing_data_is_named(tmp_path):
+    done = run("--data", tmp_path / "none")
+    assert done.returncode != 0
+    assert "no such file or directory" in done.stderr

@@ -1,0 +1,218 @@
+import faiss
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drqfaiss.datasets import VECS_DTYPES, Dataset, load_dataset, read_vectors, write_vecs
+
+
+def vectors(n, d, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, d)).astype(dtype)
+
+
+@pytest.mark.parametrize("suffix", VECS_DTYPES)
+@given(n=st.integers(1, 20), d=st.integers(1, 40))
+def test_what_is_written_is_read(tmp_path_factory, suffix, n, d):
+    path = tmp_path_factory.mktemp("vecs") / f"x{suffix}"
+    x = vectors(n, d, VECS_DTYPES[suffix])
+    write_vecs(path, x)
+    read = read_vectors(path)
+    assert read.dtype == x.dtype
+    np.testing.assert_array_equal(read, x)
+
+
+def test_npy_is_memory_mapped(tmp_path):
+    np.save(tmp_path / "x.npy", vectors(5, 3))
+    read = read_vectors(tmp_path / "x.npy")
+    assert isinstance(read, np.memmap)
+    np.testing.assert_array_equal(read, vectors(5, 3))
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 15])
+def test_a_truncated_file_is_named(tmp_path, cut):
+    path = tmp_path / "x.fvecs"
+    write_vecs(path, vectors(7, 3))
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ValueError, match=r"x\.fvecs: .* expected a multiple of 16"):
+        read_vectors(path)
+
+
+def test_rows_of_another_length_are_named(tmp_path):
+    path = tmp_path / "x.ivecs"
+    rows = np.full((4, 3), 2, "<i4")
+    rows[2, 0] = 9
+    rows.tofile(path)
+    with pytest.raises(ValueError, match=r"x\.ivecs: row 2 has dimension 9; expected 2"):
+        read_vectors(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", np.int32(0).tobytes(), np.int32(-4).tobytes()])
+def test_a_header_that_is_no_dimension_is_refused(tmp_path, content):
+    path = tmp_path / "x.bvecs"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="expected a positive int32 dimension"):
+        read_vectors(path)
+
+
+def test_a_truncated_npy_is_named(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, vectors(50, 8))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"x\.npy: truncated or not an \.npy file"):
+        read_vectors(path)
+
+
+def test_an_npy_that_is_not_2d_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(4))
+    with pytest.raises(ValueError, match=r"shape \(4,\); expected \(n, d\)"):
+        read_vectors(tmp_path / "x.npy")
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"suffix '\.csv'; expected one of"):
+        read_vectors(tmp_path / "x.csv")
+    with pytest.raises(ValueError, match=r"suffix '\.csv'; expected one of"):
+        write_vecs(tmp_path / "x.csv", vectors(2, 2))
+
+
+def test_vectors_that_are_not_2d_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"shape \(3,\); expected \(n, d\)"):
+        write_vecs(tmp_path / "x.fvecs", np.zeros(3))
+    assert not (tmp_path / "x.fvecs").exists()
+
+
+def test_one_file_is_split_without_overlap(tmp_path):
+    x = np.arange(400, dtype=np.float32).reshape(200, 2)
+    np.save(tmp_path / "x.npy", x)
+    data = load_dataset(tmp_path / "x.npy", learn=50, queries=30)
+    assert (len(data.learn), len(data.base), len(data.query)) == (50, 130, 20)
+    together = np.concatenate([data.learn, data.base, data.query])
+    np.testing.assert_array_equal(together[together[:, 0].argsort()], x)
+
+
+def test_a_split_depends_on_the_seed_only(tmp_path):
+    np.save(tmp_path / "x.npy", vectors(100, 4))
+    first, again, other = (load_dataset(tmp_path / "x.npy", seed=seed).query for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_too_few_vectors_to_split_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", vectors(9, 4))
+    with pytest.raises(ValueError, match="9 vectors; expected at least 10"):
+        load_dataset(tmp_path / "x.npy")
+
+
+def write_parts(folder, **parts):
+    for name, array in parts.items():
+        suffix = ".ivecs" if name.endswith("groundtruth") else ".fvecs"
+        write_vecs(folder / (name + suffix), array)
+
+
+def test_parts_are_found_by_directory_and_by_prefix(tmp_path):
+    parts = {
+        "sift_learn": vectors(8, 4),
+        "sift_base": vectors(20, 4),
+        "sift_query": vectors(3, 4),
+        "sift_groundtruth": np.array([[0], [19], [5]], np.int32),
+    }
+    write_parts(tmp_path, **parts)
+    for path in (tmp_path, tmp_path / "sift"):
+        data = load_dataset(path, metric=faiss.METRIC_INNER_PRODUCT)
+        assert (data.name, data.metric) == ("sift", faiss.METRIC_INNER_PRODUCT)
+        for part in ("learn", "base", "query", "groundtruth"):
+            np.testing.assert_array_equal(getattr(data, part), parts[f"sift_{part}"])
+
+
+def test_training_vectors_come_from_base_where_there_are_none(tmp_path):
+    np.save(tmp_path / "base.npy", np.arange(40, dtype=np.float32).reshape(20, 2))
+    np.save(tmp_path / "query.npy", vectors(3, 2))
+    data = load_dataset(tmp_path, learn=6)
+    assert data.learn.shape == (6, 2)
+    assert set(data.learn[:, 0]) <= set(data.base[:, 0])
+    assert data.groundtruth is None
+
+
+def test_missing_parts_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file or directory"):
+        load_dataset(tmp_path / "sift")
+    with pytest.raises(FileNotFoundError, match="expected one such file"):
+        load_dataset(tmp_path)
+    write_parts(tmp_path, a_base=vectors(4, 2))
+    with pytest.raises(FileNotFoundError, match="a_query"):
+        load_dataset(tmp_path)
+    write_parts(tmp_path, b_base=vectors(4, 2))
+    with pytest.raises(FileNotFoundError, match=r"\['a_base.fvecs', 'b_base.fvecs'\]"):
+        load_dataset(tmp_path)
+
+
+def write_hdf5(path, distance="euclidean", **parts):
+    with h5py.File(path, "w") as file:
+        file.attrs["distance"] = distance
+        for name, array in parts.items():
+            file[name] = array
+
+
+@pytest.fixture
+def hdf5_parts():
+    return {
+        "train": vectors(20, 4),
+        "test": vectors(3, 4, seed=1),
+        "neighbors": np.array([[1, 2], [3, 4], [19, 0]]),
+        "distances": np.zeros((3, 2)),
+    }
+
+
+def test_hdf5_is_read(tmp_path, hdf5_parts):
+    write_hdf5(tmp_path / "x.hdf5", **hdf5_parts)
+    data = load_dataset(tmp_path / "x.hdf5", learn=7)
+    assert (data.metric, data.learn.shape) == (faiss.METRIC_L2, (7, 4))
+    np.testing.assert_array_equal(data.base, hdf5_parts["train"])
+    np.testing.assert_array_equal(data.query, hdf5_parts["test"])
+    np.testing.assert_array_equal(data.groundtruth, hdf5_parts["neighbors"])
+
+
+def test_angular_hdf5_is_normalised(tmp_path, hdf5_parts):
+    write_hdf5(tmp_path / "x.hdf5", "angular", **hdf5_parts)
+    data = load_dataset(tmp_path / "x.hdf5")
+    assert data.metric == faiss.METRIC_INNER_PRODUCT
+    np.testing.assert_allclose(np.linalg.norm(data.base, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(data.query, axis=1), 1, rtol=1e-6)
+
+
+def test_another_metric_than_the_files_drops_its_neighbours(tmp_path, hdf5_parts):
+    write_hdf5(tmp_path / "x.hdf5", **hdf5_parts)
+    data = load_dataset(tmp_path / "x.hdf5", metric=faiss.METRIC_INNER_PRODUCT)
+    assert (data.metric, data.groundtruth) == (faiss.METRIC_INNER_PRODUCT, None)
+
+
+def test_foreign_hdf5_is_refused(tmp_path, hdf5_parts):
+    path = tmp_path / "x.hdf5"
+    write_hdf5(path, "hamming", **hdf5_parts)
+    with pytest.raises(ValueError, match=r"x\.hdf5: distance 'hamming'; expected one of"):
+        load_dataset(path)
+    write_hdf5(path, train=hdf5_parts["train"])
+    with pytest.raises(ValueError, match=r"no \['neighbors', 'test'\]"):
+        load_dataset(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(OSError, match=r"x\.hdf5: not a readable HDF5 file"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": 7}, "metric 7"),
+        ({"query": vectors(3, 5)}, r"query has shape \(3, 5\)"),
+        ({"learn": vectors(0, 4)}, r"learn has shape \(0, 4\)"),
+        ({"base": np.zeros(4)}, r"has shape"),
+        ({"groundtruth": np.zeros((2, 1), int)}, r"groundtruth has shape \(2, 1\); expected \(3, k\)"),
+        ({"groundtruth": np.full((3, 1), 20)}, r"groundtruth ids lie in \[20, 20\]; expected \[0, 19\]"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change, message):
+    parts = {"learn": vectors(8, 4), "base": vectors(20, 4), "query": vectors(3, 4)}
+    with pytest.raises(ValueError, match=message):
+        Dataset("x", **{**parts, **change})
