@@ -15,6 +15,7 @@ class CMakeBuild(build_ext):
     """Runs CMake on the project's own CMakeLists.txt and leaves the module where setuptools wants it."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Configure and build one extension."""
         output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build = Path(self.build_temp).resolve()
         subprocess.run(

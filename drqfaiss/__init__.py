@@ -1,4 +1,4 @@
-"""Deep Recurrent Quantization for FAISS: one codebook, a scale per level, a code length chosen at query time."""
+"""Deep Recurrent Quantization for FAISS: one codebook, and a code length chosen at query time."""
 
 __version__ = "0.1.0"
 

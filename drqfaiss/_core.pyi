@@ -1,7 +1,5 @@
 """Compiled core of drqfaiss: quantizer arithmetic and the FAISS plug-in."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -218,9 +218,7 @@ def _split_file(
     vectors = read_vectors(path)
     n = len(vectors)
     if n < 10:
-        raise ValueError(
-            f"{path}: {n} vectors; expected at least 10 to take queries from"
-        )
+        raise ValueError(f"{path}: {n} vectors; expected at least 10 to take queries from")
     queries = min(queries, n // 10)
     learn = min(learn, (n - queries) // 2)
     parts = np.split(rng.permutation(n), [queries, queries + learn])

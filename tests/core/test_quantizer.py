@@ -65,5 +65,5 @@ def test_constant_level_is_not_a_multiple(base):
 
 @pytest.mark.parametrize("shape", [(0, 16, 4), (2, 16, 0), (2, 1, 4), (2, 3, 4), (2, 1 << 17, 1)])
 def test_bad_shapes(shape):
-    with pytest.raises(ValueError, match="codebooks: .*expected"):
+    with pytest.raises(ValueError, match=r"codebooks: .*expected"):
         _core.factor(np.zeros(shape, np.float32))

@@ -213,7 +213,8 @@ def test_range_search_is_exact(N, M, nbits, kind, metric, share, masked, seed):
         for level in AVAILABLE_LEVELS:
             np.testing.assert_array_equal(results[level][query][0], D)
             np.testing.assert_array_equal(results[level][query][1], ids)
-        assert (D < radius).all() if metric == "l2" else (D > radius).all()
+        sign = 1 if metric == "l2" else -1
+        assert (sign * (radius - D) > 0).all()
         margin = 1e-3 * (1 + np.abs(radius))
         inside = expected[query] < radius - margin if metric == "l2" else expected[query] > radius + margin
         outside = expected[query] > radius + margin if metric == "l2" else expected[query] < radius - margin
