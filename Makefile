@@ -1,18 +1,19 @@
 # make demo    the main job on photographs that ship inside PyPI packages; DATA=… takes your own vectors
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
 # make test    all tests with the pinned versions (constraints.txt)
-# make test-wheels    the tests that touch FAISS, on every wheel that is supported
+# make test-wheels    the tests that touch FAISS, on the other supported wheels
+# make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
 # make lint    formatting and style of Python and C++
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WHEELS := 1.14.2 1.14.3 1.15.0 1.15.1
+WHEELS := 1.14.2 1.14.3 1.15.0  # besides the one in constraints.txt
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
-CXX_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+CXX_SOURCES := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 # Tools that spin while they wait make each other slow on few cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo bench test test-wheels lint format clean
+.PHONY: demo bench test test-wheels test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -29,7 +30,15 @@ test-wheels: $(WHEELS:%=test-wheel-%)
 test-wheel-%: $(VENV)/built
 	test -d $(VENV)/faiss-$* || $(BIN)/python -m pip install -q --no-deps --target $(VENV)/faiss-$* faiss-cpu==$*
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
-	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core $(ARGS)
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/test_readme.py $(ARGS)
+
+# Every SIMD level against the scalar one; AVX-512 emulated by Debian's libsimde-dev, on any CPU with AVX2.
+test-avx512:
+	mkdir -p build
+	$(CXX) -std=c++17 -O2 -ffp-contract=off -Wall -Wextra -Werror -Wno-psabi -mavx2 -mfma -DDRQ_EMULATE_AVX512 \
+		-Icsrc -Itests/core $(wildcard csrc/core/*.cpp csrc/core/simd/*.cpp) tests/core/simd_levels.cpp \
+		-o build/simd_levels_emulated
+	build/simd_levels_emulated
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .

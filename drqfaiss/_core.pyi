@@ -1,11 +1,13 @@
 """Compiled core of drqfaiss: quantizer arithmetic and the FAISS plug-in."""
 
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
-from drqfaiss._core import plugin as plugin
-
 _Floats = NDArray[np.float32]
+
+plugin: ModuleType  # IndexDRQ inside FAISS, by the addresses of C++ objects
 
 def simd_level() -> str:
     """Return the SIMD level in use: "scalar", "avx2" or "avx512"."""

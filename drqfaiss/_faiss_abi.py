@@ -34,10 +34,8 @@ def address(proxy: Any) -> int:
 def self_check() -> dict[str, Any]:
     """Measure FAISS's layout, build the IndexDRQ class from it and return what was found.
 
-    Raises
-    ------
-    ImportError
-        Naming the FAISS version, what did not match, and the versions known to work.
+    Raises:
+        ImportError: Naming the FAISS version, what did not match, and the versions known to work.
     """
     try:
         _check_platform()

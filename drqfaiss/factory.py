@@ -21,21 +21,14 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     ``RQ8x8`` in a flat index: ``PCA64,DRQ8x8``, ``OPQ8_64,DRQ8x8``, ``IDMap2,DRQ8x8``, ``DRQ8x8,RFlat``. A
     description without DRQ is FAISS's own.
 
-    Parameters
-    ----------
-    d : int
-        Dimensions of the vectors that go in.
-    description : str
-        The description.
-    metric : int
-        ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-    **training
-        How the IndexDRQ trains, see ``training_options``.
+    Args:
+        d: Dimensions of the vectors that go in.
+        description: FAISS's factory string with ``DRQ<levels>x<bits>`` in it.
+        metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
+        **training: How to train, see ``training_options``.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument and what was expected.
+    Raises:
+        TypeError, ValueError: Naming the argument and what was expected.
     """
     d = check.integer("d", d, 1)
     if not isinstance(description, str):

@@ -25,18 +25,13 @@ DEFAULT_BEAM = 8
 class SearchParametersDRQ(faiss.SearchParameters):
     """Search parameters with a code length.
 
-    Parameters
-    ----------
-    levels : int or None
-        Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
-    sel : faiss.IDSelector or None
-        Which vectors may be returned.
+    Args:
+        levels: Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
+        sel: Which vectors may be returned.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If ``levels`` is no integer or negative, or ``sel`` no selector. Whether the index has that many
-        levels is checked at the search.
+    Raises:
+        TypeError, ValueError: If ``levels`` is no integer or negative, or ``sel`` no selector. Whether the
+            index has that many levels is checked at the search.
     """
 
     def __init__(self, levels: SupportsIndex | None = 0, sel: faiss.IDSelector | None = None) -> None:
@@ -70,23 +65,15 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
     Vectors may be anything that NumPy converts to float32 without loss of meaning (floats, integers, any
     memory order); shape and type are checked and a bad argument changes nothing.
 
-    Parameters
-    ----------
-    d : int
-        Dimensions.
-    M : int
-        Levels; a vector takes M · nbits bits.
-    nbits : int
-        Bits per level, 1 to 16; 8 is the fast one.
-    metric : int
-        ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-    **training
-        How to train, see ``training_options``.
+    Args:
+        d: Dimensions.
+        M: Levels; a vector takes M · nbits bits.
+        nbits: Bits per level, 1 to 16; 8 is the fast one.
+        metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
+        **training: How to train, see ``training_options``.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument and what was expected.
+    Raises:
+        TypeError, ValueError: Naming the argument and what was expected.
     """
 
     def __init__(
@@ -277,12 +264,9 @@ def adopt(index: faiss.Index) -> faiss.Index:
     harmless and drops what was cached about the codes, which is how to tell an index that its memory was
     written to directly.
 
-    Raises
-    ------
-    TypeError
-        If there is no residual quantizer index in it.
-    ValueError
-        If one has a metric or code shape that cannot be searched. Nothing is adopted then.
+    Raises:
+        TypeError: If there is no residual quantizer index in it.
+        ValueError: If one has a metric or code shape that cannot be searched. Nothing is adopted then.
     """
     check.instance("index", index, faiss.Index)
     found = list(residual_quantizers(index))
@@ -356,24 +340,20 @@ def training_options(
     iterations: int | None = None,
     beam: int | None = None,
     seed: int | None = None,
+    max_vectors: int | None = None,
     progress: bool | None = None,
 ) -> dict[str, Any]:
     """Return checked options for training an IndexDRQ; None leaves the default of ``Quantizer.train``.
 
-    Parameters
-    ----------
-    scale : {"geometric", "level", "vector"}
-        One ratio for all levels, a scale per level, or a scale per level and dimension.
-    prefix_weights : dict of int to float, optional
-        How much the error after the first L levels counts, by L.
-    iterations : int, optional
-        Rounds of encoding and solving.
-    beam : int, optional
-        Beam width, at training and at encoding; kept as ``rq.max_beam_size``, 8 if None.
-    seed : int, optional
-        The same seed and vectors give the same codebook.
-    progress : bool, optional
-        Whether to show a progress bar.
+    Args:
+        scale: {"geometric", "level", "vector"}. One ratio for all levels, a scale per level, or a scale per
+            level and dimension.
+        prefix_weights: How much the error after the first L levels counts, by L.
+        iterations: Rounds of encoding and solving.
+        beam: Beam width, at training and at encoding; kept as ``rq.max_beam_size``, 8 if None.
+        seed: The same seed, vectors and number of threads give the same codebook.
+        max_vectors: Of more training vectors than that, a random sample is used.
+        progress: Whether to show a progress bar.
     """
     if scale not in SCALES:
         raise ValueError(f"scale: got {scale!r}, expected one of {', '.join(SCALES)}")
@@ -390,6 +370,7 @@ def training_options(
         "iterations": None if iterations is None else check.integer("iterations", iterations, 1),
         "beam": None if beam is None else check.integer("beam", beam, 1),
         "seed": None if seed is None else check.integer("seed", seed, 0),
+        "max_vectors": None if max_vectors is None else check.integer("max_vectors", max_vectors, 1),
         "progress": None if progress is None else bool(progress),
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -14,12 +14,9 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str]) -> None:
 
     The default levels and training options are no part of FAISS's format; pickle keeps them.
 
-    Raises
-    ------
-    TypeError
-        If ``index`` is no FAISS index.
-    OSError
-        If the file cannot be opened for writing.
+    Raises:
+        TypeError: If ``index`` is no FAISS index.
+        OSError: If the file cannot be opened for writing.
     """
     check.instance("index", index, faiss.Index)
     name = os.fspath(path)
@@ -33,24 +30,16 @@ def read_index(
 ) -> faiss.Index:
     """Read a FAISS index from a file or from its bytes, and adopt every residual quantizer index in it.
 
-    Parameters
-    ----------
-    source : path or bytes-like
-        Bytes, or a uint8 array as ``faiss.serialize_index`` returns.
-    io_flags : int
-        FAISS's, for example ``faiss.IO_FLAG_MMAP_IFC`` to map the codes instead of reading them.
+    Args:
+        source: Bytes, or a uint8 array as ``faiss.serialize_index`` returns.
+        io_flags: FAISS's, for example ``faiss.IO_FLAG_MMAP_IFC`` to map the codes instead of reading them.
 
-    Returns
-    -------
-    faiss.Index
-        An IndexDRQ, an index that contains one, or any other index as plain FAISS reads it.
+    Returns:
+        faiss.Index. An IndexDRQ, an index that contains one, or any other index as plain FAISS reads it.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    RuntimeError
-        If it is no FAISS index or a damaged one.
+    Raises:
+        OSError: If the file cannot be opened.
+        RuntimeError: If it is no FAISS index or a damaged one.
     """
     io_flags = check.integer("io_flags", io_flags, 0)
     if isinstance(source, str | os.PathLike):

@@ -29,21 +29,15 @@ class Quantizer:
     The first L levels of a code are a code too, of a coarser reconstruction. The arrays are checked, copied
     and read-only.
 
-    Parameters
-    ----------
-    codebook : array (K, d), float32
-        K a power of two from 2 to 65536.
-    scales : array (M,) or (M, d), float32
-        Positive factors: one per level, or one per level and dimension.
-    mean : array (d,), float32, optional
-        Zero if None.
-    rotation : array (d, d), float32, optional
-        An orthogonal matrix; no rotation if None.
+    Args:
+        codebook: array (K, d), float32. K a power of two from 2 to 65536.
+        scales: array (M,) or (M, d), float32. Positive factors: one per level, or one per level and
+            dimension.
+        mean: array (d,), float32, optional. Zero if None.
+        rotation: array (d, d), float32, optional. An orthogonal matrix; no rotation if None.
 
-    Raises
-    ------
-    TypeError, ValueError
-        An argument is not as above; the message names it and what was expected.
+    Raises:
+        TypeError, ValueError: An argument is not as above; the message names it and what was expected.
     """
 
     codebook: np.ndarray
@@ -103,17 +97,12 @@ class Quantizer:
     def encode(self, x: np.ndarray, beam: int = 16) -> np.ndarray:
         """Encode vectors by beam search.
 
-        Parameters
-        ----------
-        x : array (n, d), float32
-            Finite vectors.
-        beam : int
-            Partial codes kept at every level; more lower the error and take longer.
+        Args:
+            x: array (n, d), float32. Finite vectors.
+            beam: Partial codes kept at every level; more lower the error and take longer.
 
-        Returns
-        -------
-        array (n, M)
-            uint8 up to 8 bits per level, else uint16.
+        Returns:
+            (n, M). uint8 up to 8 bits per level, else uint16.
         """
         x = _check.vectors("x", x, self.d)
         _check.finite("x", x)
@@ -123,16 +112,12 @@ class Quantizer:
     def decode(self, codes: np.ndarray, levels: int | None = None) -> np.ndarray:
         """Reconstruct vectors from the first `levels` levels of their codes.
 
-        Parameters
-        ----------
-        codes : array (n, M) of integers
-            Columns after the first `levels` may be missing.
-        levels : int, optional
-            How many levels to use; all if None.
+        Args:
+            codes: array (n, M) of integers. Columns after the first `levels` may be missing.
+            levels: How many levels to use; all if None.
 
-        Returns
-        -------
-        array (n, d), float32
+        Returns:
+            (n, d), float32
         """
         codes = np.asarray(codes)
         if codes.dtype.kind not in "iu":
@@ -180,12 +165,9 @@ class Quantizer:
     def load(cls, path: str | os.PathLike[str]) -> Quantizer:
         """Read what `save` wrote.
 
-        Raises
-        ------
-        OSError
-            The file cannot be read.
-        ValueError
-            It is no quantizer file, is damaged, or was written by a newer version.
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is no quantizer file, is damaged, or was written by a newer version.
         """
         with open(path, "rb") as file:
             try:
@@ -215,12 +197,9 @@ class Quantizer:
     def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:
         """Factor a trained residual quantizer index whose levels are multiples of one codebook.
 
-        Raises
-        ------
-        TypeError
-            The index is no residual quantizer index.
-        ValueError
-            It is not trained, or its levels do not share a codebook.
+        Raises:
+            TypeError: The index is no residual quantizer index.
+            ValueError: It is not trained, or its levels do not share a codebook.
         """
         # The downcast object does not own the index: the argument has to stay referenced.
         residual = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index

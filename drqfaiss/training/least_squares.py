@@ -62,35 +62,22 @@ def train(
 
     The result is the same bit for bit for a seed, as long as the number of threads is the same.
 
-    Parameters
-    ----------
-    x : array (n, d), float32
-        Finite, at least 2**bits vectors.
-    levels : int
-        Levels M of the full code.
-    bits : int
-        Bits per level; the codebook has K = 2**bits codewords.
-    scale : {"geometric", "level", "vector"}
-        One ratio (s_m = s^m), a scale per level, or a scale per level and dimension after a rotation: the
-        most accurate, the slowest to train and encode.
-    prefix_weights : mapping of int to float, optional
-        Loss weight of each code length, {L: weight}; lengths left out have weight 0. None weighs every length
-        L by (L / levels)**4; {levels: 1} trains for the full code only.
-    iterations : int
-        Rounds of encoding and solving.
-    beam : int
-        Width of the beam search in training.
-    seed : int
-        For the sample, the start and re-seeded codewords.
-    max_vectors : int
-        Of more vectors than that, a random sample is used.
-    progress : bool
-        Whether to show a line on stderr, if that is a terminal.
+    Args:
+        x: array (n, d), float32. Finite, at least 2**bits vectors.
+        levels: Levels M of the full code.
+        bits: Bits per level; the codebook has K = 2**bits codewords.
+        scale: {"geometric", "level", "vector"}. One ratio (s_m = s^m), a scale per level, or a scale per
+            level and dimension after a rotation: the most accurate, the slowest to train and encode.
+        prefix_weights: Loss weight of each code length, {L: weight}; lengths left out have weight 0. None
+            weighs every length L by (L / levels)**4; {levels: 1} trains for the full code only.
+        iterations: Rounds of encoding and solving.
+        beam: Width of the beam search in training.
+        seed: For the sample, the start and re-seeded codewords.
+        max_vectors: Of more vectors than that, a random sample is used.
+        progress: Whether to show a line on stderr, if that is a terminal.
 
-    Raises
-    ------
-    TypeError, ValueError
-        An argument is not as above; the message names it and what was expected.
+    Raises:
+        TypeError, ValueError: An argument is not as above; the message names it and what was expected.
     """
     x = _check.floats("x", x, 2)
     _check.finite("x", x)

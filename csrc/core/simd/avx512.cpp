@@ -1,15 +1,22 @@
 // The AVX-512 level: tables of 256 bytes live in four registers and one permute looks up 64 codes in half of
 // them.
+#ifdef DRQ_EMULATE_AVX512  // for tests on CPUs without it, see `make test-avx512`
+#include <emulated_avx512.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include <cstring>
 
 #include "core/simd/levels.h"
 
+#ifndef DRQ_EMULATE_AVX512
 // g++ 12 takes the "undefined" operands inside its own intrinsics for uninitialized variables (GCC bug
 // 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")
+#endif
 
 namespace drq::simd::avx512 {
 

@@ -30,10 +30,14 @@ std::atomic<Level>& current() {
 }  // namespace
 
 Level best_level() {
+#ifdef DRQ_EMULATE_AVX512
+    static const bool avx512 = true;
+#else
     // The AVX-512 kernels are built around the 64-byte permutes of VBMI and the byte dot products of VNNI.
     static const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                                __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+#endif
     static const bool avx2 = __builtin_cpu_supports("avx2");
     return avx512 ? Level::Avx512 : avx2 ? Level::Avx2 : Level::Scalar;
 }
