@@ -112,7 +112,9 @@ struct ArraySearch {
 
 Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam) {
     const Array<float> vectors = checked<float>(x, "x", 2);
-    const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
+    const Encoder encoder(
+        std::make_shared<const Quantizer>(quantizer_from(checked<float>(codebooks, "codebooks", 3))));
+    const Quantizer& quantizer = encoder.quantizer();
     if (size_t(vectors.shape(1)) != quantizer.d)
         throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " +
                               shape_of(vectors));
@@ -121,7 +123,7 @@ Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, in
     const float* input = vectors.data();
     int32_t* output = codes.mutable_data();
     py::gil_scoped_release release;
-    encode(quantizer, size_t(n), input, beam, output, plugin::executor());
+    encoder.encode(size_t(n), input, beam, output, plugin::executor());
     return codes;
 }
 

@@ -51,8 +51,10 @@ class Gram {
     std::mutex mutex_;
 };
 
+}  // namespace
+
 /// What all threads share: half norms per level, Gram matrices per pair of bases.
-class Tables {
+class Encoder::Tables {
   public:
     explicit Tables(const Quantizer& quantizer) : quantizer(quantizer), grams_(quantizer.bases.size()) {
         for (size_t m = 0; m < quantizer.levels(); m++) half_norms_.push_back(level_half_norms(m));
@@ -106,7 +108,7 @@ class Tables {
 };
 
 /// The products <x, C[k]> of a block of vectors, for every base.
-class Products {
+class Encoder::Products {
   public:
     explicit Products(const Quantizer& quantizer) : quantizer_(quantizer) {
         size_t floats = 0;
@@ -142,7 +144,7 @@ class Products {
 
 /// Beam search for one vector at a time. A kept partial code is a row of `kept_[m]`; its table holds
 /// <residual, C[k]> for the base of level m.
-class BeamSearch {
+class Encoder::BeamSearch {
   public:
     BeamSearch(const Tables& tables, size_t beam)
         : tables_(tables),
@@ -276,21 +278,22 @@ class BeamSearch {
     std::vector<float> tables_now_, tables_before_, maxima_, largest_, residuals_;
 };
 
-}  // namespace
+Encoder::Encoder(std::shared_ptr<const Quantizer> quantizer)
+    : quantizer_(std::move(quantizer)), tables_(std::make_unique<const Tables>(*quantizer_)) {}
 
-void encode(const Quantizer& quantizer, size_t n, const float* x, int beam, int32_t* codes,
-            const Executor& executor) {
+Encoder::~Encoder() = default;
+
+void Encoder::encode(size_t n, const float* x, int beam, int32_t* codes, const Executor& executor) const {
     if (beam < 1) throw std::invalid_argument("beam: " + std::to_string(beam) + ", expected at least 1");
-    const Tables tables(quantizer);
+    const Quantizer& q = *quantizer_;
     parallel_for(executor, (n + kTask - 1) / kTask, [&](size_t task) {
-        Products products(quantizer);
-        BeamSearch search(tables, size_t(beam));
+        Products products(q);
+        BeamSearch search(*tables_, size_t(beam));
         const size_t end = std::min(n, (task + 1) * kTask);
         for (size_t begin = task * kTask; begin < end; begin += products.block) {
             const size_t count = std::min(products.block, end - begin);
-            products.compute(count, x + begin * quantizer.d);
-            for (size_t i = 0; i < count; i++)
-                search.encode(products, i, codes + (begin + i) * quantizer.levels());
+            products.compute(count, x + begin * q.d);
+            for (size_t i = 0; i < count; i++) search.encode(products, i, codes + (begin + i) * q.levels());
         }
     });
 }

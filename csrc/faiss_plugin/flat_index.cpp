@@ -120,12 +120,12 @@ void range_search(const void* self, int64_t n, const float* x, float radius, voi
 /// Also what add() encodes with, which the library calls through the virtual table.
 void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
     const IndexView view = searchable_view(self);
-    const std::shared_ptr<const Quantizer> quantizer = state_of(self)->quantizer(view);
+    const std::shared_ptr<const Encoder> encoder = state_of(self)->encoder(view);
     constexpr size_t kBatch = 65536;  // bounds the unpacked codes
-    std::vector<int32_t> codes(std::min(size_t(n), kBatch) * quantizer->levels());
+    std::vector<int32_t> codes(std::min(size_t(n), kBatch) * encoder->quantizer().levels());
     for (size_t begin = 0; begin < size_t(n); begin += kBatch) {
         const size_t count = std::min(kBatch, size_t(n) - begin);
-        encode(*quantizer, count, x + begin * view.d, view.max_beam_size, codes.data(), executor());
+        encoder->encode(count, x + begin * view.d, view.max_beam_size, codes.data(), executor());
         // FAISS's packing appends the norm that some search types store.
         constexpr int64_t kDense = -1;
         flat->pack_codes(static_cast<const char*>(self) + layout().rq, count, codes.data(),

@@ -47,10 +47,11 @@ void IndexState::set_training(const std::string& options) {
     training_ = options;
 }
 
-std::shared_ptr<const Quantizer> IndexState::quantizer(const IndexView& view) {
+std::shared_ptr<const Encoder> IndexState::encoder(const IndexView& view) {
     std::lock_guard lock(mutex_);
     check_codebooks(view);
-    return quantizer_;
+    if (!encoder_) encoder_ = std::make_shared<const Encoder>(quantizer_);
+    return encoder_;
 }
 
 Prepared IndexState::prepare(const IndexView& view, size_t levels, const Executor& executor) {
@@ -84,6 +85,7 @@ void IndexState::forget() {
     forget_norms();
     std::lock_guard lock(mutex_);
     quantizer_.reset();
+    encoder_.reset();
     codebooks_ = {};
 }
 
@@ -123,6 +125,7 @@ void IndexState::check_codebooks(const IndexView& view) {
         now.nbits == codebooks_.nbits && now.sample == codebooks_.sample)
         return;
     norms_.clear();
+    encoder_.reset();
     quantizer_ = std::make_shared<const Quantizer>(Quantizer::from_codebooks(view.codebooks));
     codebooks_ = std::move(now);
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/encode.h"
 #include "core/executor.h"
 #include "core/quantizer.h"
 #include "faiss_plugin/abi.h"
@@ -42,7 +43,7 @@ class IndexState {
     std::string training() const;
     void set_training(const std::string& options);
 
-    std::shared_ptr<const Quantizer> quantizer(const IndexView& view);
+    std::shared_ptr<const Encoder> encoder(const IndexView& view);
     Prepared prepare(const IndexView& view, size_t levels, const Executor& executor);
 
     /// Around a call that only appends codes: the norms of the old ones stay.
@@ -82,6 +83,7 @@ class IndexState {
     mutable std::mutex mutex_;
     std::string training_;
     std::shared_ptr<const Quantizer> quantizer_;
+    std::shared_ptr<const Encoder> encoder_;
     std::map<size_t, std::shared_ptr<CachedNorms>> norms_;  ///< by code length
     CodesMark codes_;
     CodebooksMark codebooks_;

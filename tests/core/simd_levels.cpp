@@ -83,9 +83,10 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
             }
         }
     }
+    const Encoder encoder(std::make_shared<const Quantizer>(data.quantizer));
     std::vector<int32_t> codes(kVectors * c.levels);
     for (const int beam : {1, 5}) {
-        encode(data.quantizer, kVectors, data.x.data(), beam, codes.data(), executor);
+        encoder.encode(kVectors, data.x.data(), beam, codes.data(), executor);
         append(codes);
     }
     return bytes;
