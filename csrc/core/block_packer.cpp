@@ -40,11 +40,6 @@ void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict
     }
 }
 
-/// How far a norm lowers a score, as an integer that never lowers it too far.
-int32_t start_value(float above_lowest, float per_unit, float limit) {
-    return -int32_t(std::min(above_lowest * per_unit, limit));
-}
-
 }  // namespace
 
 BlockPacker::BlockPacker(const Database& database, size_t group) : database_(database) {
@@ -167,20 +162,14 @@ void BlockPacker::unpack_bits() {
     }
 }
 
-void BlockPacker::set_start(double unit, size_t register_bytes) {
+void BlockPacker::set_start(double unit) {
     if (!block_.norms) return;
     // The float product may come out a little too large: shrink it so that the result never does.
     const float per_unit = float((1 - 1e-6) / (2 * unit)), lowest = database_.norms.lowest;
-    if (register_bytes == 0) {
-        for (size_t i = 0; i < block_.n; i++)
-            start_[i] = start_value(block_.norms[i] - lowest, per_unit, 1 << 30);
-        return;
-    }
-    const size_t half = register_bytes / 2;
-    for (size_t v = 0; v < block_.n; v += register_bytes)
-        for (size_t i = v; i < std::min(v + register_bytes, block_.n); i++)
-            start16_[v + (i % 2) * half + (i - v) / 2] =
-                int16_t(start_value(block_.norms[i] - lowest, per_unit, 1 << 14));
+    if (block_.group == 1)
+        simd::active().start16(block_.n, block_.norms, lowest, per_unit, start16_.data());
+    else
+        simd::active().start32(block_.n, block_.norms, lowest, per_unit, start_.data());
 }
 
 }  // namespace drq

@@ -22,9 +22,8 @@ class BlockPacker {
     /// Packs the selected ones of vectors [begin, end), at most capacity() of them.
     const ScanBlock& pack(size_t begin, size_t end);
 
-    /// Turns norms into start values for queries whose score unit is `unit`. `register_bytes` is how many
-    /// vectors share a register of 8-bit codes, 0 for kernels that take `start` in order.
-    void set_start(double unit, size_t register_bytes);
+    /// Turns norms into the kernels' start values, for queries whose score unit is `unit`.
+    void set_start(double unit);
 
   private:
     void select(size_t begin, size_t end);

@@ -36,8 +36,6 @@ Scorer::Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layou
     if (kind_ == Kind::Shared) choose_weights();
 }
 
-size_t Scorer::register_bytes() const { return kind_ == Kind::Bytes ? simd::active().register_bytes : 0; }
-
 size_t Scorer::table_bytes() const {
     switch (kind_) {
         case Kind::Shared:

@@ -29,9 +29,6 @@ class Scorer {
     /// Levels per plane of the blocks this kernel reads.
     size_t group() const { return kind_ == Kind::Shared ? 4 : 1; }
 
-    /// Codes per register of the kernel that takes 16-bit start values, else 0.
-    size_t register_bytes() const;
-
     /// Bytes of integer tables per query.
     size_t table_bytes() const;
 

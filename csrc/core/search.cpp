@@ -86,8 +86,7 @@ class QueryBatch {
         for (size_t i = 0; i < order_.size();) {
             size_t j = i;
             while (j < order_.size() && order_[j]->unit == order_[i]->unit) j++;
-            if (scorer_.kind() != Scorer::Kind::Exact)
-                packer.set_start(order_[i]->unit, scorer_.register_bytes());
+            if (scorer_.kind() != Scorer::Kind::Exact) packer.set_start(order_[i]->unit);
             scorer_.scan(block, order_.data() + i, j - i);
             i = j;
         }

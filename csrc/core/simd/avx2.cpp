@@ -91,8 +91,8 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"avx2",     products,   weighted_sum_norm, update_table, collect,
-                               rank_bound, scan_bytes, sizeof(Bytes),     nullptr,      nullptr};
+    static const Kernels table{"avx2",     products, weighted_sum_norm, update_table, collect, rank_bound,
+                               scan_bytes, start16,  nullptr,           nullptr,      nullptr};
     return table;
 }
 

@@ -55,11 +55,16 @@ struct Kernels {
     /// Offers a block's candidates by one unsigned byte table per level, each of 2^table_bits entries (4..8);
     /// scores are start16 + Σ tables[m][code]. Null: no such kernel.
     void (*scan_bytes)(const ScanBlock& block, ScanQuery& query, int table_bits);
-    size_t register_bytes;  ///< the width of scan_bytes, see ScanBlock::start16
+
+    /// start16 of a block for scan_bytes: −(norm − lowest) · per_unit, rounded up. Null where scan_bytes is.
+    void (*start16)(size_t n, const float* norms, float lowest, float per_unit, int16_t* start);
 
     /// Offers a block's candidates to `count` queries by one signed 256-byte table each; scores are
     /// start + Σ weights[m] · table[code]. Blocks have groups of 4 levels. Null: no such kernel.
     void (*scan_shared)(const ScanBlock& block, ScanQuery* const* queries, size_t count);
+
+    /// As start16, in order, for scan_shared. Null where scan_shared is.
+    void (*start32)(size_t n, const float* norms, float lowest, float per_unit, int32_t* start);
 
     /// Packs n rows of byte codes for scan_shared: out[g][i] = the row's levels 4 g .. 4 g + 3, planes 4 ·
     /// stride bytes apart. Null where scan_shared is.

@@ -22,7 +22,7 @@ inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)m
 
 const Kernels& kernels() {
     static const Kernels table{"scalar", products, weighted_sum_norm, update_table, collect, rank_bound,
-                               nullptr,  0,        nullptr,           nullptr};
+                               nullptr,  nullptr,  nullptr,           nullptr,      nullptr};
     return table;
 }
 

@@ -58,3 +58,24 @@ void scan_bytes(const ScanBlock& block, ScanQuery& query, int table_bits) {
             return scan_bytes_of<8>(block, query);
     }
 }
+
+/// How far a norm lowers a score, as an integer that never lowers it too far.
+inline int32_t start_value(float norm, float lowest, float per_unit, float limit) {
+    const float lowered = (norm - lowest) * per_unit;
+    return -int32_t(lowered < limit ? lowered : limit);
+}
+
+/// Per register of codes the even vectors' values, then the odd ones', as scan_bytes adds them up.
+void start16(size_t n, const float* norms, float lowest, float per_unit, int16_t* __restrict start) {
+    constexpr size_t W = sizeof(Bytes), kHalf = W / 2;
+    size_t v = 0;
+    for (; v + W <= n; v += W)
+        for (size_t i = 0; i < kHalf; i++) {
+            start[v + i] = int16_t(start_value(norms[v + 2 * i], lowest, per_unit, float(1 << 14)));
+            start[v + kHalf + i] =
+                int16_t(start_value(norms[v + 2 * i + 1], lowest, per_unit, float(1 << 14)));
+        }
+    for (size_t i = v; i < n; i++)
+        start[v + (i % 2) * kHalf + (i - v) / 2] =
+            int16_t(start_value(norms[i], lowest, per_unit, float(1 << 14)));
+}

@@ -109,3 +109,7 @@ void scan_shared(const ScanBlock& block, ScanQuery* const* queries, size_t count
             return scan_tile<1>(block, queries);
     }
 }
+
+void start32(size_t n, const float* norms, float lowest, float per_unit, int32_t* __restrict start) {
+    for (size_t i = 0; i < n; i++) start[i] = start_value(norms[i], lowest, per_unit, float(1 << 30));
+}
