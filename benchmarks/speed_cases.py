@@ -223,6 +223,7 @@ def changes(setting: Setting) -> Iterator[Case]:
     """Adding and removing, and the first search afterwards."""
     fill, n = setting.fill, setting.n
     own, small, stock = fill.drq(n, 8), fill.drq(n // 100, 8), fill.rq(n, 8)
+    stock.rq.max_beam_size = own.rq.max_beam_size
     row, query = fill.base[:1], setting.queries[:1]
     for index in (own, small):
         index.search(query, 10)  # from now on there are norms to be kept up to date

@@ -92,7 +92,7 @@ def save(folder: Path, about: dict[str, str], lines: list[Line]) -> str:
         "lines": [{**asdict(line), "ratio": line.ratio, "met": line.met} for line in lines],
     }
     stem.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
-    plot(stem.with_suffix(".png"), about["Machine"], lines)
+    plot(stem.with_suffix(".png"), about["Machine"].split(";")[0], lines)
     return text
 
 
@@ -108,7 +108,8 @@ def plot(path: Path, title: str, lines: list[Line]) -> None:
     names = [f"{line.case} ({line.simd}) vs {line.peer}" for line in lines]
     panel.set_yticks(places, names, fontsize=7)
     panel.axvline(1, color="black", linewidth=0.8)
-    panel.set(xscale="log", xlabel="times as fast as the peer (log); tick: target; green: met", title=title)
+    panel.set(xscale="log", xlabel="times as fast as the peer (log); tick: target; green: met")
+    figure.suptitle(title)
     panel.xaxis.set_major_formatter("{x:g}")
     panel.margins(y=0.01)
     panel.grid(axis="x", alpha=0.3, which="both")
