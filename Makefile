@@ -1,5 +1,6 @@
 # make demo    the main job on photographs that ship inside PyPI packages; DATA=… takes your own vectors
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
+# make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …"
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
@@ -13,13 +14,16 @@ CXX_SOURCES := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.
 # Tools that spin while they wait make each other slow on few cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo bench test test-wheels test-avx512 lint format clean
+.PHONY: demo bench bench-speed test test-wheels test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
 
 bench: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py $(ARGS)
+
+bench-speed: $(VENV)/built
+	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 test: $(VENV)/built
 	$(BIN)/python -m pytest $(ARGS)

@@ -19,18 +19,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import faiss
 import numpy as np
 import report
+import vectors
 from methods import Method, choose, code_bytes, memory_bytes
 from report import Row
 from timing import Task, Timing, best_times
 from tqdm import tqdm
 
 import drqfaiss
-from drqfaiss.datasets import METRIC_NAMES, Dataset, load_dataset
+from drqfaiss.datasets import Dataset
 from drqfaiss.evaluation import exact_neighbours, recall_at
 
 RANKS = (1, 10, 100)
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-METRICS = {name: metric for metric, name in METRIC_NAMES.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -50,20 +50,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--data", help="HDF5, directory, prefix or one file: see drqfaiss.datasets")
-    parser.add_argument("--metric", choices=METRICS, help="default: what the file says, else l2")
+    vectors.add_options(parser)
+    vectors.add_timing_options(parser)
+    parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
     parser.add_argument("--methods", type=_names, default="drq,pq,opq,rq,pqfs", help="also: lsq")
     parser.add_argument("--bytes", type=_numbers, default="2,4,6,8", help="code lengths; DRQ trains one")
     parser.add_argument("--scale", type=_names, default="level", help="of DRQ: geometric, level, vector")
     parser.add_argument("--rq-beam", type=int, default=5, help="of RQ, training and encoding")
     parser.add_argument("--k", type=int, default=10, help="neighbours asked for when timing a search")
     parser.add_argument("--threads", type=int, default=1, help="to encode and search; training takes all")
-    parser.add_argument("--runs", type=int, default=5, help="timed runs, of which the median counts")
-    parser.add_argument("--seconds", type=float, default=0.2, help="length of a timed run")
-    parser.add_argument("--max-base", type=int, help="use only so many base vectors")
-    parser.add_argument("--max-learn", type=int, help="train on only so many vectors")
-    parser.add_argument("--max-queries", type=int, help="search only so many queries")
-    parser.add_argument("--seed", type=int, default=0, help="of random draws and of DRQ's training")
     parser.add_argument("--out", default="demo-out", help="output folder")
     options = parser.parse_args(arguments)
     try:
@@ -82,26 +77,12 @@ def _numbers(text: str) -> list[int]:
 
 
 def prepare(options: argparse.Namespace) -> Dataset:
-    """Load the data, cut it to size and see that it has exact neighbours."""
-    metric = METRICS.get(options.metric)
-    if options.data is None:
-        import photographs
-
-        data = photographs.load(options.seed)
-        data.metric = data.metric if metric is None else metric
-    else:
-        data = load_dataset(options.data, metric, seed=options.seed)
-    base, groundtruth = _floats(data.base, options.max_base), data.groundtruth
-    query = _floats(data.query, options.max_queries)
-    if groundtruth is None or len(base) < len(data.base):
-        say(f"exact neighbours of {len(query):,} queries in {len(base):,} vectors")
-        groundtruth = exact_neighbours(base, query, k=1, metric=data.metric)
-    learn = _floats(data.learn, options.max_learn)
-    return Dataset(data.name, learn, base, query, groundtruth[: len(query)], data.metric)
-
-
-def _floats(vectors: np.ndarray, limit: int | None) -> np.ndarray:
-    return np.ascontiguousarray(vectors[:limit], dtype=np.float32)
+    """Load the data and see that it has exact neighbours."""
+    data = vectors.load(options, vectors.METRICS.get(options.metric))
+    if data.groundtruth is None:
+        say(f"exact neighbours of {len(data.query):,} queries in {len(data.base):,} vectors")
+        data.groundtruth = exact_neighbours(data.base, data.query, k=1, metric=data.metric)
+    return data
 
 
 def build(method: Method, data: Dataset, options: argparse.Namespace) -> Iterator[tuple[Row, Search]]:
@@ -113,11 +94,8 @@ def build(method: Method, data: Dataset, options: argparse.Namespace) -> Iterato
         start = time.perf_counter()
         index.train(data.learn)
         train_s = time.perf_counter() - start
-        faiss.omp_set_num_threads(options.threads)
         encode = time_encoding(method, index, data, options)
-        faiss.omp_set_num_threads(os.cpu_count() or 1)
         index.add(data.base)
-        faiss.omp_set_num_threads(options.threads)
         for used in options.bytes if method.own else [length]:
             row = Row(
                 method=method.name,
@@ -138,11 +116,11 @@ def search_function(method: Method, index: faiss.Index, levels: int) -> Search:
 
 
 def time_encoding(method: Method, index: faiss.Index, data: Dataset, options: argparse.Namespace) -> Timing:
-    def encode(vectors: np.ndarray) -> None:
-        index.add(vectors)
+    def encode(rows: np.ndarray) -> None:
+        index.add(rows)
         index.reset()
 
-    tasks = {method.name: Task(encode, method.own)}
+    tasks = {method.name: Task(encode, method.own, options.threads)}
     return best_times(tasks, data.base, options.runs, options.seconds, "encode")[method.name]
 
 
@@ -152,11 +130,10 @@ def measure_search(
     """Fill in recall and search times, all methods timed in turns."""
     own = {row.label: row.encode_simd is None for row in rows}
     tasks = {
-        label: Task(lambda queries, search=search: search(queries, options.k), own[label])
+        label: Task(lambda queries, search=search: search(queries, options.k), own[label], options.threads)
         for label, search in searches.items()
     }
     timings = best_times(tasks, data.query, options.runs, options.seconds, "search")
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
     for row in tqdm(rows, desc="recall", unit="method"):
         ids = searches[row.label](data.query, min(max(RANKS), len(data.base)))[1]
         row.recall = {k: recall_at(ids, data.groundtruth, min(k, ids.shape[1])) for k in RANKS}

@@ -63,17 +63,24 @@ class Row:
 
 
 def header(data: Dataset, options: dict) -> dict[str, str]:
-    """Collect what a reader needs to judge the figures."""
+    """Collect what a reader needs to judge a comparison."""
+    return {
+        **machine(data, options["seed"], f"{options['threads']} (training: all)"),
+        "Timing": f"k = {options['k']}, median of {options['runs']} runs, "
+        f"{'CPU' if options['threads'] == 1 else 'wall-clock'} time; RQ beam {options['rq_beam']}",
+    }
+
+
+def machine(data: Dataset, seed: int, threads: str) -> dict[str, str]:
+    """Tell data, machine, versions and SIMD levels."""
     packages = " · ".join(f"{name} {version(name)}" for name in ("numpy", "faiss-cpu", "drqfaiss"))
     return {
         "Data": f"{data.name}: learn {len(data.learn):,}, base {len(data.base):,}, "
         f"queries {len(data.query):,}, "
-        f"d = {data.d}, {METRIC_NAMES[data.metric]}, seed {options['seed']}",
-        "Machine": f"{_cpu_name()}, {os.cpu_count()} cores; threads: {options['threads']} (training: all)",
+        f"d = {data.d}, {METRIC_NAMES[data.metric]}, seed {seed}",
+        "Machine": f"{_cpu_name()}, {os.cpu_count()} cores; threads: {threads}",
         "Versions": f"Python {platform.python_version()} · {packages}",
         "SIMD": f"drqfaiss {drqfaiss.simd_level()}; FAISS: best of {', '.join(faiss_simd_levels())}",
-        "Timing": f"k = {options['k']}, median of {options['runs']} runs, "
-        f"{'CPU' if options['threads'] == 1 else 'wall-clock'} time; RQ beam {options['rq_beam']}",
     }
 
 
@@ -85,31 +92,41 @@ def _cpu_name() -> str:
 
 
 def markdown(about: dict[str, str], rows: list[Row]) -> str:
-    """Lay out header, table and notes."""
-    lines = [f"- {name}: {text}" for name, text in about.items()]
+    """Lay out header, table and notes of a comparison."""
     ranks = list(rows[0].recall)
     columns = ["method", "code bytes", "bytes in memory", "training s", "encode µs/vector"]
     columns += [f"R@{k}" for k in ranks] + ["µs/query"]
-    lines += ["", "| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
-    shared = None
+    lines, shared = [], None
     for row in rows:
         training = (row.method, row.train_s)
-        cells = [
-            row.method,
-            str(row.code_bytes),
-            str(row.memory_bytes),
-            "same" if training == shared else f"{row.train_s:.1f}",
-            _timed(row.encode_us, row.encode_simd),
-            *(f"{row.recall[k]:.3f}" for k in ranks),
-            _timed(row.search_us, row.search_simd),
-        ]
+        lines.append(
+            [
+                row.method,
+                str(row.code_bytes),
+                str(row.memory_bytes),
+                "same" if training == shared else f"{row.train_s:.1f}",
+                timed(row.encode_us, row.encode_simd),
+                *(f"{row.recall[k]:.3f}" for k in ranks),
+                timed(row.search_us, row.search_simd),
+            ]
+        )
         shared = training
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", NOTES])
+    return page(about, columns, lines, NOTES)
 
 
-def _timed(us: float, simd: str | None) -> str:
-    figure = f"{us:.2f}" if us < 10 else f"{us:.0f}"
+def page(about: dict[str, str], columns: list[str], lines: list[list[str]], notes: str) -> str:
+    """Lay out header, table and notes as Markdown."""
+    table = [_cells(columns), "|---" + "|--:" * (len(columns) - 1) + "|", *map(_cells, lines)]
+    return "\n".join([*(f"- {name}: {text}" for name, text in about.items()), "", *table, "", notes])
+
+
+def _cells(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def timed(us: float, simd: str | None) -> str:
+    """Write a time and, in brackets, the FAISS SIMD level that gave it."""
+    figure = f"{us:.2f}" if us < 10 else f"{us:,.0f}"
     return figure if simd is None else f"{figure} [{simd}]"
 
 

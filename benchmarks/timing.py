@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import faiss
 import numpy as np
@@ -16,10 +17,19 @@ SIMD_NAMES = ("NONE", "AVX2", "AVX512", "AVX512_VPOPCNT", "AVX512_SPR")
 
 @dataclass(frozen=True)
 class Task:
-    """Something to time: ``run`` takes rows (queries or vectors to encode)."""
+    """Something to time.
+
+    Attributes:
+        run: takes rows (queries or vectors to encode).
+        own: FAISS's SIMD level has no part in it.
+        threads: of OpenMP.
+        prepare: called before every run, not timed.
+    """
 
     run: Callable[[np.ndarray], object]
     own: bool
+    threads: int = 1
+    prepare: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -30,36 +40,58 @@ class Timing:
     simd: str | None
 
 
-def faiss_simd_levels() -> list[str]:
-    """Names of the SIMD levels this FAISS wheel can be switched to on this machine; empty if it cannot."""
+def faiss_simd_levels(at_most: str | None = None) -> list[str]:
+    """Names of the SIMD levels this FAISS wheel can be switched to on this machine; empty if it cannot.
+
+    Levels above ``at_most`` are left out.
+    """
     if not hasattr(faiss, "SIMDConfig"):
         return []
-    known = [name for name in SIMD_NAMES if hasattr(faiss, f"SIMDLevel_{name}")]
+    wanted = SIMD_NAMES if at_most is None else SIMD_NAMES[: SIMD_NAMES.index(at_most) + 1]
+    known = [name for name in wanted if hasattr(faiss, f"SIMDLevel_{name}")]
     return [name for name in known if faiss.SIMDConfig.is_simd_level_available(_level(name))]
 
 
 def best_times(
-    tasks: dict[str, Task], rows: np.ndarray, runs: int, seconds: float, title: str
+    tasks: dict[str, Task],
+    rows: np.ndarray,
+    runs: int,
+    seconds: float | None,
+    title: str,
+    at_most: str | None = None,
 ) -> dict[str, Timing]:
     """Time every task at every SIMD level, one after the other, ``runs`` times over.
 
-    Interleaving spreads a disturbance over all of them. Each run takes as many rows as fit into ``seconds``.
+    Interleaving spreads a disturbance over all of them. Each run takes as many rows as fit into ``seconds``,
+    or all of them, without a trial, where ``seconds`` is None. FAISS's SIMD levels above ``at_most`` are left
+    out.
 
     Returns:
         for every task its median at the level where that is least.
     """
+    threads = faiss.omp_get_max_threads()
     at_start = faiss.SIMDConfig.get_level() if faiss_simd_levels() else None
-    levels = faiss_simd_levels() or [None]
+    levels = faiss_simd_levels(at_most) or [None]
     variants = [(name, level) for name, task in tasks.items() for level in ([None] if task.own else levels)]
+    # One thread's CPU time does not contain what other programs took; several threads' does not show waiting.
+    one_thread = all(task.threads == 1 for task in tasks.values())
+    clock = time.process_time if one_thread else time.perf_counter
+
+    def run(variant: tuple[str, str | None], rows: np.ndarray) -> float:
+        _set_level(variant[1], at_start)
+        return _time(tasks[variant[0]], rows, clock)
+
     try:
-        batch = {v: _fitting_rows(tasks[v[0]], v[1], at_start, rows, seconds) for v in variants}
+        batch = {
+            v: rows if seconds is None else _fitting_rows(partial(run, v), rows, seconds) for v in variants
+        }
         times: dict[tuple[str, str | None], list[float]] = {v: [] for v in variants}
         for _ in tqdm(range(runs), desc=title, unit="round", leave=False):
             for v in variants:
-                _set_level(v[1], at_start)
-                times[v].append(_time(tasks[v[0]], batch[v]))
+                times[v].append(run(v, batch[v]))
     finally:
         _set_level(None, at_start)
+        faiss.omp_set_num_threads(threads)
     medians = {v: float(np.median(times[v])) for v in variants}
     return {
         name: min(
@@ -69,19 +101,19 @@ def best_times(
     }
 
 
-def _fitting_rows(
-    task: Task, level: str | None, at_start: int | None, rows: np.ndarray, seconds: float
-) -> np.ndarray:
-    _set_level(level, at_start)
-    # The first call may fill caches.
-    task.run(rows[:TRIAL_ROWS])
-    count = int(seconds * 1e6 / _time(task, rows[:TRIAL_ROWS]))
-    return rows[: max(TRIAL_ROWS, count)]
+def _fitting_rows(run: Callable[[np.ndarray], float], rows: np.ndarray, seconds: float) -> np.ndarray:
+    # The first call may fill caches; a single row tells whether TRIAL_ROWS would take too long.
+    run(rows[:1])
+    for trial in (1, TRIAL_ROWS):
+        count = int(seconds * 1e6 / run(rows[:trial]))
+        if count < TRIAL_ROWS:
+            break
+    return rows[: max(1, count)]
 
 
-def _time(task: Task, rows: np.ndarray) -> float:
-    # One thread's CPU time does not contain what other programs took; several threads' does not show waiting.
-    clock = time.process_time if faiss.omp_get_max_threads() == 1 else time.perf_counter
+def _time(task: Task, rows: np.ndarray, clock: Callable[[], float]) -> float:
+    faiss.omp_set_num_threads(task.threads)
+    task.prepare()
     start = clock()
     task.run(rows)
     return (clock() - start) / len(rows) * 1e6

@@ -1,0 +1,117 @@
+"""What a speed run leaves behind: a Markdown table, a JSON file and a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import report
+from report import plt, timed
+
+import drqfaiss
+from drqfaiss.datasets import Dataset
+
+NOTES = """
+- Times are medians of interleaved runs in µs, per query, vector or operation; each FAISS figure is quoted at
+  the SIMD level that is fastest for it, in brackets. Ratio: the peer's time divided by ours.
+- SIMD is our level. Targets are meant for AVX-512 VBMI (unless the case says AVX2), d = 128, N = 1,000,000.
+- One thread, timed by its CPU time; training and the case with 2 threads are timed by the clock.
+- Indexes hold trained codes of the data in random order. Where N exceeds the base, its vectors repeat, in
+  ours and in RQ with a random last byte of code. RQ has our codebooks and codes, PQ its own.
+- "reading the codes": NumPy's maximum of the code array as int64, one pass per query.
+- Error: our mean squared reconstruction error divided by the peer's; a target then asks for at most 1, too.
+""".strip()
+COLOURS = {True: "#009e73", False: "#d55e00", None: "#7f7f7f"}
+ROUNDING = 1e-4
+
+
+@dataclass
+class Line:
+    """One of our times beside one peer's; ``target`` is the least ratio that was asked for."""
+
+    group: str
+    case: str
+    simd: str
+    us: float
+    peer: str
+    peer_us: float
+    peer_simd: str | None
+    target: float | None = None
+    error: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast as the peer we are."""
+        return self.peer_us / self.us
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target was reached; None without one."""
+        if self.target is None:
+            return None
+        return self.ratio >= self.target and (self.error is None or self.error <= 1 + ROUNDING)
+
+
+def header(data: Dataset, options: dict) -> dict[str, str]:
+    """Collect what a reader needs to judge the figures."""
+    return {
+        **report.machine(data, options["seed"], "1 unless the case says otherwise (training: all)"),
+        "Timing": f"median of {options['runs']} runs of {options['seconds']} s; N up to {options['n']:,}",
+    }
+
+
+def markdown(about: dict[str, str], lines: list[Line]) -> str:
+    """Lay out header, table and notes."""
+    columns = ["case", "SIMD", "ours", "compared with", "its time", "ratio", "target", "met", "error"]
+    return report.page(about, columns, [_cells(line) for line in lines], NOTES)
+
+
+def _cells(line: Line) -> list[str]:
+    return [
+        line.case,
+        line.simd,
+        timed(line.us, None),
+        line.peer,
+        timed(line.peer_us, line.peer_simd),
+        f"{line.ratio:.2f}",
+        "" if line.target is None else f"≥ {line.target:.2f}",
+        {True: "yes", False: "no", None: ""}[line.met],
+        "" if line.error is None else f"{line.error:.4f}",
+    ]
+
+
+def save(folder: Path, about: dict[str, str], lines: list[Line]) -> str:
+    """Write speed-<SIMD level>.md, .json and .png; return the Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"speed-{drqfaiss.simd_level()}"
+    text = markdown(about, lines)
+    stem.with_suffix(".md").write_text(text + "\n")
+    figures = {
+        "about": about,
+        "lines": [{**asdict(line), "ratio": line.ratio, "met": line.met} for line in lines],
+    }
+    stem.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+    plot(stem.with_suffix(".png"), about["Machine"].split(";")[0], lines)
+    return text
+
+
+def plot(path: Path, title: str, lines: list[Line]) -> None:
+    """Plot every ratio as a bar, on a log scale, and its target as a tick."""
+    figure, panel = plt.subplots(figsize=(10, 1 + 0.22 * len(lines)), layout="constrained")
+    places = range(len(lines), 0, -1)
+    # Bars start at 1: to the right of it we are faster.
+    widths = [line.ratio - 1 for line in lines]
+    panel.barh(places, widths, left=1, color=[COLOURS[line.met] for line in lines], height=0.7)
+    aimed = [(line.target, place) for line, place in zip(lines, places, strict=True) if line.target]
+    panel.plot([target for target, _ in aimed], [place for _, place in aimed], "k|", markersize=11)
+    names = [f"{line.case} ({line.simd}) vs {line.peer}" for line in lines]
+    panel.set_yticks(places, names, fontsize=7)
+    panel.axvline(1, color="black", linewidth=0.8)
+    panel.set(xscale="log", xlabel="times as fast as the peer (log); tick: target; green: met")
+    figure.suptitle(title)
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.margins(y=0.01)
+    panel.grid(axis="x", alpha=0.3, which="both")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,78 @@
+"""A tiny speed run end to end, and what it says about its targets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import drqfaiss
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+GROUPS = ["search", "sizes", "single", "levels", "tables", "order", "subsets", "changes"]
+GROUPS += ["avx2", "encode", "train"] if drqfaiss.simd_level() != "scalar" else ["encode", "train"]
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", str(BENCHMARKS / "speed.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speed")
+    # 12 dimensions: not every number of subspaces of PQ divides them.
+    np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(1000, 12)).astype(np.float32))
+    size = ("--data", folder / "x.npy", "--n", 2000, "--max-learn", 300)
+    done = run(*size, "--runs", 1, "--seconds", 0.001, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, folder / f"speed-{drqfaiss.simd_level()}"
+
+
+@pytest.fixture(scope="module")
+def lines(results):
+    return json.loads(results[1].with_suffix(".json").read_text())["lines"]
+
+
+def test_every_group_is_measured(lines):
+    assert list(dict.fromkeys(line["group"] for line in lines)) == GROUPS
+    for line in lines:
+        assert line["ratio"] == pytest.approx(line["peer_us"] / line["us"])
+        assert line["us"] > 0
+
+
+def test_met_says_whether_ratio_and_error_reach_the_target(lines):
+    for line in lines:
+        reached = line["target"] is None or line["ratio"] >= line["target"]
+        exact = line["error"] is None or line["error"] <= 1.0001
+        assert line["met"] == (None if line["target"] is None else reached and exact)
+
+
+def test_encoding_finds_the_codes_faiss_finds(lines):
+    errors = [line["error"] for line in lines if line["group"] == "encode"]
+    assert len(errors) == 6
+    assert max(errors) <= 1.001
+
+
+def test_levels_are_told_and_kept_apart(lines):
+    for line in lines:
+        assert line["simd"] == ("avx2" if line["group"] == "avx2" else drqfaiss.simd_level())
+        assert line["peer_simd"] in (None, "NONE", "AVX2") or line["group"] != "avx2"
+
+
+def test_table_and_plot_are_saved(results, lines):
+    table, stem = results
+    assert table == stem.with_suffix(".md").read_text()
+    assert table.count("\n| ") == 1 + len(lines)
+    assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_group_is_named():
+    done = run("--cases", "search,scan")
+    assert done.returncode == 2
+    assert "['scan']; expected some of" in done.stderr
