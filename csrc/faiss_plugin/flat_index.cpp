@@ -183,7 +183,7 @@ IndexView changeable_view(const void* index) {
 template <class Append>
 void append(void* self, const Append& stock) {
     const std::shared_ptr<IndexState> state = state_of(self);
-    state->before_append(changeable_view(self));
+    state->before_change(changeable_view(self));
     stock();
     state->after_append(view_of(self));
 }
@@ -203,9 +203,14 @@ void merge_from(void* self, void* other, int64_t add_id) {
 }
 
 size_t remove_ids(void* self, const void* selector) {
-    changeable_view(self);
-    state_of(self)->forget_norms();
-    return flat->remove_ids(self, selector);
+    const IndexView view = changeable_view(self);
+    const std::shared_ptr<IndexState> state = state_of(self);
+    state->before_change(view);
+    std::vector<bool> kept(view.ntotal);
+    for (size_t i = 0; i < kept.size(); i++) kept[i] = !is_member(selector, int64_t(i));
+    const size_t removed = flat->remove_ids(self, selector);
+    state->after_remove(view_of(self), kept);
+    return removed;
 }
 
 void reset(void* self) {

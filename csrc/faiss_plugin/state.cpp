@@ -65,7 +65,7 @@ Prepared IndexState::prepare(const IndexView& view, size_t levels, const Executo
     return {quantizer_, norms};
 }
 
-void IndexState::before_append(const IndexView& view) {
+void IndexState::before_change(const IndexView& view) {
     std::lock_guard lock(mutex_);
     check_codes(view);
 }
@@ -73,6 +73,21 @@ void IndexState::before_append(const IndexView& view) {
 void IndexState::after_append(const IndexView& view) {
     std::lock_guard lock(mutex_);
     codes_.data = view.codes.data;  // growing moves the codes
+}
+
+void IndexState::after_remove(const IndexView& view, const std::vector<bool>& kept) {
+    std::lock_guard lock(mutex_);
+    for (auto& [levels, norms] : norms_) {
+        if (!norms) continue;
+        auto left = std::make_shared<CachedNorms>();
+        left->lowest = norms->lowest;
+        for (size_t i = 0; i < norms->values.size(); i++)
+            if (kept[i]) left->values.push_back(norms->values[i]);
+        norms = std::move(left);
+    }
+    if (!norms_.empty())
+        codes_ =
+            mark_codes(view, size_t(std::count(kept.begin(), kept.begin() + ptrdiff_t(codes_.rows), true)));
 }
 
 void IndexState::forget_norms() {

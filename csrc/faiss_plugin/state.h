@@ -46,11 +46,16 @@ class IndexState {
     std::shared_ptr<const Encoder> encoder(const IndexView& view);
     Prepared prepare(const IndexView& view, size_t levels, const Executor& executor);
 
-    /// Around a call that only appends codes: the norms of the old ones stay.
-    void before_append(const IndexView& view);
+    /// Before a call that appends or removes codes, whose norms are to stay.
+    void before_change(const IndexView& view);
+
+    /// After codes were appended.
     void after_append(const IndexView& view);
 
-    /// Codes were removed or reordered.
+    /// After codes were removed and the others moved up: kept[i] tells which of the rows before are left.
+    void after_remove(const IndexView& view, const std::vector<bool>& kept);
+
+    /// Codes were replaced.
     void forget_norms();
 
     /// Anything may have changed.

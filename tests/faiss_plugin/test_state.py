@@ -88,6 +88,15 @@ def test_removal_and_reordering(remove):
     assert_right_at_every_length(index)
 
 
+def test_removal_keeps_the_norms_of_what_stays():
+    index = make_index()
+    assert_right_at_every_length(index)
+    lengths = cached(index).keys()
+    index.remove_ids(np.array([0, 5, 299]))
+    assert cached(index) == dict.fromkeys(lengths, 297)
+    assert_right_at_every_length(index)
+
+
 @pytest.mark.parametrize("target_is_ours", [True, False])
 @pytest.mark.parametrize("source_is_ours", [True, False])
 def test_merge_and_refill(target_is_ours, source_is_ours):
