@@ -13,6 +13,8 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 CXX_SOURCES := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 # Tools that spin while they wait make each other slow on few cores.
 export OMP_WAIT_POLICY := PASSIVE
+# Our own builds; an installation elsewhere takes warnings as they are.
+export DRQFAISS_WERROR := ON
 
 .PHONY: demo bench bench-speed test test-wheels test-avx512 lint format clean
 

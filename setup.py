@@ -1,5 +1,6 @@
 """Builds the compiled module ``drqfaiss._core`` with CMake; all other metadata is in pyproject.toml."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ class CMakeBuild(build_ext):
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={output}",
                 f"-DPython_EXECUTABLE={sys.executable}",
                 f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+                f"-DDRQFAISS_WERROR={os.environ.get('DRQFAISS_WERROR', 'OFF')}",
             ],
             check=True,
         )

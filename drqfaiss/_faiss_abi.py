@@ -87,7 +87,6 @@ def _index_offsets(index: faiss.IndexResidualQuantizer) -> dict[str, int]:
         "code_size": _field(index, "code_size", "<q", _INT64, start, size),
         "rq": rq_start - start,
         "rq_d": _field(rq, "d", "<q", _INT64, rq_start, rq_size),
-        "rq_M": _field(rq, "M", "<q", _INT64, rq_start, rq_size),
         "rq_norm_bits": _field(rq, "norm_bits", "<q", _INT64, rq_start, rq_size),
         "rq_is_trained": _field(rq, "is_trained", "<?", (True, False, True), rq_start, rq_size),
         "rq_search_type": _field(rq, "search_type", "<i", (1, 9, 4), rq_start, rq_size),

@@ -31,6 +31,14 @@ def nearest(x, reconstructions, k, metric):
     return np.take_along_axis(D, ids, 1), ids
 
 
+def distance_scale(x, reconstructions, codebooks) -> float:
+    """Size of the numbers that a distance is computed from: float rounding is a small share of it."""
+    longest = (
+        np.linalg.norm(reconstructions, axis=1).max(initial=0) + np.linalg.norm(codebooks[0], axis=1).max()
+    )
+    return float((np.linalg.norm(x, axis=1).max() + longest) ** 2)
+
+
 def assert_neighbours(found, expected, scale):
     """Same distances up to float rounding of numbers of size `scale`; ids may differ only among such ties."""
     (D, ids), (D_expected, ids_expected) = found, expected

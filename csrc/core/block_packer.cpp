@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/simd/kernels.h"
-
 namespace drq {
 
 namespace {
@@ -42,7 +40,8 @@ void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict
 
 }  // namespace
 
-BlockPacker::BlockPacker(const Database& database, size_t group) : database_(database) {
+BlockPacker::BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels)
+    : database_(database), kernels_(kernels) {
     const Quantizer& quantizer = database.quantizer;
     const auto all_levels_have = [&](int nbits) {
         return std::all_of(quantizer.bases.begin(), quantizer.bases.end(),
@@ -130,7 +129,7 @@ void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
 
 void BlockPacker::pack_groups() {
     const size_t code_size = database_.codes.code_size;
-    const auto pack = simd::active().pack_groups;
+    const auto pack = kernels_.pack_groups;
     if (!block_.ids) {
         pack(block_.n, row(0), code_size, block_.levels, bytes_.data(), block_.stride);
         return;
@@ -167,9 +166,9 @@ void BlockPacker::set_start(double unit) {
     // The float product may come out a little too large: shrink it so that the result never does.
     const float per_unit = float((1 - 1e-6) / (2 * unit)), lowest = database_.norms.lowest;
     if (block_.group == 1)
-        simd::active().start16(block_.n, block_.norms, lowest, per_unit, start16_.data());
+        kernels_.start16(block_.n, block_.norms, lowest, per_unit, start16_.data());
     else
-        simd::active().start32(block_.n, block_.norms, lowest, per_unit, start_.data());
+        kernels_.start32(block_.n, block_.norms, lowest, per_unit, start_.data());
 }
 
 }  // namespace drq

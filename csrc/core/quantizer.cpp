@@ -14,9 +14,12 @@ size_t size_of(const Codebooks& codebooks, size_t m) {
     return (size_t{1} << codebooks.nbits[m]) * codebooks.d;
 }
 
-double max_abs(const float* x, size_t n) {
-    double largest = 0;
-    for (size_t i = 0; i < n; i++) largest = std::max(largest, double(std::fabs(x[i])));
+/// The largest absolute value of each dimension of level m, (d).
+std::vector<double> max_abs(const Codebooks& codebooks, size_t m) {
+    std::vector<double> largest(codebooks.d);
+    for (size_t i = 0; i < size_of(codebooks, m); i++)
+        largest[i % codebooks.d] =
+            std::max(largest[i % codebooks.d], double(std::fabs(codebooks.level[m][i])));
     return largest;
 }
 
@@ -57,18 +60,20 @@ double fitted_scale(const Codebooks& codebooks, size_t base, size_t m) {
 /// Whether a level's codewords differ by more than rounding: a constant is a multiple of anything.
 bool varies(const Codebooks& codebooks, size_t base, size_t m, double scale) {
     constexpr double kLeast = 1.0 / (1 << 12);
-    const std::vector<double> mean = mean_codeword(codebooks, base);
+    const std::vector<double> mean = mean_codeword(codebooks, base), largest = max_abs(codebooks, m);
     double spread = 0;
     for (size_t i = 0; i < size_of(codebooks, base); i++)
         spread = std::max(spread, std::fabs(codebooks.level[base][i] - mean[i % codebooks.d]));
-    return scale * spread >= kLeast * max_abs(codebooks.level[m], size_of(codebooks, m));
+    return scale * spread >= kLeast * *std::max_element(largest.begin(), largest.end());
 }
 
-/// The rounding that storing the two codebooks as floats can have left between level and scale · base.
-double tolerance(const Codebooks& codebooks, size_t base, size_t m, double scale) {
+/// The rounding that storing the two codebooks as floats can have left between level and scale · base, (d).
+std::vector<double> tolerance(const Codebooks& codebooks, size_t base, size_t m, double scale) {
     constexpr double kUnit = 1.0 / (1 << 22);
-    return kUnit * (scale * max_abs(codebooks.level[base], size_of(codebooks, base)) +
-                    max_abs(codebooks.level[m], size_of(codebooks, m)));
+    std::vector<double> allowed = max_abs(codebooks, m);
+    const std::vector<double> largest = max_abs(codebooks, base);
+    for (size_t j = 0; j < allowed.size(); j++) allowed[j] = kUnit * (allowed[j] + scale * largest[j]);
+    return allowed;
 }
 
 /// The scale s > 0 for which level m is s · (level `base` − shift), if there is one.
@@ -77,10 +82,10 @@ std::optional<double> multiple_of(const Codebooks& codebooks, size_t base, size_
     if (codebooks.nbits[base] != codebooks.nbits[m]) return std::nullopt;
     const double scale = fitted_scale(codebooks, base, m);
     if (!(scale > 0) || !varies(codebooks, base, m, scale)) return std::nullopt;
-    const double allowed = tolerance(codebooks, base, m, scale);
+    const std::vector<double> allowed = tolerance(codebooks, base, m, scale);
     for (size_t i = 0; i < size_of(codebooks, m); i++) {
         const double expected = scale * (codebooks.level[base][i] - shift[i % codebooks.d]);
-        if (!(std::fabs(expected - codebooks.level[m][i]) <= allowed)) return std::nullopt;
+        if (!(std::fabs(expected - codebooks.level[m][i]) <= allowed[i % codebooks.d])) return std::nullopt;
     }
     return scale;
 }

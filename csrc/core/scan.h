@@ -56,7 +56,7 @@ struct ScanQuery {
     float key(float sum, float norm) const {
         if (!l2) return -(sum + bias);
         const float distance = square + (norm - 2 * sum);
-        return distance > 0 ? distance : 0;
+        return distance < 0 ? 0 : distance;
     }
 
     /// Moves the threshold up to the sink's bound.

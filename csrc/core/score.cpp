@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/simd/kernels.h"
-
 namespace drq {
 
 namespace {
@@ -15,8 +13,7 @@ constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start 
 /// The next of four values per octave.
 double round_up_unit(double unit) { return std::exp2(std::ceil(4 * std::log2(unit)) / 4); }
 
-Scorer::Kind choose_kind(const Quantizer& quantizer, size_t levels) {
-    const simd::Kernels& kernels = simd::active();
+Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
     if (kernels.scan_shared && quantizer.shared() && quantizer.byte_codes() && levels <= kMostSharedLevels)
         return Scorer::Kind::Shared;
     if (kernels.scan_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels)
@@ -27,11 +24,12 @@ Scorer::Kind choose_kind(const Quantizer& quantizer, size_t levels) {
 }  // namespace
 
 Scorer::Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm)
-    : quantizer_(quantizer),
+    : kernels_(simd::active()),
+      quantizer_(quantizer),
       levels_(levels),
       layout_(layout),
       lowest_norm_(lowest_norm),
-      kind_(choose_kind(quantizer, levels)),
+      kind_(choose_kind(kernels_, quantizer, levels)),
       table_bits_(std::max(4, std::min(8, quantizer.max_nbits()))) {
     if (kind_ == Kind::Shared) choose_weights();
 }
@@ -137,14 +135,13 @@ void Scorer::set_bound(ScanQuery& query, double base, double error, double large
 }
 
 void Scorer::scan(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
-    const simd::Kernels& kernels = simd::active();
     if (kind_ == Kind::Shared) {
-        kernels.scan_shared(block, queries, count);
+        kernels_.scan_shared(block, queries, count);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         if (kind_ == Kind::Bytes)
-            kernels.scan_bytes(block, *queries[i], table_bits_);
+            kernels_.scan_bytes(block, *queries[i], table_bits_);
         else
             scan_exact(*queries[i], block);
     }

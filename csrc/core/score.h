@@ -10,6 +10,7 @@
 
 #include "core/lut.h"
 #include "core/scan.h"
+#include "core/simd/kernels.h"
 
 namespace drq {
 
@@ -25,6 +26,9 @@ class Scorer {
     Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm);
 
     Kind kind() const { return kind_; }
+
+    /// Those of the SIMD level that was active when the search began; another thread may set another.
+    const simd::Kernels& kernels() const { return kernels_; }
 
     /// Levels per plane of the blocks this kernel reads.
     size_t group() const { return kind_ == Kind::Shared ? 4 : 1; }
@@ -49,6 +53,7 @@ class Scorer {
     void quantize_shared(ScanQuery& query, uint8_t* tables) const;
     void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;
 
+    const simd::Kernels& kernels_;
     const Quantizer& quantizer_;
     const size_t levels_;
     const LutLayout& layout_;

@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kMostQueries = 128;        // of a task: their byte tables share the cache with a block
 constexpr size_t kTableBytes = 4 << 20;     // of float tables per task
 constexpr size_t kMostResults = 1 << 20;    // collected per task
+constexpr size_t kMostCollected = 1 << 22;  // collected at a time by all tasks
 constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
 
 /// A batch of queries ready to scan.
@@ -38,7 +39,7 @@ class QueryBatch {
     }
 
     void scan(size_t begin, size_t end) {
-        BlockPacker packer(database_, scorer_.group());
+        BlockPacker packer(database_, scorer_.group(), scorer_.kernels());
         const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
         // Far-apart blocks in turn, so that vectors stored farthest first do not raise the bound one by one.
         size_t stride = size_t(double(blocks) * 0.618) | 1;
@@ -139,8 +140,10 @@ void scan_all(const Database& database, const Plan& plan, size_t n, const float*
 
 }  // namespace
 
-void knn_search(const Database& database, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
-                const Executor& executor) {
+namespace {
+
+void search_slice(const Database& database, size_t n, const float* x, size_t k, float* distances,
+                  int64_t* ids, const Executor& executor) {
     const float sign = database.metric == Metric::L2 ? 1 : -1;
     const Plan plan(database, n, k, executor);
     std::vector<TopK> sinks(n * plan.ranges, TopK(k));
@@ -161,9 +164,20 @@ void knn_search(const Database& database, size_t n, const float* x, size_t k, fl
     });
 }
 
+}  // namespace
+
+void knn_search(const Database& database, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
+                const Executor& executor) {
+    const size_t slice = std::max(kMostCollected / k, size_t(executor.threads()) * kMostQueries);
+    for (size_t first = 0; first < n; first += slice)
+        search_slice(database, std::min(slice, n - first), x + first * database.quantizer.d, k,
+                     distances + first * k, ids + first * k, executor);
+}
+
 std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x,
                                                  float radius, const Executor& executor) {
     const float sign = database.metric == Metric::L2 ? 1 : -1;
+    if (n == 0) return {};
     const Plan plan(database, n, 1, executor);
     std::vector<Within> sinks(n * plan.ranges, Within(sign * radius));
     scan_all(

@@ -19,7 +19,6 @@ const std::map<std::string, size_t Layout::*> kFields = {
     {"codes_size", &Layout::codes_size},
     {"rq", &Layout::rq},
     {"rq_d", &Layout::rq_d},
-    {"rq_M", &Layout::rq_M},
     {"rq_nbits", &Layout::rq_nbits},
     {"rq_codebooks", &Layout::rq_codebooks},
     {"rq_codebook_offsets", &Layout::rq_codebook_offsets},

@@ -21,8 +21,8 @@ struct Layout {
     // faiss::IndexResidualQuantizer
     size_t d, ntotal, is_trained, metric_type, code_size, codes_owned, codes_data, codes_size, rq;
     // faiss::ResidualQuantizer, from its own start
-    size_t rq_d, rq_M, rq_nbits, rq_codebooks, rq_codebook_offsets, rq_norm_bits, rq_is_trained,
-        rq_search_type, rq_max_beam_size;
+    size_t rq_d, rq_nbits, rq_codebooks, rq_codebook_offsets, rq_norm_bits, rq_is_trained, rq_search_type,
+        rq_max_beam_size;
     // faiss::SearchParameters
     size_t params_sel;
     // faiss::RangeSearchResult

@@ -155,6 +155,7 @@ void IndexState::extend(std::shared_ptr<CachedNorms>& norms, const IndexView& vi
     reconstruction_norms(*quantizer_, view.codes, levels, have, view.ntotal, added.data(), executor);
     const float lowest = *std::min_element(added.begin(), added.end());
     if (norms.use_count() > 1) norms = std::make_shared<CachedNorms>(*norms);
+    std::atomic_thread_fence(std::memory_order_acquire);  // what the last other reader did is done
     norms->lowest = have ? std::min(norms->lowest, lowest) : lowest;
     norms->values.insert(norms->values.end(), added.begin(), added.end());
 }

@@ -5,7 +5,6 @@
 #include <link.h>
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 
 namespace drq::plugin {

@@ -43,8 +43,6 @@ class Vtable {
     const void* stock_pointer() const { return stock_ + kHeader; }
     const void* pointer() const { return words_.data() + kHeader; }
 
-    size_t slots() const { return words_.size() - kHeader; }
-
   private:
     static constexpr size_t kHeader = 2;  // offset-to-top and type_info precede the functions
 

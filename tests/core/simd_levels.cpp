@@ -74,6 +74,12 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
                                     metric,
                                     metric == Metric::L2 ? cached : Norms{},
                                     c.masked ? &selector : nullptr};
+            const float radius = metric == Metric::L2 ? float(c.d * c.levels) : 1.0f;
+            for (const auto& found : range_search(database, kQueries, data.x.data(), radius, executor))
+                for (const Neighbour& neighbour : found) {
+                    append(std::vector<float>{neighbour.distance});
+                    append(std::vector<int64_t>{neighbour.id});
+                }
             for (const size_t k : {1, 20}) {
                 std::vector<float> distances(kQueries * k);
                 std::vector<int64_t> ids(kQueries * k);

@@ -55,6 +55,14 @@ def test_nearly_equal_codebooks_are_not_taken_for_multiples(base):
     assert _core.factor(codebooks)[0] == [0, 1]
 
 
+def test_every_dimension_must_be_a_multiple():
+    """Dimensions in other units: one that is tiny beside the rest may still decide for a large query."""
+    rng = np.random.default_rng(5)
+    codebooks = codebooks_of(rng.standard_normal((16, 2)), [1, 0.5, 0.25])
+    codebooks[..., 1] = 1e-7 * rng.standard_normal((3, 16))
+    assert _core.factor(codebooks)[0] == [0, 1, 2]
+
+
 def test_constant_level_is_not_a_multiple(base):
     """A constant would fit any codebook with a tiny scale and a huge shift."""
     codebooks = codebooks_of(base, [1, 0.5, 1e-12]) + np.float32(0.01)

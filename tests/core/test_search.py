@@ -1,5 +1,7 @@
 """Every SIMD level against the scalar one and against NumPy."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,7 +86,7 @@ def test_knn_is_exact(
     assert (ids[:, found:] == -1).all()
     worst = np.finfo(np.float32).max if metric == "l2" else np.finfo(np.float32).min
     assert (D[:, found:] == worst).all()
-    scale = (np.abs(x).max() * np.sqrt(d) + np.abs(codebooks).max() * np.sqrt(d) * M) ** 2
+    scale = reference.distance_scale(x, reconstructions.reshape(-1, d), codebooks)
     reference.assert_neighbours((D[:, :found], ids[:, :found]), (D_expected, candidates[order]), scale)
     ties_by_id = (D[:, 1:] != D[:, :-1]) | (ids[:, 1:] > ids[:, :-1]) | (ids[:, 1:] < 0)
     assert ties_by_id.all()
@@ -201,7 +203,8 @@ def test_range_search_is_exact(N, M, nbits, kind, metric, share, masked, seed):
     rows = reference.pack_codes(codes, nbits)
     x = rng.standard_normal((4, 8)).astype(np.float32)
     mask = rng.random(N) < 0.3 if masked else None
-    expected = reference.distances(x, reference.decode(codebooks, codes, M).reshape(-1, 8), metric)
+    reconstructions = reference.decode(codebooks, codes, M).reshape(-1, 8)
+    expected = reference.distances(x, reconstructions, metric)
     radius = np.float32(np.quantile(expected, share if metric == "l2" else 1 - share)) if N else np.float32(1)
 
     results = {}
@@ -215,7 +218,7 @@ def test_range_search_is_exact(N, M, nbits, kind, metric, share, masked, seed):
             np.testing.assert_array_equal(results[level][query][1], ids)
         sign = 1 if metric == "l2" else -1
         assert (sign * (radius - D) > 0).all()
-        margin = 1e-3 * (1 + np.abs(radius))
+        margin = 4e-6 * reference.distance_scale(x, reconstructions, codebooks)
         inside = expected[query] < radius - margin if metric == "l2" else expected[query] > radius + margin
         outside = expected[query] > radius + margin if metric == "l2" else expected[query] < radius - margin
         selected = np.ones(N, bool) if mask is None else mask
@@ -223,6 +226,52 @@ def test_range_search_is_exact(N, M, nbits, kind, metric, share, masked, seed):
         assert not set(np.flatnonzero(outside | ~selected)) & set(ids)
         assert (np.diff(ids) > 0).all()
         np.testing.assert_allclose(D, expected[query][ids], atol=margin)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_no_queries(metric):
+    codebooks = make_codebooks(np.random.default_rng(0), 3, 4, 5, "shared")
+    rows, x = np.zeros((10, 2), np.uint8), np.zeros((0, 5), np.float32)
+    D, ids = _core.knn_search(codebooks, rows, x, 3, 3, metric)
+    assert D.shape == ids.shape == (0, 3)
+    assert _core.range_search(codebooks, rows, x, 1.0, 3, metric) == []
+
+
+def test_many_results_of_many_queries():
+    """More results than are collected at a time."""
+    rng = np.random.default_rng(6)
+    codebooks = make_codebooks(rng, 2, 8, 4, "shared")
+    codes = rng.integers(0, 256, (3000, 2))
+    x = rng.standard_normal((1500, 4)).astype(np.float32)
+    D, ids = _core.knn_search(codebooks, codes.astype(np.uint8), x, 3000, 2, "l2")
+    assert (np.sort(ids, axis=1) == np.arange(3000)).all()
+    assert (np.diff(D, axis=1) >= 0).all()
+
+
+def test_simd_level_set_during_searches():
+    """A search keeps the kernels it began with."""
+    rng = np.random.default_rng(7)
+    codebooks = make_codebooks(rng, 8, 8, 8, "shared")
+    rows = rng.integers(0, 256, (200_000, 8)).astype(np.uint8)
+    x = rng.standard_normal((20, 8)).astype(np.float32)
+    expected = _core.knn_search(codebooks, rows, x, 10, 8, "l2")
+    done = threading.Event()
+
+    def switch():
+        while not done.is_set():
+            for level in AVAILABLE_LEVELS:
+                _core.set_simd_level(level)
+
+    switcher = threading.Thread(target=switch)
+    switcher.start()
+    try:
+        for _ in range(5):
+            found = _core.knn_search(codebooks, rows, x, 10, 8, "l2")
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+    finally:
+        done.set()
+        switcher.join()
 
 
 def test_bad_input():

@@ -37,7 +37,7 @@ uint64_t above16(Bytes even, Bytes odd, Bytes threshold) {
 }
 
 Bytes sixteen_entries(const uint8_t* table, int part) {
-    return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table) + part));
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table) + part));
 }
 
 /// Two registers of codes on their way through a table of more than 16 entries.
@@ -91,8 +91,8 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"avx2",     products, weighted_sum_norm, update_table, collect, rank_bound,
-                               scan_bytes, start16,  nullptr,           nullptr,      nullptr};
+    static const Kernels table{products,   weighted_sum_norm, update_table, collect, rank_bound,
+                               scan_bytes, start16,           nullptr,      nullptr, nullptr};
     return table;
 }
 

@@ -97,8 +97,8 @@ inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"avx512",   products, weighted_sum_norm, update_table, collect,    rank_bound,
-                               scan_bytes, start16,  scan_shared,       start32,      pack_groups};
+    static const Kernels table{products,   weighted_sum_norm, update_table, collect, rank_bound,
+                               scan_bytes, start16,           scan_shared,  start32, pack_groups};
     return table;
 }
 

@@ -28,8 +28,6 @@ struct BeamLevel {
 
 /// The functions of one SIMD level. All levels give the same bits: no FMA, no reassociation.
 struct Kernels {
-    const char* name;
-
     /// out[i][k] = Σ_j x[i][j] · columns[j][k] for i < n, k < stride, summed in the order of j.
     /// x: (n, d) rows ldx apart; columns: (d, stride), stride a multiple of 16; out: rows ldo apart.
     void (*products)(size_t n, size_t d, const float* x, size_t ldx, size_t stride, const float* columns,

@@ -21,8 +21,8 @@ inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)m
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{"scalar", products, weighted_sum_norm, update_table, collect, rank_bound,
-                               nullptr,  nullptr,  nullptr,           nullptr,      nullptr};
+    static const Kernels table{products, weighted_sum_norm, update_table, collect, rank_bound,
+                               nullptr,  nullptr,           nullptr,      nullptr, nullptr};
     return table;
 }
 
