@@ -54,10 +54,7 @@ def opq(d: int, m: int, metric: int) -> faiss.Index:
 
 
 def rq(beam: int) -> MakeIndex:
-    """Residual quantizer whose norms are stored as float32: the stock search type with the memory ours needs.
-
-    Recall is that of a code without stored norms (ST_norm_from_LUT), which takes ten times as long to search.
-    """
+    """Residual quantizer with stored float32 norms: the stock search type with the memory ours needs."""
 
     def make(d: int, m: int, metric: int) -> faiss.Index:
         index = faiss.IndexResidualQuantizer(d, m, 8, metric, _search_type(metric))

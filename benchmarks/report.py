@@ -37,8 +37,8 @@ NOTES = """
 - Memory counts what a search needs per vector: the whole stored code (DRQ keeps its longest one) and the norm
   that L2 needs (DRQ caches a float32 per vector and per length in use, RQ stores a float32 in the code).
 - R@k: share of the queries whose true nearest neighbour is among the first k results.
-- Encoding and search times are medians of interleaved runs; each FAISS row is quoted at the SIMD level that
-  is fastest for it, in brackets.
+- Times are medians of several runs, searches of all rows in turns; each FAISS row is quoted at the SIMD level
+  that is fastest for it, in brackets.
 """.strip()
 
 
