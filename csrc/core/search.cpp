@@ -76,9 +76,9 @@ class QueryBatch {
         query.bias = float(bias);
         query.sink = sink;
         // A query with NaN or overflowing distances has no neighbours, as in FAISS.
-        float total = query.square + query.bias;
-        for (size_t j = 0; j < layout_.size; j++) total += std::fabs(query.lut[j]);
-        if (!std::isfinite(total)) return;
+        const bool finite =
+            std::all_of(query.lut, query.lut + layout_.size, [](float x) { return std::isfinite(x); });
+        if (!finite || !std::isfinite(query.square) || !std::isfinite(query.bias)) return;
         scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());
         queries_.push_back(query);
     }

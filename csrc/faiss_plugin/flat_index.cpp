@@ -1,6 +1,7 @@
 #include "faiss_plugin/flat_index.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "core/encode.h"
@@ -117,9 +118,18 @@ void range_search(const void* self, int64_t n, const float* x, float radius, voi
         }
 }
 
+/// A vector that is not finite would get an arbitrary code and turn up in results.
+void require_finite(const IndexView& view, int64_t n, const float* x) {
+    for (size_t i = 0; i < size_t(n) * view.d; i++)
+        if (!std::isfinite(x[i]))
+            throw std::invalid_argument("vector " + std::to_string(i / view.d) + " holds " +
+                                        std::to_string(x[i]) + ", expected finite values");
+}
+
 /// Also what add() encodes with, which the library calls through the virtual table.
 void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
     const IndexView view = searchable_view(self);
+    require_finite(view, n, x);
     const std::shared_ptr<const Encoder> encoder = state_of(self)->encoder(view);
     constexpr size_t kBatch = 65536;  // bounds the unpacked codes
     std::vector<int32_t> codes(std::min(size_t(n), kBatch) * encoder->quantizer().levels());
@@ -189,6 +199,7 @@ void append(void* self, const Append& stock) {
 }
 
 void add(void* self, int64_t n, const float* x) {
+    require_finite(view_of(self), n, x);
     append(self, [&] { flat->add(self, n, x); });
 }
 
@@ -196,8 +207,25 @@ void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* id
     append(self, [&] { flat->add_sa_codes(self, n, codes, ids); });
 }
 
+/// FAISS compares no more than the size of a code: vectors would come out of other codebooks.
+void require_same_codes(const void* self, const void* other) {
+    if (self == other) throw std::invalid_argument("cannot merge an index with itself");
+    const IndexView ours = view_of(self), theirs = changeable_view(other);
+    const auto refuse = [](const char* what) {
+        throw std::invalid_argument(std::string("cannot merge: the other index has ") + what);
+    };
+    if (ours.metric_type != theirs.metric_type) refuse("another metric");
+    if (ours.d != theirs.d) refuse("another number of dimensions");
+    if (ours.codebooks.nbits != theirs.codebooks.nbits) refuse("other levels or bits per level");
+    if (!ours.is_trained || !theirs.is_trained)
+        throw std::invalid_argument("cannot merge: one of the indexes is not trained");
+    if (!std::equal(ours.codebooks.level[0], ours.codebooks.level[0] + ours.codebooks_size,
+                    theirs.codebooks.level[0]))
+        refuse("other codebooks: train one index and copy it, or give both the same codebooks");
+}
+
 void merge_from(void* self, void* other, int64_t add_id) {
-    if (is_residual_quantizer(other)) changeable_view(other);
+    if (is_residual_quantizer(other)) require_same_codes(self, other);
     append(self, [&] { flat->merge_from(self, other, add_id); });
     if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_norms();
 }

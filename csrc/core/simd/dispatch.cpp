@@ -1,4 +1,6 @@
 // Chooses the SIMD level: CPU detection, the DRQFAISS_SIMD override, set_level().
+#include <strings.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
@@ -12,14 +14,22 @@ namespace {
 
 constexpr const char* kNames[] = {"scalar", "avx2", "avx512"};
 
+void require(Level level) {
+    if (level > best_level())
+        throw std::invalid_argument(std::string("SIMD level ") + level_name(level) +
+                                    ": this machine's best level is " + level_name(best_level()));
+}
+
 Level initial_level() {
     const char* wanted = std::getenv("DRQFAISS_SIMD");
     if (!wanted || !*wanted) return best_level();
-    const Level level = parse_level(wanted);
-    if (level > best_level())
-        throw std::invalid_argument(std::string("DRQFAISS_SIMD=") + wanted +
-                                    ": this machine's best level is " + level_name(best_level()));
-    return level;
+    try {
+        const Level level = parse_level(wanted);
+        require(level);
+        return level;
+    } catch (const std::invalid_argument& error) {
+        throw std::invalid_argument("environment variable DRQFAISS_SIMD: " + std::string(error.what()));
+    }
 }
 
 std::atomic<Level>& current() {
@@ -45,9 +55,7 @@ Level best_level() {
 Level active_level() { return current(); }
 
 void set_level(Level level) {
-    if (level > best_level())
-        throw std::invalid_argument(std::string("SIMD level ") + level_name(level) +
-                                    ": this machine's best level is " + level_name(best_level()));
+    require(level);
     current() = level;
 }
 
@@ -66,7 +74,7 @@ const char* level_name(Level level) { return kNames[static_cast<int>(level)]; }
 
 Level parse_level(const std::string& name) {
     for (int i = 0; i < 3; i++)
-        if (name == kNames[i]) return static_cast<Level>(i);
+        if (strcasecmp(name.c_str(), kNames[i]) == 0) return static_cast<Level>(i);
     throw std::invalid_argument("SIMD level '" + name + "': expected scalar, avx2 or avx512");
 }
 
