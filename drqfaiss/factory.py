@@ -8,7 +8,8 @@ import faiss
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import as_drq, residual_quantizers, training_options, use_drq_training
+from drqfaiss.adopt import as_drq, residual_quantizers, why_not
+from drqfaiss.training.options import training_options, use_drq_training
 
 _DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(?![A-Za-z0-9_])")
 _DEFAULT_NBITS = "8"
@@ -48,9 +49,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
             f"description: got {description!r}; DRQ works in flat indexes, with IDMap, "
             "transforms and refinement, and not beside RQ"
         )
-    for quantizer in found:
-        if reason := plugin.why_not(address(quantizer)):
-            raise ValueError(f"description: got {description!r}, but {reason}")
+    if reason := why_not(*found):
+        raise ValueError(f"description: got {description!r}, but {reason}")
     for quantizer in found:
         # FAISS's default, decompressing every vector, would make stock readers of a written file very slow.
         quantizer.rq.search_type = faiss.AdditiveQuantizer.ST_norm_from_LUT

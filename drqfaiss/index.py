@@ -1,9 +1,6 @@
-"""IndexDRQ, a FAISS index whose code length is chosen at query time, and ``adopt`` for existing ones."""
+"""IndexDRQ, a FAISS index whose code length is chosen at query time."""
 
-import json
-import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any, SupportsIndex
 
 import faiss
@@ -13,13 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
+from drqfaiss.training.options import original_errors, training_options, use_drq_training
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
 
 METRICS = (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)
-SCALES = ("geometric", "level", "vector")
-DEFAULT_BEAM = 8
 
 
 class SearchParametersDRQ(faiss.SearchParameters):
@@ -129,13 +125,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
             raise ValueError(
                 f"x: {len(x)} training vectors, expected at least the {codewords} codewords of a level"
             )
-        _training.error = None
-        try:
+        with original_errors():
             super().train(x)
-        except RuntimeError as error:
-            raise _training.error or error from None
-        finally:
-            del _training.error
 
     def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
         """Encode vectors x, shape (n, d), and append their codes."""
@@ -254,151 +245,3 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
             if levels > self.rq.M:
                 raise ValueError(f"levels: got {levels}, expected 0 (all) to {self.rq.M}")
         return x, k
-
-
-def adopt(index: faiss.Index) -> faiss.Index:
-    """Make every residual quantizer index in ``index`` an IndexDRQ, in place, and return ``index``.
-
-    Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside
-    IndexIDMap, IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is
-    harmless and drops what was cached about the codes, which is how to tell an index that its memory was
-    written to directly.
-
-    Raises:
-        TypeError: If there is no residual quantizer index in it.
-        ValueError: If one has a metric or code shape that cannot be searched. Nothing is adopted then.
-    """
-    check.instance("index", index, faiss.Index)
-    found = list(residual_quantizers(index))
-    if not found:
-        raise TypeError(
-            f"index: {type(index).__name__} holds no residual quantizer index that can be adopted"
-        )
-    for quantizer in found:
-        if reason := plugin.why_not(address(quantizer)):
-            raise ValueError(f"index: cannot adopt a residual quantizer index: {reason}")
-    for quantizer in found:
-        plugin.adopt(address(quantizer))
-    return as_drq(index)
-
-
-def as_drq(index: faiss.Index) -> faiss.Index:
-    """Give an adopted index its Python class; containers and other indexes are returned as they are."""
-    if type(index) is faiss.Index:  # FAISS returns members of other indexes like this
-        owner, index = index, faiss.downcast_index(index)
-        index.referenced_objects = [owner]
-    if type(index) is faiss.IndexResidualQuantizer and plugin.is_adopted(address(index)):
-        index.__class__ = IndexDRQ
-    return index
-
-
-def residual_quantizers(index: faiss.Index) -> Iterator[faiss.IndexResidualQuantizer]:
-    """Yield the residual quantizer indexes in an index, itself included, always in the same order."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexResidualQuantizer):
-        yield index
-    for child in _children(index):
-        yield from residual_quantizers(child)
-
-
-def _children(index: faiss.Index) -> list[faiss.Index]:
-    if isinstance(index, faiss.IndexIDMap | faiss.IndexPreTransform):
-        children = [index.index]
-    elif isinstance(index, faiss.IndexRefine):
-        children = [index.base_index, index.refine_index]
-    elif isinstance(index, faiss.IndexShards | faiss.IndexReplicas):
-        children = [index.at(i) for i in range(index.count())]
-    else:
-        children = []
-    return [child for child in children if child is not None]
-
-
-def adopt_all(index: faiss.Index) -> faiss.Index:
-    """As ``adopt``, but residual quantizer indexes that cannot be adopted, or none at all, are no error."""
-    for quantizer in residual_quantizers(index):
-        if not plugin.why_not(address(quantizer)):
-            plugin.adopt(address(quantizer))
-    return as_drq(index)
-
-
-def clone_index(index: faiss.Index) -> faiss.Index:
-    """Return a copy as ``faiss.clone_index`` makes it, with every IndexDRQ and its options kept."""
-    check.instance("index", index, faiss.Index)
-    clone = faiss.clone_index(index)
-    for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
-        if plugin.is_adopted(address(old)):
-            plugin.adopt(address(new))
-            plugin.set_levels(address(new), plugin.levels(address(old)))
-            plugin.set_training(address(new), plugin.training(address(old)))
-    return as_drq(clone)
-
-
-def training_options(
-    *,
-    scale: str = "level",
-    prefix_weights: dict[int, float] | None = None,
-    iterations: int | None = None,
-    beam: int | None = None,
-    seed: int | None = None,
-    max_vectors: int | None = None,
-    progress: bool | None = None,
-) -> dict[str, Any]:
-    """Return checked options for training an IndexDRQ; None leaves the default of ``Quantizer.train``.
-
-    Args:
-        scale: {"geometric", "level", "vector"}. One ratio for all levels, a scale per level, or a scale per
-            level and dimension.
-        prefix_weights: How much the error after the first L levels counts, by L.
-        iterations: Rounds of encoding and solving.
-        beam: Beam width, at training and at encoding; kept as ``rq.max_beam_size``, 8 if None.
-        seed: The same seed, vectors and number of threads give the same codebook.
-        max_vectors: Of more training vectors than that, a random sample is used.
-        progress: Whether to show a progress bar.
-    """
-    if scale not in SCALES:
-        raise ValueError(f"scale: got {scale!r}, expected one of {', '.join(SCALES)}")
-    if prefix_weights is not None:
-        if not isinstance(prefix_weights, dict):
-            raise TypeError(f"prefix_weights: got {prefix_weights!r}, expected a dict from levels to weights")
-        prefix_weights = {
-            check.integer("prefix_weights", levels, 1): check.number("prefix_weights", weight)
-            for levels, weight in prefix_weights.items()
-        }
-    options = {
-        "scale": scale,
-        "prefix_weights": prefix_weights,
-        "iterations": None if iterations is None else check.integer("iterations", iterations, 1),
-        "beam": None if beam is None else check.integer("beam", beam, 1),
-        "seed": None if seed is None else check.integer("seed", seed, 0),
-        "max_vectors": None if max_vectors is None else check.integer("max_vectors", max_vectors, 1),
-        "progress": None if progress is None else bool(progress),
-    }
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any]) -> None:
-    """Let an adopted index train as DRQ does. The options stay with the C++ object."""
-    plugin.set_training(address(index), json.dumps(options))
-    index.rq.max_beam_size = options.get("beam", DEFAULT_BEAM)
-
-
-_training = threading.local()  # its `error` exists while an IndexDRQ.train runs in this thread
-
-
-def _train(x: FloatArray, nbits: list[int], options: str) -> FloatArray:
-    """Train for the plug-in, which may call from any thread that trains an index containing an IndexDRQ."""
-    from drqfaiss.quantizer import Quantizer
-
-    try:
-        arguments = json.loads(options)
-        weights = arguments.pop("prefix_weights", None)
-        if weights is not None:  # JSON turned the keys into strings
-            arguments["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
-        return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **arguments).codebooks()
-    except BaseException as error:
-        if hasattr(_training, "error"):
-            _training.error = error  # FAISS makes it a RuntimeError; IndexDRQ.train raises the original
-        raise
-
-
-plugin.set_trainer(_train)

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 
 from drqfaiss import _check as check
-from drqfaiss.index import adopt_all
+from drqfaiss.adopt import adopt_all
 
 
 def write_index(index: faiss.Index, path: str | os.PathLike[str]) -> None:

@@ -189,7 +189,7 @@ class Quantizer:
 
     def to_index(self, metric: int = faiss.METRIC_L2) -> IndexDRQ:
         """Return an empty, trained index with these codebooks."""
-        from drqfaiss.index import IndexDRQ  # the index layer imports this module
+        from drqfaiss.index import IndexDRQ  # which imports this module
 
         return IndexDRQ.from_codebooks(self.codebooks(), metric)
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from drqfaiss._core import factor
+from drqfaiss.adopt import residual_quantizers
 from drqfaiss.factory import index_factory
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, residual_quantizers
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from drqfaiss.io import read_index, write_index
 from tests.indexes import make_vectors
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, clone_index
+from drqfaiss.adopt import clone_index
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from tests import reference
 from tests.indexes import (
     METRICS,

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, adopt, clone_index
+from drqfaiss.adopt import adopt, clone_index
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from drqfaiss.io import read_index, write_index
 from tests.indexes import D, M, assert_searches_right, make_codebooks, make_index, make_vectors, stock_copy
 

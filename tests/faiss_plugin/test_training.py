@@ -8,7 +8,8 @@ import pytest
 
 from drqfaiss._core import factor, plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, adopt
+from drqfaiss.adopt import adopt
+from drqfaiss.index import IndexDRQ
 from drqfaiss.quantizer import Quantizer
 from tests.indexes import NBITS, D, M, assert_searches_right, make_vectors
 
