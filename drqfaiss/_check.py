@@ -84,7 +84,7 @@ def ids(name: str, value: ArrayLike) -> NDArray[np.int64]:
     if array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: got {array.dtype}, expected a faiss.IDSelector or integers")
+        raise TypeError(f"{name}: got {array.dtype}, expected integers")
     if array.ndim != 1:
         raise ValueError(f"{name}: got shape {array.shape}, expected one dimension")
     return np.ascontiguousarray(array, dtype=np.int64)

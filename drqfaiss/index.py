@@ -208,6 +208,14 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
             x = check.ids("x", x)
         return super().remove_ids(x)
 
+    def permute_entries(self, perm: ArrayLike) -> None:
+        """Reorder the vectors: the one at i becomes the one that was at perm[i], a permutation of the ids."""
+        perm = check.ids("perm", perm)
+        if not np.array_equal(np.sort(perm), np.arange(self.ntotal)):
+            raise ValueError(f"perm: got {perm}, expected a permutation of 0 to {self.ntotal - 1}")
+        super().permute_entries(perm)
+        plugin.adopt(address(self))  # drops the cached norms: FAISS moves the codes without a virtual call
+
     def __getstate__(self) -> dict[str, Any]:
         state = {"levels": self.levels, "training": plugin.training(address(self))}
         if self.is_trained:

@@ -89,6 +89,18 @@ def test_removal_and_reordering(remove):
     assert_right_at_every_length(index)
 
 
+def test_reordering_drops_the_norms():
+    index = make_index()
+    assert_right_at_every_length(index)
+    order = np.arange(300)
+    order[[7, 8]] = 8, 7
+    expected = index.reconstruct(8)
+    index.permute_entries(order)
+    assert cached(index) == {}
+    np.testing.assert_array_equal(index.reconstruct(7), expected)
+    assert_right_at_every_length(index)
+
+
 def test_removal_keeps_the_norms_of_what_stays():
     index = make_index()
     assert_right_at_every_length(index)
