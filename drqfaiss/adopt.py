@@ -80,7 +80,7 @@ def adopt_all(index: faiss.Index) -> faiss.Index:
 
 
 def clone_index(index: faiss.Index) -> faiss.Index:
-    """Return a copy as ``faiss.clone_index`` makes it, with every IndexDRQ and its options kept."""
+    """Return a copy as ``faiss.clone_index`` makes it, keeping each IndexDRQ, its class and options."""
     check.instance("index", index, faiss.Index)
     clone = faiss.clone_index(index)
     for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
@@ -88,4 +88,7 @@ def clone_index(index: faiss.Index) -> faiss.Index:
             plugin.adopt(address(new))
             plugin.set_levels(address(new), plugin.levels(address(old)))
             plugin.set_training(address(new), plugin.training(address(old)))
-    return as_drq(clone)
+    as_drq(clone)
+    if isinstance(index, IndexDRQ):
+        clone.__class__ = type(index)
+    return clone

@@ -30,10 +30,10 @@ class SearchParametersDRQ(faiss.SearchParameters):
             index has that many levels is checked at the search.
     """
 
+    _sel: faiss.IDSelector | None = None
+
     def __init__(self, levels: SupportsIndex | None = 0, sel: faiss.IDSelector | None = None) -> None:
         levels = check.integer("levels", 0 if levels is None else levels, 0)
-        if sel is not None:
-            check.instance("sel", sel, faiss.IDSelector)
         super().__init__(sel=sel)
         # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
         weakref.finalize(self, plugin.drop_parameter_levels, address(self)).atexit = False
@@ -48,6 +48,22 @@ class SearchParametersDRQ(faiss.SearchParameters):
     def levels(self, levels: SupportsIndex | None) -> None:
         levels = check.integer("levels", 0 if levels is None else levels, 0)
         plugin.set_parameter_levels(address(self), levels)
+
+    @property
+    def sel(self) -> faiss.IDSelector | None:
+        """Which vectors may be returned; None: all."""
+        return self._sel  # the object that was set: FAISS returns one that does not keep the selector alive
+
+    @sel.setter
+    def sel(self, sel: faiss.IDSelector | None) -> None:
+        if sel is not None:
+            check.instance("sel", sel, faiss.IDSelector)
+        faiss.SearchParameters.sel.fset(self, sel)
+        self._sel = sel
+
+    def __reduce__(self) -> tuple[type, tuple[int, faiss.IDSelector | None]]:
+        # A copy has a C++ object, and so levels, of its own. FAISS's selectors can be shared, not pickled.
+        return type(self), (self.levels, self.sel)
 
 
 class IndexDRQ(faiss.IndexResidualQuantizer):

@@ -32,6 +32,10 @@ from tests.indexes import (
 X = make_vectors(9, seed=1)
 
 
+class NamedIndex(IndexDRQ):
+    """A subclass as users write them."""
+
+
 def test_is_a_faiss_residual_quantizer_index():
     index = IndexDRQ(D, M, NBITS)
     assert isinstance(index, faiss.IndexResidualQuantizer)
@@ -137,6 +141,35 @@ def test_parameters_are_forgotten_with_their_object():
     assert plugin.parameter_levels(where) == 4
     del parameters
     assert plugin.parameter_levels(where) == 0
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda parameters: pickle.loads(pickle.dumps(parameters))]
+)
+def test_copies_of_parameters_are_on_their_own(duplicate):
+    original = SearchParametersDRQ(levels=2)
+    other = duplicate(original)
+    original.levels = 3
+    assert type(other) is SearchParametersDRQ
+    assert (other.levels, other.sel) == (2, None)
+    del original
+    assert_searches_right(make_index(), X, levels=2, params=other)
+
+
+def test_a_copy_of_parameters_keeps_the_selector_alive():
+    original = SearchParametersDRQ(2, faiss.IDSelectorArray(np.arange(10)))
+    other = copy.copy(original)
+    assert other.sel is original.sel
+    original.sel = None
+    del original
+    gc.collect()
+    ids = make_index().search(X, 10, params=other)[1]
+    assert np.array_equal(np.sort(ids), np.tile(np.arange(10), (len(X), 1)))
+
+
+def test_selectors_are_not_pickled():
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(SearchParametersDRQ(2, faiss.IDSelectorAll()))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -429,6 +462,15 @@ def test_copies_of_untrained_indexes(duplicate):
         trained.train(make_vectors(100))
         trained.add(make_vectors(100))
     np.testing.assert_array_equal(other.search(X, 5), index.search(X, 5))
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, clone_index, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_keep_a_subclass(duplicate):
+    index = make_index()
+    index.__class__ = NamedIndex
+    assert type(duplicate(index)) is NamedIndex
 
 
 def test_clone_of_containers_keeps_options():
