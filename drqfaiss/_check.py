@@ -4,8 +4,11 @@ import math
 import operator
 from typing import Any
 
+import faiss
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
 
 
 def integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
@@ -29,6 +32,13 @@ def number(name: str, value: Any) -> float:
     if math.isnan(result):
         raise ValueError(f"{name}: got {value!r}, expected a number")
     return result
+
+
+def metric(name: str, value: Any) -> int:
+    """Return a metric that indexes search with."""
+    if value not in tuple(METRIC_NAMES):
+        raise ValueError(f"{name}: got {value!r}, expected METRIC_L2 or METRIC_INNER_PRODUCT")
+    return value
 
 
 def instance(name: str, value: Any, expected: type) -> None:

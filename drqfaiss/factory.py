@@ -26,7 +26,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         d: Dimensions of the vectors that go in.
         description: FAISS's factory string with ``DRQ<levels>x<bits>`` in it.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How to train, see ``training_options``.
+        **training: How DRQ trains, see ``training.options.training_options``. Training has room for
+            levels · 2**bits ≤ 23170.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.
@@ -34,8 +35,9 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     d = check.integer("d", d, 1)
     if not isinstance(description, str):
         raise TypeError(f"description: got {description!r}, expected a string")
-    options = training_options(**training)
     if "DRQ" not in description:
+        if training:
+            raise TypeError(f"{', '.join(training)}: options of DRQ, but description is {description!r}")
         return _build(d, description, description, metric)
     if re.search("IVF|IMI", description):
         raise ValueError(f"description: got {description!r}, but DRQ inside IVF is not supported yet")
@@ -51,11 +53,12 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         )
     if reason := why_not(*found):
         raise ValueError(f"description: got {description!r}, but {reason}")
-    for quantizer in found:
+    options = [training_options(quantizer.rq.M, quantizer.rq.nbits.at(0), **training) for quantizer in found]
+    for quantizer, own in zip(found, options, strict=True):
         # FAISS's default, decompressing every vector, would make stock readers of a written file very slow.
         quantizer.rq.search_type = faiss.AdditiveQuantizer.ST_norm_from_LUT
         plugin.adopt(address(quantizer))
-        use_drq_training(quantizer, options)
+        use_drq_training(quantizer, own)
     return as_drq(index)
 
 

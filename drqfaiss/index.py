@@ -15,8 +15,6 @@ from drqfaiss.training.options import original_errors, training_options, use_drq
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
 
-METRICS = (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)
-
 
 class SearchParametersDRQ(faiss.SearchParameters):
     """Search parameters with a code length.
@@ -82,7 +80,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
         M: Levels; a vector takes M · nbits bits.
         nbits: Bits per level, 1 to 16; 8 is the fast one.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How to train, see ``training_options``.
+        **training: How to train, see ``training.options.training_options``. Training has room for
+            M · 2**nbits ≤ 23170; wider levels take codebooks from elsewhere, see ``from_codebooks``.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.
@@ -93,9 +92,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
     ) -> None:
         d, M = check.integer("d", d, 1), check.integer("M", M, 1)
         nbits = check.integer("nbits", nbits, 1, 16)
-        if metric not in METRICS:
-            raise ValueError(f"metric: got {metric!r}, expected METRIC_L2 or METRIC_INNER_PRODUCT")
-        options = training_options(**training)
+        metric = check.metric("metric", metric)
+        options = training_options(M, nbits, **training)
         super().__init__(d, M, nbits, metric, faiss.AdditiveQuantizer.ST_norm_from_LUT)
         plugin.adopt(address(self))
         use_drq_training(self, options)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FILE_FORMAT = "drqfaiss.Quantizer"
 FILE_VERSION = 1
+ENCODING_BEAM = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ class Quantizer:
         codebooks[0] += self.mean
         return np.ascontiguousarray(codebooks, np.float32)
 
-    def encode(self, x: np.ndarray, beam: int = 16) -> np.ndarray:
+    def encode(self, x: np.ndarray, beam: int = ENCODING_BEAM) -> np.ndarray:
         """Encode vectors by beam search.
 
         Args:

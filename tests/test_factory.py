@@ -98,5 +98,9 @@ def test_bad_options():
         index_factory(D, "DRQ8x8", faiss.METRIC_L1)
     with pytest.raises(ValueError, match="scale: got 'log'"):
         index_factory(D, "DRQ8x8", scale="log")
+    with pytest.raises(ValueError, match="no weight for all 4 levels"):
+        index_factory(D, "DRQ4x4", prefix_weights={2: 1})
+    with pytest.raises(TypeError, match="seed: options of DRQ, but description is 'RQ8x8'"):
+        index_factory(D, "RQ8x8", seed=1)
     with pytest.raises(TypeError, match="epochs"):
         index_factory(D, "DRQ8x8", epochs=2)

@@ -64,6 +64,15 @@ def test_more_levels_and_a_wider_beam_lower_the_error():
     assert error(16, 6) < error(16, 4) < error(16, 2)
 
 
+def test_indexes_encode_as_the_quantizer_does():
+    q = make(K=16, d=16, levels=6)
+    x = np.random.default_rng(3).standard_normal((500, 16)).astype(np.float32)
+    index = q.to_index()
+    packed = (q.encode(x)[:, ::2] | q.encode(x)[:, 1::2] << 4).astype(np.uint8)
+    np.testing.assert_array_equal(index.sa_encode(x), packed)
+    assert index.rq.max_beam_size == 8
+
+
 def test_codes_of_more_than_8_bits_are_uint16():
     q = make(K=512, d=4, levels=2)
     assert q.encode(np.zeros((3, 4), np.float32)).dtype == np.uint16

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,19 +10,18 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.quantizer import Quantizer
-
-SCALES = ("geometric", "level", "vector")
-DEFAULT_BEAM = 8
+from drqfaiss.quantizer import ENCODING_BEAM, Quantizer
+from drqfaiss.training.least_squares import check_options
 
 
 def training_options(
+    levels: int,
+    bits: int,
     *,
-    scale: str = "level",
-    prefix_weights: dict[int, float] | None = None,
+    scale: str | None = None,
+    prefix_weights: Mapping[int, float] | None = None,
     iterations: int | None = None,
     beam: int | None = None,
     seed: int | None = None,
@@ -32,40 +31,38 @@ def training_options(
     """Return checked options for training an IndexDRQ; None leaves the default of ``Quantizer.train``.
 
     Args:
+        levels: Levels of the index.
+        bits: Bits per level.
         scale: {"geometric", "level", "vector"}. One ratio for all levels, a scale per level, or a scale per
             level and dimension.
-        prefix_weights: How much the error after the first L levels counts, by L.
+        prefix_weights: How much the error after the first L levels counts, by L; above 0 for all levels.
         iterations: Rounds of encoding and solving.
-        beam: Beam width, at training and at encoding; kept as ``rq.max_beam_size``, 8 if None.
+        beam: Beam width, at training and at encoding; None means 5 in training and 8 for encoding.
+            ``rq.max_beam_size`` holds the width for encoding and may be changed later.
         seed: The same seed, vectors and number of threads give the same codebook.
-        max_vectors: Of more training vectors than that, a random sample is used.
-        progress: Whether to show a progress bar.
+        max_vectors: Of more training vectors than that, at least 2**bits, a random sample is used.
+        progress: Whether to show a line on stderr, if that is a terminal.
+
+    Raises:
+        TypeError, ValueError: Naming the option and what was expected.
     """
-    if scale not in SCALES:
-        raise ValueError(f"scale: got {scale!r}, expected one of {', '.join(SCALES)}")
-    if prefix_weights is not None:
-        if not isinstance(prefix_weights, dict):
-            raise TypeError(f"prefix_weights: got {prefix_weights!r}, expected a dict from levels to weights")
-        prefix_weights = {
-            check.integer("prefix_weights", levels, 1): check.number("prefix_weights", weight)
-            for levels, weight in prefix_weights.items()
-        }
     options = {
         "scale": scale,
         "prefix_weights": prefix_weights,
-        "iterations": None if iterations is None else check.integer("iterations", iterations, 1),
-        "beam": None if beam is None else check.integer("beam", beam, 1),
-        "seed": None if seed is None else check.integer("seed", seed, 0),
-        "max_vectors": None if max_vectors is None else check.integer("max_vectors", max_vectors, 1),
+        "iterations": iterations,
+        "beam": beam,
+        "seed": seed,
+        "max_vectors": max_vectors,
         "progress": None if progress is None else bool(progress),
     }
-    return {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
+    return check_options(levels, bits, given)
 
 
 def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any]) -> None:
     """Let an adopted index train as DRQ does. The options stay with the C++ object."""
     plugin.set_training(address(index), json.dumps(options))
-    index.rq.max_beam_size = options.get("beam", DEFAULT_BEAM)
+    index.rq.max_beam_size = options.get("beam", ENCODING_BEAM)
 
 
 _training = threading.local()  # its `error` exists inside `original_errors` in this thread
