@@ -3,8 +3,9 @@
 __version__ = "0.1.0"
 
 from drqfaiss._core import set_simd_level, simd_level
+from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.factory import index_factory
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, adopt, clone_index
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from drqfaiss.io import read_index, write_index
 from drqfaiss.quantizer import Quantizer
 

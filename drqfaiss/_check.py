@@ -4,8 +4,11 @@ import math
 import operator
 from typing import Any
 
+import faiss
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
 
 
 def integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
@@ -29,6 +32,13 @@ def number(name: str, value: Any) -> float:
     if math.isnan(result):
         raise ValueError(f"{name}: got {value!r}, expected a number")
     return result
+
+
+def metric(name: str, value: Any) -> int:
+    """Return a metric that indexes search with."""
+    if value not in tuple(METRIC_NAMES):
+        raise ValueError(f"{name}: got {value!r}, expected METRIC_L2 or METRIC_INNER_PRODUCT")
+    return value
 
 
 def instance(name: str, value: Any, expected: type) -> None:
@@ -84,7 +94,7 @@ def ids(name: str, value: ArrayLike) -> NDArray[np.int64]:
     if array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: got {array.dtype}, expected a faiss.IDSelector or integers")
+        raise TypeError(f"{name}: got {array.dtype}, expected integers")
     if array.ndim != 1:
         raise ValueError(f"{name}: got shape {array.shape}, expected one dimension")
     return np.ascontiguousarray(array, dtype=np.int64)

@@ -1,13 +1,87 @@
 """Compiled core of drqfaiss: quantizer arithmetic and the FAISS plug-in."""
 
-from types import ModuleType
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Floats = NDArray[np.float32]
 
-plugin: ModuleType  # IndexDRQ inside FAISS, by the addresses of C++ objects
+class plugin:
+    """IndexDRQ inside FAISS, by the addresses of C++ objects. A module: type checkers know its functions."""
+
+    @staticmethod
+    def open(index: int) -> dict[str, Any]:
+        """Find what the plug-in needs in FAISS, by a residual quantizer index; return `facts`."""
+
+    @staticmethod
+    def facts() -> dict[str, Any]:
+        """Return what was found in FAISS."""
+
+    @staticmethod
+    def set_layout(offsets: dict[str, int]) -> None:
+        """Set where FAISS's objects have the fields that the plug-in reads, by name."""
+
+    @staticmethod
+    def describe(index: int) -> dict[str, Any]:
+        """Return what the plug-in reads from an index, by name."""
+
+    @staticmethod
+    def is_member(selector: int, slot: int, id: int) -> bool:
+        """Ask an IDSelector through a slot of its vtable."""
+
+    @staticmethod
+    def adopt(index: int) -> None:
+        """Replace FAISS's functions of an index, or drop the caches of one that is adopted."""
+
+    @staticmethod
+    def is_adopted(index: int) -> bool:
+        """Return whether an index is adopted."""
+
+    @staticmethod
+    def why_not(index: int) -> str:
+        """Return why an index cannot be adopted; empty if it can."""
+
+    @staticmethod
+    def count() -> int:
+        """Return how many indexes are adopted."""
+
+    @staticmethod
+    def cached_norms(index: int) -> dict[int, int]:
+        """Return how many vectors have cached norms, by code length."""
+
+    @staticmethod
+    def levels(index: int) -> int:
+        """Return how many levels an index searches by default; 0: all."""
+
+    @staticmethod
+    def set_levels(index: int, levels: int) -> None:
+        """Set how many levels an index searches by default; 0: all."""
+
+    @staticmethod
+    def training(index: int) -> str:
+        """Return the training options of an index as `set_training` got them; empty: FAISS's trainer."""
+
+    @staticmethod
+    def set_training(index: int, options: str) -> None:
+        """Let an index train by the trainer with these options."""
+
+    @staticmethod
+    def set_trainer(train: Callable[[_Floats, list[int], str], _Floats]) -> None:
+        """Set what returns codebooks (M, K, d) for vectors (n, d), bits per level and training options."""
+
+    @staticmethod
+    def parameter_levels(parameters: int) -> int:
+        """Return the code length of search parameters; 0: the index's default."""
+
+    @staticmethod
+    def set_parameter_levels(parameters: int, levels: int) -> None:
+        """Keep a code length for search parameters."""
+
+    @staticmethod
+    def drop_parameter_levels(parameters: int) -> None:
+        """Forget search parameters that no longer exist."""
 
 def simd_level() -> str:
     """Return the SIMD level in use: "scalar", "avx2" or "avx512"."""

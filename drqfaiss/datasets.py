@@ -12,11 +12,12 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from drqfaiss._check import METRIC_NAMES
+
 VECS_DTYPES = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 HDF5_SUFFIXES = (".hdf5", ".h5")
 # ann-benchmarks calls "angular" what is the inner product of normalised vectors.
 HDF5_METRICS = {"euclidean": faiss.METRIC_L2, "angular": faiss.METRIC_INNER_PRODUCT}
-METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
 # Reading the dimension in front of every vector would read the whole file.
 CHECKED_HEADERS = 4096
 

@@ -8,7 +8,8 @@ import faiss
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import as_drq, residual_quantizers, training_options, use_drq_training
+from drqfaiss.adopt import as_drq, residual_quantizers, why_not
+from drqfaiss.training.options import training_options, use_drq_training
 
 _DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(?![A-Za-z0-9_])")
 _DEFAULT_NBITS = "8"
@@ -25,7 +26,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         d: Dimensions of the vectors that go in.
         description: FAISS's factory string with ``DRQ<levels>x<bits>`` in it.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How to train, see ``training_options``.
+        **training: How DRQ trains, see ``training.options.training_options``. Training has room for
+            levels · 2**bits ≤ 23170.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.
@@ -33,8 +35,9 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     d = check.integer("d", d, 1)
     if not isinstance(description, str):
         raise TypeError(f"description: got {description!r}, expected a string")
-    options = training_options(**training)
     if "DRQ" not in description:
+        if training:
+            raise TypeError(f"{', '.join(training)}: options of DRQ, but description is {description!r}")
         return _build(d, description, description, metric)
     if re.search("IVF|IMI", description):
         raise ValueError(f"description: got {description!r}, but DRQ inside IVF is not supported yet")
@@ -48,14 +51,14 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
             f"description: got {description!r}; DRQ works in flat indexes, with IDMap, "
             "transforms and refinement, and not beside RQ"
         )
-    for quantizer in found:
-        if reason := plugin.why_not(address(quantizer)):
-            raise ValueError(f"description: got {description!r}, but {reason}")
-    for quantizer in found:
+    if reason := why_not(*found):
+        raise ValueError(f"description: got {description!r}, but {reason}")
+    options = [training_options(quantizer.rq.M, quantizer.rq.nbits.at(0), **training) for quantizer in found]
+    for quantizer, own in zip(found, options, strict=True):
         # FAISS's default, decompressing every vector, would make stock readers of a written file very slow.
         quantizer.rq.search_type = faiss.AdditiveQuantizer.ST_norm_from_LUT
         plugin.adopt(address(quantizer))
-        use_drq_training(quantizer, options)
+        use_drq_training(quantizer, own)
     return as_drq(index)
 
 

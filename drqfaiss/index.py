@@ -1,9 +1,6 @@
-"""IndexDRQ, a FAISS index whose code length is chosen at query time, and ``adopt`` for existing ones."""
+"""IndexDRQ, a FAISS index whose code length is chosen at query time."""
 
-import json
-import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any, SupportsIndex
 
 import faiss
@@ -13,13 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
+from drqfaiss.training.options import original_errors, training_options, use_drq_training
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
-
-METRICS = (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)
-SCALES = ("geometric", "level", "vector")
-DEFAULT_BEAM = 8
 
 
 class SearchParametersDRQ(faiss.SearchParameters):
@@ -34,10 +28,10 @@ class SearchParametersDRQ(faiss.SearchParameters):
             index has that many levels is checked at the search.
     """
 
+    _sel: faiss.IDSelector | None = None
+
     def __init__(self, levels: SupportsIndex | None = 0, sel: faiss.IDSelector | None = None) -> None:
         levels = check.integer("levels", 0 if levels is None else levels, 0)
-        if sel is not None:
-            check.instance("sel", sel, faiss.IDSelector)
         super().__init__(sel=sel)
         # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
         weakref.finalize(self, plugin.drop_parameter_levels, address(self)).atexit = False
@@ -52,6 +46,22 @@ class SearchParametersDRQ(faiss.SearchParameters):
     def levels(self, levels: SupportsIndex | None) -> None:
         levels = check.integer("levels", 0 if levels is None else levels, 0)
         plugin.set_parameter_levels(address(self), levels)
+
+    @property
+    def sel(self) -> faiss.IDSelector | None:
+        """Which vectors may be returned; None: all."""
+        return self._sel  # the object that was set: FAISS returns one that does not keep the selector alive
+
+    @sel.setter
+    def sel(self, sel: faiss.IDSelector | None) -> None:
+        if sel is not None:
+            check.instance("sel", sel, faiss.IDSelector)
+        faiss.SearchParameters.sel.fset(self, sel)
+        self._sel = sel
+
+    def __reduce__(self) -> tuple[type, tuple[int, faiss.IDSelector | None]]:
+        # A copy has a C++ object, and so levels, of its own. FAISS's selectors can be shared, not pickled.
+        return type(self), (self.levels, self.sel)
 
 
 class IndexDRQ(faiss.IndexResidualQuantizer):
@@ -70,7 +80,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
         M: Levels; a vector takes M · nbits bits.
         nbits: Bits per level, 1 to 16; 8 is the fast one.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How to train, see ``training_options``.
+        **training: How to train, see ``training.options.training_options``. Training has room for
+            M · 2**nbits ≤ 23170; wider levels take codebooks from elsewhere, see ``from_codebooks``.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.
@@ -81,9 +92,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
     ) -> None:
         d, M = check.integer("d", d, 1), check.integer("M", M, 1)
         nbits = check.integer("nbits", nbits, 1, 16)
-        if metric not in METRICS:
-            raise ValueError(f"metric: got {metric!r}, expected METRIC_L2 or METRIC_INNER_PRODUCT")
-        options = training_options(**training)
+        metric = check.metric("metric", metric)
+        options = training_options(M, nbits, **training)
         super().__init__(d, M, nbits, metric, faiss.AdditiveQuantizer.ST_norm_from_LUT)
         plugin.adopt(address(self))
         use_drq_training(self, options)
@@ -129,13 +139,8 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
             raise ValueError(
                 f"x: {len(x)} training vectors, expected at least the {codewords} codewords of a level"
             )
-        _training.error = None
-        try:
+        with original_errors():
             super().train(x)
-        except RuntimeError as error:
-            raise _training.error or error from None
-        finally:
-            del _training.error
 
     def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
         """Encode vectors x, shape (n, d), and append their codes."""
@@ -217,6 +222,14 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
             x = check.ids("x", x)
         return super().remove_ids(x)
 
+    def permute_entries(self, perm: ArrayLike) -> None:
+        """Reorder the vectors: the one at i becomes the one that was at perm[i], a permutation of the ids."""
+        perm = check.ids("perm", perm)
+        if not np.array_equal(np.sort(perm), np.arange(self.ntotal)):
+            raise ValueError(f"perm: got {perm}, expected a permutation of 0 to {self.ntotal - 1}")
+        super().permute_entries(perm)
+        plugin.adopt(address(self))  # drops the cached norms: FAISS moves the codes without a virtual call
+
     def __getstate__(self) -> dict[str, Any]:
         state = {"levels": self.levels, "training": plugin.training(address(self))}
         if self.is_trained:
@@ -254,151 +267,3 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
             if levels > self.rq.M:
                 raise ValueError(f"levels: got {levels}, expected 0 (all) to {self.rq.M}")
         return x, k
-
-
-def adopt(index: faiss.Index) -> faiss.Index:
-    """Make every residual quantizer index in ``index`` an IndexDRQ, in place, and return ``index``.
-
-    Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside
-    IndexIDMap, IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is
-    harmless and drops what was cached about the codes, which is how to tell an index that its memory was
-    written to directly.
-
-    Raises:
-        TypeError: If there is no residual quantizer index in it.
-        ValueError: If one has a metric or code shape that cannot be searched. Nothing is adopted then.
-    """
-    check.instance("index", index, faiss.Index)
-    found = list(residual_quantizers(index))
-    if not found:
-        raise TypeError(
-            f"index: {type(index).__name__} holds no residual quantizer index that can be adopted"
-        )
-    for quantizer in found:
-        if reason := plugin.why_not(address(quantizer)):
-            raise ValueError(f"index: cannot adopt a residual quantizer index: {reason}")
-    for quantizer in found:
-        plugin.adopt(address(quantizer))
-    return as_drq(index)
-
-
-def as_drq(index: faiss.Index) -> faiss.Index:
-    """Give an adopted index its Python class; containers and other indexes are returned as they are."""
-    if type(index) is faiss.Index:  # FAISS returns members of other indexes like this
-        owner, index = index, faiss.downcast_index(index)
-        index.referenced_objects = [owner]
-    if type(index) is faiss.IndexResidualQuantizer and plugin.is_adopted(address(index)):
-        index.__class__ = IndexDRQ
-    return index
-
-
-def residual_quantizers(index: faiss.Index) -> Iterator[faiss.IndexResidualQuantizer]:
-    """Yield the residual quantizer indexes in an index, itself included, always in the same order."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexResidualQuantizer):
-        yield index
-    for child in _children(index):
-        yield from residual_quantizers(child)
-
-
-def _children(index: faiss.Index) -> list[faiss.Index]:
-    if isinstance(index, faiss.IndexIDMap | faiss.IndexPreTransform):
-        children = [index.index]
-    elif isinstance(index, faiss.IndexRefine):
-        children = [index.base_index, index.refine_index]
-    elif isinstance(index, faiss.IndexShards | faiss.IndexReplicas):
-        children = [index.at(i) for i in range(index.count())]
-    else:
-        children = []
-    return [child for child in children if child is not None]
-
-
-def adopt_all(index: faiss.Index) -> faiss.Index:
-    """As ``adopt``, but residual quantizer indexes that cannot be adopted, or none at all, are no error."""
-    for quantizer in residual_quantizers(index):
-        if not plugin.why_not(address(quantizer)):
-            plugin.adopt(address(quantizer))
-    return as_drq(index)
-
-
-def clone_index(index: faiss.Index) -> faiss.Index:
-    """Return a copy as ``faiss.clone_index`` makes it, with every IndexDRQ and its options kept."""
-    check.instance("index", index, faiss.Index)
-    clone = faiss.clone_index(index)
-    for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
-        if plugin.is_adopted(address(old)):
-            plugin.adopt(address(new))
-            plugin.set_levels(address(new), plugin.levels(address(old)))
-            plugin.set_training(address(new), plugin.training(address(old)))
-    return as_drq(clone)
-
-
-def training_options(
-    *,
-    scale: str = "level",
-    prefix_weights: dict[int, float] | None = None,
-    iterations: int | None = None,
-    beam: int | None = None,
-    seed: int | None = None,
-    max_vectors: int | None = None,
-    progress: bool | None = None,
-) -> dict[str, Any]:
-    """Return checked options for training an IndexDRQ; None leaves the default of ``Quantizer.train``.
-
-    Args:
-        scale: {"geometric", "level", "vector"}. One ratio for all levels, a scale per level, or a scale per
-            level and dimension.
-        prefix_weights: How much the error after the first L levels counts, by L.
-        iterations: Rounds of encoding and solving.
-        beam: Beam width, at training and at encoding; kept as ``rq.max_beam_size``, 8 if None.
-        seed: The same seed, vectors and number of threads give the same codebook.
-        max_vectors: Of more training vectors than that, a random sample is used.
-        progress: Whether to show a progress bar.
-    """
-    if scale not in SCALES:
-        raise ValueError(f"scale: got {scale!r}, expected one of {', '.join(SCALES)}")
-    if prefix_weights is not None:
-        if not isinstance(prefix_weights, dict):
-            raise TypeError(f"prefix_weights: got {prefix_weights!r}, expected a dict from levels to weights")
-        prefix_weights = {
-            check.integer("prefix_weights", levels, 1): check.number("prefix_weights", weight)
-            for levels, weight in prefix_weights.items()
-        }
-    options = {
-        "scale": scale,
-        "prefix_weights": prefix_weights,
-        "iterations": None if iterations is None else check.integer("iterations", iterations, 1),
-        "beam": None if beam is None else check.integer("beam", beam, 1),
-        "seed": None if seed is None else check.integer("seed", seed, 0),
-        "max_vectors": None if max_vectors is None else check.integer("max_vectors", max_vectors, 1),
-        "progress": None if progress is None else bool(progress),
-    }
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any]) -> None:
-    """Let an adopted index train as DRQ does. The options stay with the C++ object."""
-    plugin.set_training(address(index), json.dumps(options))
-    index.rq.max_beam_size = options.get("beam", DEFAULT_BEAM)
-
-
-_training = threading.local()  # its `error` exists while an IndexDRQ.train runs in this thread
-
-
-def _train(x: FloatArray, nbits: list[int], options: str) -> FloatArray:
-    """Train for the plug-in, which may call from any thread that trains an index containing an IndexDRQ."""
-    from drqfaiss.quantizer import Quantizer
-
-    try:
-        arguments = json.loads(options)
-        weights = arguments.pop("prefix_weights", None)
-        if weights is not None:  # JSON turned the keys into strings
-            arguments["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
-        return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **arguments).codebooks()
-    except BaseException as error:
-        if hasattr(_training, "error"):
-            _training.error = error  # FAISS makes it a RuntimeError; IndexDRQ.train raises the original
-        raise
-
-
-plugin.set_trainer(_train)

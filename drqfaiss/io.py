@@ -1,28 +1,37 @@
 """Stock FAISS files, and the fast index back out of them."""
 
 import os
+import tempfile
 
 import faiss
 import numpy as np
 
 from drqfaiss import _check as check
-from drqfaiss.index import adopt_all
+from drqfaiss.adopt import adopt_all, residual_quantizers
 
 
 def write_index(index: faiss.Index, path: str | os.PathLike[str]) -> None:
     """Write an index to a FAISS file. Plain FAISS reads it as a residual quantizer index and finds the same.
 
-    The default levels and training options are no part of FAISS's format; pickle keeps them.
+    The default levels and training options are no part of FAISS's format; pickle keeps them. The file
+    appears whole: a write that fails leaves what was there before.
 
     Raises:
         TypeError: If ``index`` is no FAISS index.
-        OSError: If the file cannot be opened for writing.
+        ValueError: If a residual quantizer index in it is not trained: FAISS could not read the file.
+        OSError: If no file can be written in the folder.
+        RuntimeError: If FAISS cannot write the index, for example for lack of space.
     """
     check.instance("index", index, faiss.Index)
-    name = os.fspath(path)
-    with open(name, "ab"):  # an OSError that says why, instead of FAISS's RuntimeError
-        pass
-    faiss.write_index(index, name)
+    if not all(quantizer.is_trained for quantizer in residual_quantizers(index)):
+        raise ValueError(
+            "index: it holds an untrained residual quantizer index, which FAISS cannot read back"
+        )
+    target = os.path.realpath(os.fsdecode(path))  # a link stays a link
+    with tempfile.TemporaryDirectory(prefix=".drqfaiss-", dir=os.path.dirname(target)) as folder:
+        written = os.path.join(folder, "index")
+        faiss.write_index(index, written)
+        os.replace(written, target)
 
 
 def read_index(

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 FILE_FORMAT = "drqfaiss.Quantizer"
 FILE_VERSION = 1
+ENCODING_BEAM = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Quantizer:
     """x ≈ mean + rotationᵀ Σ_m scales[m] ∘ codebook[b_m], b_m the code of level m.
 
@@ -42,19 +43,25 @@ class Quantizer:
 
     codebook: np.ndarray
     scales: np.ndarray
-    mean: np.ndarray | None = None
-    rotation: np.ndarray | None = None
+    mean: np.ndarray
+    rotation: np.ndarray | None
 
-    def __post_init__(self) -> None:
-        codebook = _frozen("codebook", self.codebook, 2)
+    def __init__(
+        self,
+        codebook: ArrayLike,
+        scales: ArrayLike,
+        mean: ArrayLike | None = None,
+        rotation: ArrayLike | None = None,
+    ) -> None:
+        codebook = _frozen("codebook", codebook, 2)
         K, d = codebook.shape
         if K not in [2**bits for bits in range(1, 17)]:
             raise ValueError(f"codebook: got {K} codewords, expected a power of two from 2 to 65536")
-        scales = _frozen("scales", self.scales, 2 if np.ndim(self.scales) == 2 else 1)
+        scales = _frozen("scales", scales, 2 if np.ndim(scales) == 2 else 1)
         if len(scales) == 0 or not (scales > 0).all():
             raise ValueError(f"scales: got {scales.tolist()}, expected at least one, all positive")
-        mean = _frozen("mean", np.zeros(d) if self.mean is None else self.mean, 1)
-        rotation = None if self.rotation is None else _frozen("rotation", self.rotation, 2)
+        mean = _frozen("mean", np.zeros(d) if mean is None else mean, 1)
+        rotation = None if rotation is None else _frozen("rotation", rotation, 2)
         _require_shape("scales", scales, (len(scales),) if scales.ndim == 1 else (len(scales), d))
         _require_shape("mean", mean, (d,))
         if rotation is not None:
@@ -94,7 +101,7 @@ class Quantizer:
         codebooks[0] += self.mean
         return np.ascontiguousarray(codebooks, np.float32)
 
-    def encode(self, x: np.ndarray, beam: int = 16) -> np.ndarray:
+    def encode(self, x: ArrayLike, beam: int = ENCODING_BEAM) -> np.ndarray:
         """Encode vectors by beam search.
 
         Args:
@@ -109,7 +116,7 @@ class Quantizer:
         codes = _core.encode(x, self.codebooks(), _check.integer("beam", beam, 1, 2**31 - 1))
         return codes.astype(np.uint8 if self.codewords <= 256 else np.uint16)
 
-    def decode(self, codes: np.ndarray, levels: int | None = None) -> np.ndarray:
+    def decode(self, codes: ArrayLike, levels: int | None = None) -> np.ndarray:
         """Reconstruct vectors from the first `levels` levels of their codes.
 
         Args:
@@ -139,7 +146,7 @@ class Quantizer:
     @classmethod
     def train(
         cls,
-        x: np.ndarray,
+        x: ArrayLike,
         levels: int = 8,
         bits: int = 8,
         scale: str = "level",
@@ -189,7 +196,7 @@ class Quantizer:
 
     def to_index(self, metric: int = faiss.METRIC_L2) -> IndexDRQ:
         """Return an empty, trained index with these codebooks."""
-        from drqfaiss.index import IndexDRQ  # the index layer imports this module
+        from drqfaiss.index import IndexDRQ  # which imports this module
 
         return IndexDRQ.from_codebooks(self.codebooks(), metric)
 

@@ -6,7 +6,8 @@ import pytest
 
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, adopt
+from drqfaiss.adopt import adopt
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from tests import reference
 from tests.indexes import (
     METRICS,

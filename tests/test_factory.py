@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from drqfaiss._core import factor
+from drqfaiss.adopt import residual_quantizers
 from drqfaiss.factory import index_factory
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, residual_quantizers
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from drqfaiss.io import read_index, write_index
 from tests.indexes import make_vectors
 
@@ -97,5 +98,9 @@ def test_bad_options():
         index_factory(D, "DRQ8x8", faiss.METRIC_L1)
     with pytest.raises(ValueError, match="scale: got 'log'"):
         index_factory(D, "DRQ8x8", scale="log")
+    with pytest.raises(ValueError, match="no weight for all 4 levels"):
+        index_factory(D, "DRQ4x4", prefix_weights={2: 1})
+    with pytest.raises(TypeError, match="seed: options of DRQ, but description is 'RQ8x8'"):
+        index_factory(D, "RQ8x8", seed=1)
     with pytest.raises(TypeError, match="epochs"):
         index_factory(D, "DRQ8x8", epochs=2)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, clone_index
+from drqfaiss.adopt import clone_index
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from tests import reference
 from tests.indexes import (
     METRICS,
@@ -29,6 +30,10 @@ from tests.indexes import (
 )
 
 X = make_vectors(9, seed=1)
+
+
+class NamedIndex(IndexDRQ):
+    """A subclass as users write them."""
 
 
 def test_is_a_faiss_residual_quantizer_index():
@@ -136,6 +141,35 @@ def test_parameters_are_forgotten_with_their_object():
     assert plugin.parameter_levels(where) == 4
     del parameters
     assert plugin.parameter_levels(where) == 0
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda parameters: pickle.loads(pickle.dumps(parameters))]
+)
+def test_copies_of_parameters_are_on_their_own(duplicate):
+    original = SearchParametersDRQ(levels=2)
+    other = duplicate(original)
+    original.levels = 3
+    assert type(other) is SearchParametersDRQ
+    assert (other.levels, other.sel) == (2, None)
+    del original
+    assert_searches_right(make_index(), X, levels=2, params=other)
+
+
+def test_a_copy_of_parameters_keeps_the_selector_alive():
+    original = SearchParametersDRQ(2, faiss.IDSelectorArray(np.arange(10)))
+    other = copy.copy(original)
+    assert other.sel is original.sel
+    original.sel = None
+    del original
+    gc.collect()
+    ids = make_index().search(X, 10, params=other)[1]
+    assert np.array_equal(np.sort(ids), np.tile(np.arange(10), (len(X), 1)))
+
+
+def test_selectors_are_not_pickled():
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(SearchParametersDRQ(2, faiss.IDSelectorAll()))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -336,8 +370,11 @@ BAD_ARGUMENTS = [
         ValueError,
         "ids: an IndexDRQ numbers",
     ),
-    (lambda index: index.remove_ids("all"), TypeError, "expected a faiss.IDSelector or integers"),
+    (lambda index: index.remove_ids("all"), TypeError, "x: got <U3, expected integers"),
     (lambda index: index.remove_ids(np.zeros((2, 2), np.int64)), ValueError, "expected one dimension"),
+    (lambda index: index.permute_entries([0, 1]), ValueError, r"perm: got \[0 1\], expected a permutation"),
+    (lambda index: index.permute_entries([1] * 300), ValueError, "expected a permutation of 0 to 299"),
+    (lambda index: index.permute_entries("reverse"), TypeError, "perm: "),
     (lambda _: SearchParametersDRQ(levels=-1), ValueError, "levels: got -1"),
     (lambda _: SearchParametersDRQ(levels=1.5), TypeError, "levels: got 1.5"),
     (lambda _: SearchParametersDRQ(sel=[1, 2]), TypeError, r"sel: got \[1, 2\], expected a faiss.IDSelector"),
@@ -345,9 +382,19 @@ BAD_ARGUMENTS = [
     (lambda _: IndexDRQ(D, 0), ValueError, "M: got 0"),
     (lambda _: IndexDRQ(D, 8, 17), ValueError, "nbits: got 17, expected 1 to 16"),
     (lambda _: IndexDRQ(D, 8, 8, faiss.METRIC_L1), ValueError, "metric: got 2, expected METRIC_L2"),
-    (lambda _: IndexDRQ(D, scale="none"), ValueError, "scale: got 'none', expected one of geometric"),
+    (lambda _: IndexDRQ(D, scale="none"), ValueError, "scale: got 'none', expected one of 'geometric'"),
     (lambda _: IndexDRQ(D, iterations=0), ValueError, "iterations: got 0"),
     (lambda _: IndexDRQ(D, prefix_weights=[1]), TypeError, r"prefix_weights: got \[1\]"),
+    (
+        lambda _: IndexDRQ(D, prefix_weights={9: 1, 8: 1}),
+        ValueError,
+        "prefix_weights: got 9, expected 1",
+    ),
+    (lambda _: IndexDRQ(D, prefix_weights={4: 1}), ValueError, "prefix_weights: no weight for all 8 levels"),
+    (lambda _: IndexDRQ(D, prefix_weights={8: -1}), ValueError, "prefix_weights: -1.0 for length 8"),
+    (lambda _: IndexDRQ(D, beam=2**31), ValueError, "beam: got 2147483648, expected 1 to 2147483647"),
+    (lambda _: IndexDRQ(D, seed=2**31), ValueError, "seed: got 2147483648, expected 0 to 2147483647"),
+    (lambda _: IndexDRQ(D, max_vectors=255), ValueError, "max_vectors: got 255, expected at least 256"),
     (lambda _: IndexDRQ(D, epochs=3), TypeError, "epochs"),
     (lambda _: IndexDRQ.from_codebooks(np.zeros((2, 3, 4))), ValueError, "3 codewords per level"),
     (lambda _: IndexDRQ.from_codebooks(np.zeros((2, 4))), ValueError, "expected 3 dimensions"),
@@ -425,6 +472,15 @@ def test_copies_of_untrained_indexes(duplicate):
         trained.train(make_vectors(100))
         trained.add(make_vectors(100))
     np.testing.assert_array_equal(other.search(X, 5), index.search(X, 5))
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, clone_index, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_keep_a_subclass(duplicate):
+    index = make_index()
+    index.__class__ = NamedIndex
+    assert type(duplicate(index)) is NamedIndex
 
 
 def test_clone_of_containers_keeps_options():

@@ -108,6 +108,36 @@ def test_missing_files_are_os_errors(tmp_path):
         read_index(tmp_path)
     with pytest.raises(FileNotFoundError):
         write_index(make_index(), tmp_path / "no" / "folder.faiss")
+    with pytest.raises(IsADirectoryError):
+        write_index(make_index(), tmp_path)
+
+
+@pytest.mark.parametrize("wrap", [lambda index: index, *CONTAINERS.values()], ids=["IndexDRQ", *CONTAINERS])
+def test_untrained_indexes_are_not_written(tmp_path, wrap):
+    with pytest.raises(ValueError, match="index: it holds an untrained residual quantizer index"):
+        write_index(wrap(IndexDRQ(D)), tmp_path / "x.faiss")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("existing", [[], [b"precious"]])
+def test_a_failed_write_leaves_what_was_there(tmp_path, existing):
+    path = tmp_path / "x.faiss"
+    for content in existing:
+        path.write_bytes(content)
+    with pytest.raises(RuntimeError, match="serialize"):
+        write_index(faiss.IndexShards(D), path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == existing
+
+
+def test_overwriting(tmp_path, monkeypatch):
+    path, link = tmp_path / "x.faiss", tmp_path / "link.faiss"
+    path.write_bytes(b"old")
+    link.symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    write_index(make_index(), "link.faiss")
+    assert link.is_symlink()
+    assert read_index(path).ntotal == 300
+    assert sorted(tmp_path.iterdir()) == [link, path]
 
 
 def test_wrong_types(tmp_path):

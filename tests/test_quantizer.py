@@ -64,6 +64,15 @@ def test_more_levels_and_a_wider_beam_lower_the_error():
     assert error(16, 6) < error(16, 4) < error(16, 2)
 
 
+def test_indexes_encode_as_the_quantizer_does():
+    q = make(K=16, d=16, levels=6)
+    x = np.random.default_rng(3).standard_normal((500, 16)).astype(np.float32)
+    index = q.to_index()
+    packed = (q.encode(x)[:, ::2] | q.encode(x)[:, 1::2] << 4).astype(np.uint8)
+    np.testing.assert_array_equal(index.sa_encode(x), packed)
+    assert index.rq.max_beam_size == 8
+
+
 def test_codes_of_more_than_8_bits_are_uint16():
     q = make(K=512, d=4, levels=2)
     assert q.encode(np.zeros((3, 4), np.float32)).dtype == np.uint16
@@ -77,9 +86,19 @@ def test_properties():
 
 def test_mean_and_rotation_are_optional():
     q = Quantizer(np.eye(4, dtype=np.float32), np.ones(2, np.float32))
-    assert not q.mean.any()
+    np.testing.assert_array_equal(q.mean, np.zeros(4))
     assert q.rotation is None
     np.testing.assert_array_equal(q.codebooks(), np.stack([np.eye(4)] * 2))
+
+
+def test_anything_that_is_an_array_is_accepted():
+    q = Quantizer([[0, 1], [2, 3]], [1.0, 0.5], mean=[1, 1])
+    codes = q.encode([[1, 2], [3, 4]])
+    np.testing.assert_array_equal(q.decode(codes.tolist()), q.decode(codes))
+    trained = Quantizer.train([[0, 1], [2, 3], [4, 9]], levels=2, bits=1, iterations=1, progress=False)
+    assert trained.codebooks().shape == (2, 2, 2)
+    replaced = dataclasses.replace(q, mean=None)
+    np.testing.assert_array_equal(replaced.mean, np.zeros(2))
 
 
 def test_arrays_are_copies_and_read_only():

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
+from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
 
-SCALE_MODES = ("geometric", "level", "vector")
+SCALES = ("geometric", "level", "vector")
 DEFAULT_PREFIX_POWER = 4  # α_L = (L / M)^4: short prefixes stay useful, the whole code hardly loses
 START_ITERATIONS = 8  # of k-means; the codebook changes a lot afterwards
 RELAXATION = 0.9  # how far each update goes beyond its solution: halves the iterations; 2 diverges
@@ -46,7 +47,7 @@ class Model(NamedTuple):
 
 
 def train(
-    x: np.ndarray,
+    x: ArrayLike,
     *,
     levels: int = 8,
     bits: int = 8,
@@ -64,7 +65,7 @@ def train(
 
     Args:
         x: array (n, d), float32. Finite, at least 2**bits vectors.
-        levels: Levels M of the full code.
+        levels: Levels M of the full code; levels * 2**bits is at most 23170, for memory.
         bits: Bits per level; the codebook has K = 2**bits codewords.
         scale: {"geometric", "level", "vector"}. One ratio (s_m = s^m), a scale per level, or a scale per
             level and dimension after a rotation: the most accurate, the slowest to train and encode.
@@ -73,7 +74,7 @@ def train(
         iterations: Rounds of encoding and solving.
         beam: Width of the beam search in training.
         seed: For the sample, the start and re-seeded codewords.
-        max_vectors: Of more vectors than that, a random sample is used.
+        max_vectors: Of more vectors than that, a random sample is used; at least 2**bits.
         progress: Whether to show a line on stderr, if that is a terminal.
 
     Raises:
@@ -81,12 +82,12 @@ def train(
     """
     x = _check.floats("x", x, 2)
     _check.finite("x", x)
-    check_options(levels, bits, scale, iterations, beam, seed, max_vectors)
+    options = {"iterations": iterations, "beam": beam, "seed": seed, "max_vectors": max_vectors}
+    check_options(levels, bits, {"scale": scale, **options})
+    check_size(levels, bits)
     K = 2**bits
-    if len(x) < K or max_vectors < K:
-        raise ValueError(
-            f"x: {min(len(x), max_vectors)} training vectors, expected at least {K}, one per codeword"
-        )
+    if len(x) < K:
+        raise ValueError(f"x: {len(x)} training vectors, expected at least the {K} codewords of a level")
     weights = pair_weights(levels, prefix_weights)
     rng = np.random.default_rng(seed)
     x, mean, unit, rotation = prepare(x, max_vectors, rotate=scale == "vector", rng=rng)
@@ -101,18 +102,26 @@ def train(
     return Model((codebook * unit).astype(np.float32), scales.astype(np.float32), mean, rotation)
 
 
-def check_options(
-    levels: int, bits: int, scale: str, iterations: int, beam: int, seed: int, max_vectors: int
-) -> None:
-    """Raise TypeError or ValueError naming the first option out of range."""
-    _check.integer("levels", levels, 1)
-    _check.integer("bits", bits, 1, 16)
-    _check.integer("iterations", iterations, 1)
-    _check.integer("beam", beam, 1, 2**31 - 1)
-    _check.integer("seed", seed, 0)
-    _check.integer("max_vectors", max_vectors, 1)
-    if scale not in SCALE_MODES:
-        raise ValueError(f"scale: {scale!r}, expected one of {', '.join(map(repr, SCALE_MODES))}")
+def check_options(levels: int, bits: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of `train`, of which any may be missing, with numbers as Python's own.
+
+    Raises:
+        TypeError, ValueError: Naming the first that is out of range.
+    """
+    levels, bits = _check.integer("levels", levels, 1), _check.integer("bits", bits, 1, 16)
+    checked = dict(options)
+    if checked.get("scale", SCALES[0]) not in SCALES:
+        raise ValueError(f"scale: got {checked['scale']!r}, expected one of {', '.join(map(repr, SCALES))}")
+    if "prefix_weights" in checked:
+        checked["prefix_weights"] = check_prefix_weights(levels, checked["prefix_weights"])
+    ranges = {"iterations": (1,), "beam": (1, 2**31 - 1), "seed": (0, 2**31 - 1), "max_vectors": (2**bits,)}
+    for name in ranges.keys() & checked.keys():
+        checked[name] = _check.integer(name, checked[name], *ranges[name])
+    return checked
+
+
+def check_size(levels: int, bits: int) -> None:
+    """Raise ValueError if the counts of codeword pairs would take too much memory."""
     codewords, most = levels * 2**bits, int((MAX_COUNT_BYTES / 4) ** 0.5)
     if codewords > most:
         raise ValueError(
@@ -120,20 +129,31 @@ def check_options(
         )
 
 
-def pair_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.ndarray:
-    """Return w_mn = Σ_{L > max(m, n)} α_L, (M, M), with w_00 = 1; raise ValueError for bad weights."""
-    if prefix_weights is None:
-        prefix_weights = {L: (L / levels) ** DEFAULT_PREFIX_POWER for L in range(1, levels + 1)}
-    alpha = np.zeros(levels)
-    for length, weight in prefix_weights.items():
-        _check.integer("prefix_weights", length, 1, levels)
-        if not 0 <= _check.number("prefix_weights", weight) < np.inf:
+def check_prefix_weights(levels: int, prefix_weights: Mapping[int, float]) -> dict[int, float]:
+    """Return the weight of each length; raise TypeError or ValueError for bad ones."""
+    if not isinstance(prefix_weights, Mapping):
+        raise TypeError(f"prefix_weights: got {prefix_weights!r}, expected a dict from levels to weights")
+    checked = {
+        _check.integer("prefix_weights", length, 1, levels): _check.number("prefix_weights", weight)
+        for length, weight in prefix_weights.items()
+    }
+    for length, weight in checked.items():
+        if not 0 <= weight < np.inf:
             raise ValueError(
                 f"prefix_weights: {weight} for length {length}, expected a finite weight of at least 0"
             )
-        alpha[length - 1] = weight
-    if not alpha[-1] > 0:
+    if not checked.get(levels, 0) > 0:
         raise ValueError(f"prefix_weights: no weight for all {levels} levels, expected one above 0")
+    return checked
+
+
+def pair_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.ndarray:
+    """Return w_mn = Σ_{L > max(m, n)} α_L, (M, M), with w_00 = 1; raise as `check_prefix_weights`."""
+    if prefix_weights is None:
+        prefix_weights = {L: (L / levels) ** DEFAULT_PREFIX_POWER for L in range(1, levels + 1)}
+    alpha = np.zeros(levels)
+    for length, weight in check_prefix_weights(levels, prefix_weights).items():
+        alpha[length - 1] = weight
     tail = np.cumsum(alpha[::-1])[::-1] / alpha.sum()
     return np.minimum.outer(tail, tail)
 
@@ -167,7 +187,7 @@ def scaled_codebooks(codebook: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 def start(x: np.ndarray, levels: int, K: int, scale: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Start from the k-means codebook (K, d); level by level, fit scales (M, 1 or d) to the residuals."""
-    kmeans = faiss.Kmeans(x.shape[1], K, niter=START_ITERATIONS, seed=seed, min_points_per_centroid=1)
+    kmeans = faiss.Kmeans(x.shape[1], K, niter=START_ITERATIONS, seed=int(seed), min_points_per_centroid=1)
     kmeans.train(x)
     codebook = kmeans.centroids.astype(np.float64)
     axis = 0 if scale == "vector" else None

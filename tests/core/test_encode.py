@@ -7,16 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drqfaiss import _core
-
-SIMD_LEVELS = ["scalar", "avx2", "avx512"]
-AVAILABLE = SIMD_LEVELS[: SIMD_LEVELS.index(_core.best_simd_level()) + 1]
-
-
-@pytest.fixture(autouse=True)
-def restore_simd_level():
-    level = _core.simd_level()
-    yield
-    _core.set_simd_level(level)
+from tests.conftest import AVAILABLE_LEVELS
 
 
 def encode_at(simd, x, codebooks, beam):
@@ -69,7 +60,7 @@ def test_equals_a_plain_beam_search_ties_included(seed, d, levels, bits, beam, s
         assume(len(set(_core.factor(codebooks)[0])) == levels)
     x = rng.integers(-20, 21, (5, d)).astype(np.float32)
     expected = [plain_beam_search(row, codebooks, beam) for row in x]
-    for simd in AVAILABLE:
+    for simd in AVAILABLE_LEVELS:
         np.testing.assert_array_equal(encode_at(simd, x, codebooks, beam), expected, err_msg=simd)
 
 
@@ -81,7 +72,7 @@ def test_every_simd_level_gives_the_same_codes(make, levels, bits, beam):
     codebooks = make(rng, levels, bits, d=37, ratio=0.9)
     x = rng.standard_normal((101, 37)).astype(np.float32)
     expected = encode_at("scalar", x, codebooks, beam)
-    for simd in AVAILABLE[1:]:
+    for simd in AVAILABLE_LEVELS[1:]:
         np.testing.assert_array_equal(encode_at(simd, x, codebooks, beam), expected)
 
 
@@ -125,7 +116,7 @@ def test_codebooks_too_large_for_a_gram_matrix():
     errors = squared_errors(x, expected, codebooks)
     plain = np.array([plain_beam_search(row, codebooks, 4) for row in x])
     np.testing.assert_allclose(errors, squared_errors(x, plain, codebooks), atol=1e-6)
-    for simd in AVAILABLE[1:]:
+    for simd in AVAILABLE_LEVELS[1:]:
         np.testing.assert_array_equal(encode_at(simd, x, codebooks, 4), expected)
 
 

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ, adopt, clone_index
+from drqfaiss.adopt import adopt, clone_index
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from drqfaiss.io import read_index, write_index
 from tests.indexes import D, M, assert_searches_right, make_codebooks, make_index, make_vectors, stock_copy
 
@@ -85,6 +86,18 @@ def test_removal_and_reordering(remove):
     remove(index)
     assert_right_at_every_length(index)
     index.add(make_vectors(20, seed=9))
+    assert_right_at_every_length(index)
+
+
+def test_reordering_drops_the_norms():
+    index = make_index()
+    assert_right_at_every_length(index)
+    order = np.arange(300)
+    order[[7, 8]] = 8, 7
+    expected = index.reconstruct(8)
+    index.permute_entries(order)
+    assert cached(index) == {}
+    np.testing.assert_array_equal(index.reconstruct(7), expected)
     assert_right_at_every_length(index)
 
 

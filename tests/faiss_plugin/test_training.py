@@ -8,7 +8,8 @@ import pytest
 
 from drqfaiss._core import factor, plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, adopt
+from drqfaiss.adopt import adopt
+from drqfaiss.index import IndexDRQ
 from drqfaiss.quantizer import Quantizer
 from tests.indexes import NBITS, D, M, assert_searches_right, make_vectors
 
@@ -39,7 +40,23 @@ def test_train_is_quantizer_train_with_the_options():
     expected = Quantizer.train(TRAIN, levels=M, bits=NBITS, **options).codebooks()
     np.testing.assert_array_equal(codebooks_of(index), expected)
     assert index.rq.max_beam_size == 3
-    assert IndexDRQ(D, M, NBITS).rq.max_beam_size == 8
+
+
+def test_options_may_be_numpy_numbers():
+    options = {"prefix_weights": {np.int64(M): np.float32(1)}, "seed": np.int32(3), "beam": np.uint8(2)}
+    index = IndexDRQ(D, M, NBITS, **options, **QUICK)
+    index.train(TRAIN)
+    expected = Quantizer.train(TRAIN, levels=M, bits=NBITS, **options, **QUICK).codebooks()
+    np.testing.assert_array_equal(codebooks_of(index), expected)
+
+
+def test_levels_too_wide_for_training_can_be_given():
+    codebooks = np.random.default_rng(0).standard_normal((8, 4096, 4)).astype(np.float32)
+    assert IndexDRQ.from_codebooks(codebooks).is_trained
+    index = IndexDRQ(4, 8, 12, **QUICK)
+    with pytest.raises(ValueError, match="8 \\* 4096 = 32768, expected at most 23170 in training"):
+        index.train(codebooks[0])
+    assert not index.is_trained
 
 
 def pre_transform(index):

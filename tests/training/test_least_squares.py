@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits
 from drqfaiss.quantizer import Quantizer
 from drqfaiss.training import least_squares
 
-MODES = ["geometric", "level", "vector"]
 LEVELS, BITS = 4, 5
 
 
@@ -22,7 +21,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits):
-    return {mode: train(digits[0], scale=mode) for mode in MODES}
+    return {mode: train(digits[0], scale=mode) for mode in least_squares.SCALES}
 
 
 def train(x, **options):
@@ -51,18 +50,18 @@ def stock_errors(digits):
     return errors
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_held_out_error_is_below_pq_and_opq_at_the_same_bytes(digits, trained, stock_errors, mode):
     assert error(trained[mode], digits[1]) < min(stock_errors.values())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_every_level_lowers_the_held_out_error(digits, trained, mode):
     errors = [error(trained[mode], digits[1], levels) for levels in range(1, LEVELS + 1)]
     assert errors == sorted(errors, reverse=True)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_scales(trained, mode):
     scales = trained[mode].scales
     assert scales.shape == ((LEVELS, 64) if mode == "vector" else (LEVELS,))
@@ -76,10 +75,10 @@ def test_scales(trained, mode):
 
 
 def test_only_vector_scales_are_rotated(trained):
-    assert [mode for mode in MODES if trained[mode].rotation is not None] == ["vector"]
+    assert [mode for mode in least_squares.SCALES if trained[mode].rotation is not None] == ["vector"]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_the_same_seed_gives_the_same_bits(digits, mode):
     options = {"scale": mode, "iterations": 4, "seed": 7, "max_vectors": 1000}
     first, second = (train(digits[0], **options) for _ in range(2))
@@ -101,7 +100,7 @@ def test_iterations_lower_the_error(digits):
     assert errors == sorted(errors, reverse=True)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_scale_and_place_of_the_data_do_not_matter(digits, mode):
     learn, held_out = digits
     plain = error(train(learn, scale=mode, iterations=6), held_out)
@@ -111,14 +110,14 @@ def test_scale_and_place_of_the_data_do_not_matter(digits, mode):
         assert ratio == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_vectors_that_are_all_the_same(mode):
     x = np.full((40, 8), 3, np.float32)
     q = train(x, scale=mode, iterations=3)
     np.testing.assert_allclose(q.decode(q.encode(x)), x, atol=1e-4)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_few_distinct_vectors_and_constant_dimensions(mode):
     x = np.repeat(np.eye(10, 12, dtype=np.float32), 5, axis=0)
     q = train(x, scale=mode, iterations=8)
@@ -126,7 +125,7 @@ def test_few_distinct_vectors_and_constant_dimensions(mode):
 
 
 @pytest.mark.parametrize(("levels", "bits"), [(1, 1), (1, 6), (12, 3)])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", least_squares.SCALES)
 def test_other_shapes_of_code(digits, levels, bits, mode):
     learn, held_out = digits
     q = train(learn, levels=levels, bits=bits, scale=mode, iterations=5)
@@ -184,8 +183,9 @@ WITH_INF[9, 0] = np.inf
     [
         (WITH_NAN, {}, ValueError, r"x: .*\(7, 2\)"),
         (WITH_INF, {}, ValueError, r"x: .*\(9, 0\)"),
-        (X[:31], {}, ValueError, "x: 31 training vectors, expected at least 32"),
-        (X, {"max_vectors": 20}, ValueError, "20 training vectors"),
+        (X[:31], {}, ValueError, "x: 31 training vectors, expected at least the 32 codewords"),
+        (X, {"max_vectors": 31}, ValueError, "max_vectors: got 31, expected at least 32"),
+        (X, {"seed": 2**31}, ValueError, "seed: got 2147483648"),
         (X[0], {}, ValueError, "x: got shape"),
         (X[:, :0], {}, ValueError, "x: got shape"),
         (X.astype(complex), {}, TypeError, "x: got complex"),
@@ -200,9 +200,10 @@ WITH_INF[9, 0] = np.inf
         (X, {"scale": "cubic"}, ValueError, "'cubic', expected one of 'geometric', 'level', 'vector'"),
         (X, {"prefix_weights": {5: 1}}, ValueError, "prefix_weights: got 5, expected 1 to 4"),
         (X, {"prefix_weights": {0: 1}}, ValueError, "prefix_weights: got 0"),
-        (X, {"prefix_weights": {4: -1}}, ValueError, "prefix_weights: -1 for length 4"),
+        (X, {"prefix_weights": {4: -1}}, ValueError, "prefix_weights: -1.0 for length 4"),
         (X, {"prefix_weights": {4: np.inf}}, ValueError, "prefix_weights: inf"),
         (X, {"prefix_weights": {2: 1}}, ValueError, "no weight for all 4 levels"),
+        (X, {"prefix_weights": [1]}, TypeError, r"prefix_weights: got \[1\], expected a dict"),
         (X, {"prefix_weights": {}}, ValueError, "no weight for all 4 levels"),
     ],
 )

@@ -1,0 +1,94 @@
+"""``adopt`` and what finds, copies and types the residual quantizer indexes inside FAISS indexes."""
+
+from collections.abc import Iterator
+
+import faiss
+
+from drqfaiss import _check as check
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+from drqfaiss.index import IndexDRQ
+
+
+def adopt(index: faiss.Index) -> faiss.Index:
+    """Make every residual quantizer index in ``index`` an IndexDRQ, in place, and return ``index``.
+
+    Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside
+    IndexIDMap, IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is
+    harmless and drops what was cached about the codes, which is how to tell an index that its memory was
+    written to directly.
+
+    Raises:
+        TypeError: If there is no residual quantizer index in it.
+        ValueError: If one has a metric or code shape that cannot be searched. Nothing is adopted then.
+    """
+    check.instance("index", index, faiss.Index)
+    found = list(residual_quantizers(index))
+    if not found:
+        raise TypeError(
+            f"index: {type(index).__name__} holds no residual quantizer index that can be adopted"
+        )
+    if reason := why_not(*found):
+        raise ValueError(f"index: cannot adopt a residual quantizer index: {reason}")
+    for quantizer in found:
+        plugin.adopt(address(quantizer))
+    return as_drq(index)
+
+
+def why_not(*quantizers: faiss.IndexResidualQuantizer) -> str:
+    """Return why the first that cannot be adopted cannot be; empty if all can."""
+    return next(filter(None, (plugin.why_not(address(quantizer)) for quantizer in quantizers)), "")
+
+
+def as_drq(index: faiss.Index) -> faiss.Index:
+    """Give an adopted index its Python class; containers and other indexes are returned as they are."""
+    if type(index) is faiss.Index:  # FAISS returns members of other indexes like this
+        owner, index = index, faiss.downcast_index(index)
+        index.referenced_objects = [owner]
+    if type(index) is faiss.IndexResidualQuantizer and plugin.is_adopted(address(index)):
+        index.__class__ = IndexDRQ
+    return index
+
+
+def residual_quantizers(index: faiss.Index) -> Iterator[faiss.IndexResidualQuantizer]:
+    """Yield the residual quantizer indexes in an index, itself included, always in the same order."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexResidualQuantizer):
+        yield index
+    for child in _children(index):
+        yield from residual_quantizers(child)
+
+
+def _children(index: faiss.Index) -> list[faiss.Index]:
+    if isinstance(index, faiss.IndexIDMap | faiss.IndexPreTransform):
+        children = [index.index]
+    elif isinstance(index, faiss.IndexRefine):
+        children = [index.base_index, index.refine_index]
+    elif isinstance(index, faiss.IndexShards | faiss.IndexReplicas):
+        children = [index.at(i) for i in range(index.count())]
+    else:
+        children = []
+    return [child for child in children if child is not None]
+
+
+def adopt_all(index: faiss.Index) -> faiss.Index:
+    """As ``adopt``, but residual quantizer indexes that cannot be adopted, or none at all, are no error."""
+    for quantizer in residual_quantizers(index):
+        if not why_not(quantizer):
+            plugin.adopt(address(quantizer))
+    return as_drq(index)
+
+
+def clone_index(index: faiss.Index) -> faiss.Index:
+    """Return a copy as ``faiss.clone_index`` makes it, keeping each IndexDRQ, its class and options."""
+    check.instance("index", index, faiss.Index)
+    clone = faiss.clone_index(index)
+    for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
+        if plugin.is_adopted(address(old)):
+            plugin.adopt(address(new))
+            plugin.set_levels(address(new), plugin.levels(address(old)))
+            plugin.set_training(address(new), plugin.training(address(old)))
+    as_drq(clone)
+    if isinstance(index, IndexDRQ):
+        clone.__class__ = type(index)
+    return clone

@@ -1,0 +1,97 @@
+"""How an IndexDRQ trains: its options, and the function that the C++ object calls."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+from drqfaiss.quantizer import ENCODING_BEAM, Quantizer
+from drqfaiss.training.least_squares import check_options
+
+
+def training_options(
+    levels: int,
+    bits: int,
+    *,
+    scale: str | None = None,
+    prefix_weights: Mapping[int, float] | None = None,
+    iterations: int | None = None,
+    beam: int | None = None,
+    seed: int | None = None,
+    max_vectors: int | None = None,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Return checked options for training an IndexDRQ; None leaves the default of ``Quantizer.train``.
+
+    Args:
+        levels: Levels of the index.
+        bits: Bits per level.
+        scale: {"geometric", "level", "vector"}. One ratio for all levels, a scale per level, or a scale per
+            level and dimension.
+        prefix_weights: How much the error after the first L levels counts, by L; above 0 for all levels.
+        iterations: Rounds of encoding and solving.
+        beam: Beam width, at training and at encoding; None means 5 in training and 8 for encoding.
+            ``rq.max_beam_size`` holds the width for encoding and may be changed later.
+        seed: The same seed, vectors and number of threads give the same codebook.
+        max_vectors: Of more training vectors than that, at least 2**bits, a random sample is used.
+        progress: Whether to show a line on stderr, if that is a terminal.
+
+    Raises:
+        TypeError, ValueError: Naming the option and what was expected.
+    """
+    options = {
+        "scale": scale,
+        "prefix_weights": prefix_weights,
+        "iterations": iterations,
+        "beam": beam,
+        "seed": seed,
+        "max_vectors": max_vectors,
+        "progress": None if progress is None else bool(progress),
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return check_options(levels, bits, given)
+
+
+def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any]) -> None:
+    """Let an adopted index train as DRQ does. The options stay with the C++ object."""
+    plugin.set_training(address(index), json.dumps(options))
+    index.rq.max_beam_size = options.get("beam", ENCODING_BEAM)
+
+
+_training = threading.local()  # its `error` exists inside `original_errors` in this thread
+
+
+@contextmanager
+def original_errors() -> Iterator[None]:
+    """Raise an exception of the trainer as it was, instead of the RuntimeError that FAISS makes of it."""
+    _training.error = None
+    try:
+        yield
+    except RuntimeError as error:
+        raise _training.error or error from None
+    finally:
+        del _training.error
+
+
+def _train(x: NDArray[np.float32], nbits: list[int], options: str) -> NDArray[np.float32]:
+    """Train for the plug-in, which may call from any thread that trains an index containing an IndexDRQ."""
+    try:
+        arguments = json.loads(options)
+        weights = arguments.pop("prefix_weights", None)
+        if weights is not None:  # JSON turned the keys into strings
+            arguments["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
+        return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **arguments).codebooks()
+    except BaseException as error:
+        if hasattr(_training, "error"):
+            _training.error = error
+        raise
+
+
+plugin.set_trainer(_train)
