@@ -9,6 +9,7 @@ from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
 from drqfaiss.adopt import as_drq, residual_quantizers, why_not
+from drqfaiss.index import stored_search_type
 from drqfaiss.training.options import training_options, use_drq_training
 
 _DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(?![A-Za-z0-9_])")
@@ -44,6 +45,9 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     stock, count = _DRQ.subn(lambda match: f"RQ{match[1]}x{match[2] or _DEFAULT_NBITS}", description)
     if "DRQ" in stock:
         raise ValueError(f"description: got {description!r}, expected DRQ<levels>x<bits> or DRQ<levels>")
+    for match in _DRQ.finditer(description):
+        check.integer(f"description: levels of {match[0]!r}", int(match[1]), 1, 2**16)
+        check.integer(f"description: bits of {match[0]!r}", int(match[2] or _DEFAULT_NBITS), 1, 16)
     index = _build(d, stock, description, metric)
     found = list(residual_quantizers(index))
     if len(found) != count:
@@ -55,8 +59,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         raise ValueError(f"description: got {description!r}, but {reason}")
     options = [training_options(quantizer.rq.M, quantizer.rq.nbits.at(0), **training) for quantizer in found]
     for quantizer, own in zip(found, options, strict=True):
-        # FAISS's default, decompressing every vector, would make stock readers of a written file very slow.
-        quantizer.rq.search_type = faiss.AdditiveQuantizer.ST_norm_from_LUT
+        quantizer.rq.search_type = stored_search_type(quantizer.rq.M)
         plugin.adopt(address(quantizer))
         use_drq_training(quantizer, own)
     return as_drq(index)

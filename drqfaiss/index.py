@@ -16,6 +16,15 @@ FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
 
 
+def stored_search_type(levels: int) -> int:
+    """Return how plain FAISS is to search our codes: with norms from tables, which needs no bytes per vector.
+
+    A single level is decompressed: FAISS keeps no products between codewords then and would abort.
+    """
+    types = faiss.AdditiveQuantizer
+    return types.ST_norm_from_LUT if levels > 1 else types.ST_decompress
+
+
 class SearchParametersDRQ(faiss.SearchParameters):
     """Search parameters with a code length.
 
@@ -36,6 +45,11 @@ class SearchParametersDRQ(faiss.SearchParameters):
         # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
         weakref.finalize(self, plugin.drop_parameter_levels, address(self)).atexit = False
         plugin.set_parameter_levels(address(self), levels)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(type(self), name) and name not in ("this", "referenced_objects"):
+            raise AttributeError(f"SearchParametersDRQ has no {name!r}, expected levels or sel")
+        super().__setattr__(name, value)
 
     @property
     def levels(self) -> int:
@@ -94,7 +108,7 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
         nbits = check.integer("nbits", nbits, 1, 16)
         metric = check.metric("metric", metric)
         options = training_options(M, nbits, **training)
-        super().__init__(d, M, nbits, metric, faiss.AdditiveQuantizer.ST_norm_from_LUT)
+        super().__init__(d, M, nbits, metric, stored_search_type(M))
         plugin.adopt(address(self))
         use_drq_training(self, options)
 
@@ -145,6 +159,7 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
     def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
         """Encode vectors x, shape (n, d), and append their codes."""
         x = check.vectors("x", x, self.d)
+        check.finite("x", x)
         self._require_trained()
         super().add(x)
 
@@ -199,6 +214,7 @@ class IndexDRQ(faiss.IndexResidualQuantizer):
     def sa_encode(self, x: ArrayLike, codes: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return the codes of vectors x, shape (n, code_size), without storing them."""
         x = check.vectors("x", x, self.d)
+        check.finite("x", x)
         self._require_trained()
         return super().sa_encode(x, codes=check.output("codes", codes, (len(x), self.code_size), np.uint8))
 

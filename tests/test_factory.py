@@ -77,7 +77,7 @@ BAD_DESCRIPTIONS = [
     ("DRQx8", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ8x8_Nfloat", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ4x4,Refine(RQ8x4)", ValueError, "not beside RQ"),
-    ("DRQ4x17", ValueError, "a level of 17 bits, expected 1 to 16"),
+    ("DRQ4x17", ValueError, "bits of 'DRQ4x17'.*expected .*1 to 16"),
     ("PCA99,,DRQ4x4", ValueError, "FAISS cannot build 'PCA99,,DRQ4x4'"),
     ("DQR8x8", ValueError, "FAISS cannot build 'DQR8x8'"),
     ("", ValueError, "FAISS cannot build ''"),
@@ -104,3 +104,11 @@ def test_bad_options():
         index_factory(D, "RQ8x8", seed=1)
     with pytest.raises(TypeError, match="epochs"):
         index_factory(D, "DRQ8x8", epochs=2)
+
+
+@pytest.mark.parametrize(
+    "description", ["DRQ0x8", "DRQ4x0", "DRQ4x17", "DRQ99999999999x8", "PCA8,DRQ70000x8"]
+)
+def test_levels_and_bits_out_of_range(description):
+    with pytest.raises(ValueError, match=r"DRQ.*expected"):
+        index_factory(16, description)

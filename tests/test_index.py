@@ -533,3 +533,9 @@ def test_results_do_not_depend_on_the_number_of_threads():
         np.testing.assert_array_equal(index.search(X, 10), one)
     finally:
         faiss.omp_set_num_threads(before)
+
+
+def test_search_parameters_refuse_unknown_names():
+    parameters = SearchParametersDRQ()
+    with pytest.raises(AttributeError, match="no 'level', expected levels or sel"):
+        parameters.level = 3

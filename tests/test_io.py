@@ -168,3 +168,12 @@ WHOLE = faiss.serialize_index(make_index(20)).tobytes()
 def test_truncated_files(length):
     with pytest.raises(RuntimeError, match="not a FAISS index, or damaged"):
         read_index(WHOLE[:length])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_plain_faiss_searches_a_file_of_one_level(metric):
+    index = make_index(levels=1, metric=metric)
+    plain = stock_copy(index)
+    x = make_vectors(5, seed=1)
+    # One level of 4 bits: most vectors tie, and only we order ties by id.
+    np.testing.assert_allclose(plain.search(x, 10)[0], index.search(x, 10)[0], atol=1e-5)
