@@ -21,7 +21,7 @@ SKLEARN_NAMES = ("china.jpg", "flower.jpg")
 TILE = 96
 # Share of the tiles; the rest is base.
 QUERY_TILES, LEARN_TILES = 0.1, 0.25
-QUERIES, LEARN = 2_000, 15_000
+QUERIES, LEARN = 2_000, 10_000
 # (3·5 + 1) histograms of 9 orientations: 144 dimensions, which 2, 4, 6 and 8 bytes of PQ all divide.
 DAISY = {"step": 2, "radius": 15, "rings": 3, "histograms": 5, "orientations": 9, "normalization": "off"}
 # Sky and blurred background carry only noise once normalised; SIFT detectors drop such regions, too.
@@ -29,7 +29,7 @@ LEAST_CONTRAST = 0.5
 
 
 def load(seed: int = 0) -> Dataset:
-    """Compute the descriptors: about 160,000 base vectors, 15,000 to learn from and 2,000 queries."""
+    """Compute the descriptors: about 160,000 base vectors, 10,000 to learn from and 2,000 queries."""
     rng = np.random.default_rng(seed)
     tiles = [tile for photograph in _photographs() for tile in _cut(photograph)]
     rng.shuffle(tiles)
