@@ -36,3 +36,10 @@ def test_make_targets_exist():
     targets = set(re.findall(r"\bmake ([a-z-]+)", README))
     assert targets >= {"demo", "test", "bench"}
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_results_are_a_table_of_the_demo():
+    results = README.split("<!-- results: begin -->")[1].split("<!-- results: end -->")[0]
+    rows = [line for line in results.splitlines() if line.startswith(("| DRQ", "| PQ", "| OPQ", "| RQ"))]
+    assert len(rows) == 20
+    assert "- Machine:" in results
