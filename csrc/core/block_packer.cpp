@@ -43,12 +43,8 @@ void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict
 BlockPacker::BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels)
     : database_(database), kernels_(kernels) {
     const Quantizer& quantizer = database.quantizer;
-    const auto all_levels_have = [&](int nbits) {
-        return std::all_of(quantizer.bases.begin(), quantizer.bases.end(),
-                           [=](const Quantizer::Base& base) { return base.nbits == nbits; });
-    };
-    byte_codes_ = all_levels_have(8);
-    nibble_codes_ = all_levels_have(4);
+    byte_codes_ = quantizer.all_levels_have(8);
+    nibble_codes_ = quantizer.all_levels_have(4);
     block_.levels = database.levels;
     block_.group = group;
     // An odd multiple: planes a power of two apart would fall into the same few lines of the cache.

@@ -127,8 +127,8 @@ Quantizer::Base make_base(const Codebooks& codebooks, size_t m, const std::vecto
 
 }  // namespace
 
-bool Quantizer::byte_codes() const {
-    return std::all_of(bases.begin(), bases.end(), [](const Base& base) { return base.nbits == 8; });
+bool Quantizer::all_levels_have(int nbits) const {
+    return std::all_of(bases.begin(), bases.end(), [=](const Base& base) { return base.nbits == nbits; });
 }
 
 int Quantizer::max_nbits() const {

@@ -41,7 +41,7 @@ struct Quantizer {
     size_t levels() const { return group.size(); }
     const Base& base(size_t m) const { return bases[group[m]]; }
     bool shared() const { return bases.size() == 1; }
-    bool byte_codes() const;  ///< every level has 8 bits, so codes are plain bytes
+    bool all_levels_have(int nbits) const;  ///< with 8 bits codes are plain bytes, with 4 half ones
     int max_nbits() const;
 
     /// Factors codebooks. Throws std::invalid_argument on a shape that cannot be.

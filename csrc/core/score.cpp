@@ -14,7 +14,8 @@ constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start 
 double round_up_unit(double unit) { return std::exp2(std::ceil(4 * std::log2(unit)) / 4); }
 
 Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
-    if (kernels.scan_shared && quantizer.shared() && quantizer.byte_codes() && levels <= kMostSharedLevels)
+    if (kernels.scan_shared && quantizer.shared() && quantizer.all_levels_have(8) &&
+        levels <= kMostSharedLevels)
         return Scorer::Kind::Shared;
     if (kernels.scan_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels)
         return Scorer::Kind::Bytes;
