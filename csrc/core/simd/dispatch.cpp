@@ -41,7 +41,8 @@ std::atomic<Level>& current() {
 
 Level best_level() {
 #ifdef DRQ_EMULATE_AVX512
-    static const bool avx512 = true;
+    // SIMDe makes AVX2 instructions of them.
+    static const bool avx512 = __builtin_cpu_supports("avx2");
 #else
     // The AVX-512 kernels are built around the 64-byte permutes of VBMI and the byte dot products of VNNI.
     static const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
