@@ -1,7 +1,7 @@
-"""Compares quantizers at equal bytes: training, encoding, memory, recall and search time, in one table.
+"""Compares quantizers at equal bytes: training, encoding, memory, recall, error and search time.
 
 Without ``--data`` it uses the descriptors of ``photographs.py``. Progress goes to stderr, the table to
-stdout; the table, all figures as JSON and two plots are saved in the output folder.
+stdout; the table, all figures as JSON and the plots are saved in the output folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 # Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
@@ -23,27 +25,36 @@ import vectors
 from methods import Method, choose, code_bytes, memory_bytes
 from report import Row
 from timing import Task, Timing, best_times
-from tqdm import tqdm
 
 import drqfaiss
 from drqfaiss.datasets import Dataset
 from drqfaiss.evaluation import exact_neighbours, recall_at
 
 RANKS = (1, 10, 100)
+ERROR_VECTORS = 20_000
+ALL_THREADS = faiss.omp_get_max_threads()
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     data = prepare(options)
-    rows, searches = [], {}
-    for method in options.chosen:
-        for row, search in build(method, data, options):
-            rows.append(row)
-            searches[row.label] = search
-    measure_search(rows, searches, data, options)
-    header = report.header(data, vars(options))
-    print(report.save(Path(options.out), header, rows))
+    about = report.header(data, vars(options))
+    out = Path(options.out)
+    rows = report.read(out) if options.resume else []
+    searches = {}
+    for seed in range(options.seed, options.seed + options.seeds):
+        for method in choose(options.methods, options.drq, options.drq_levels or options.bytes[-1:], seed):
+            for length in lengths_to_train(method, data.d, options.bytes, seed, rows):
+                trained = Trained(method, length, seed, data, options)
+                for row, search in trained.rows(options.bytes):
+                    rows.append(row)
+                    if seed == options.seed:  # another seed searches as fast
+                        searches[row.label] = search
+                report.write_figures(out, about, rows)
+    if not options.untimed:
+        time_searches(rows, searches, data, options)
+    print(report.save(out, about, rows))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -53,16 +64,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     vectors.add_options(parser)
     vectors.add_timing_options(parser)
     parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
-    parser.add_argument("--methods", type=_names, default="drq,pq,opq,rq,pqfs", help="also: lsq")
-    parser.add_argument("--bytes", type=_numbers, default="2,4,6,8", help="code lengths; DRQ trains one")
-    parser.add_argument("--scale", type=_names, default="level", help="of DRQ: geometric, level, vector")
-    parser.add_argument("--rq-beam", type=int, default=5, help="of RQ, training and encoding")
+    parser.add_argument(
+        "--methods", type=_names, default="drq,pq,opq,rq,pqfs", help="also: rq16 (beam 16), lsq, itq, rabitq"
+    )
+    parser.add_argument("--bytes", type=_numbers, default="2,4,6,8", help="code lengths")
+    parser.add_argument(
+        "--drq", type=_names, default="level", help="variants of DRQ: geometric, level, vector"
+    )
+    parser.add_argument(
+        "--drq-levels",
+        type=_numbers,
+        help="models of DRQ, whose prefixes the shorter codes are; default: one",
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="train everything so often; R@k with its spread")
     parser.add_argument("--k", type=int, default=10, help="neighbours asked for when timing a search")
     parser.add_argument("--threads", type=int, default=1, help="to encode and search; training takes all")
+    parser.add_argument("--untimed", action="store_true", help="do not time searches")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that --out holds already")
     parser.add_argument("--out", default="demo-out", help="output folder")
     options = parser.parse_args(arguments)
     try:
-        options.chosen = choose(options.methods, options.scale, options.rq_beam, options.seed)
+        choose(options.methods, options.drq, options.bytes, options.seed)
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -85,59 +107,112 @@ def prepare(options: argparse.Namespace) -> Dataset:
     return data
 
 
-def build(method: Method, data: Dataset, options: argparse.Namespace) -> Iterator[tuple[Row, Search]]:
-    """Train, time the encoding and fill; yield (row, search function) for every code length."""
-    for length in options.bytes[-1:] if method.own else options.bytes:
-        index = method.make(data.d, length, data.metric)
-        say(f"{method.name}: training for {length} bytes on {len(data.learn):,} vectors")
-        faiss.omp_set_num_threads(os.cpu_count() or 1)
-        start = time.perf_counter()
-        index.train(data.learn)
-        train_s = time.perf_counter() - start
-        encode = time_encoding(method, index, data, options)
-        index.add(data.base)
-        for used in options.bytes if method.own else [length]:
-            row = Row(
-                method=method.name,
-                code_bytes=used if method.own else code_bytes(index),
-                memory_bytes=memory_bytes(method, index),
-                train_s=train_s,
-                encode_us=encode.us,
-                encode_simd=encode.simd,
-            )
-            yield row, search_function(method, index, used)
+def lengths_to_train(method: Method, d: int, lengths: list[int], seed: int, rows: list[Row]) -> list[int]:
+    """Return the code lengths a method has to be trained for that have no row yet."""
+    done = {(row.method, row.levels, row.code_bytes) for row in rows if row.seed == seed}
+    lengths = [m for m in lengths if method.fits(d, m) and (method.name, method.levels, m) not in done]
+    return lengths[-1:] if method.own else lengths
 
 
-def search_function(method: Method, index: faiss.Index, levels: int) -> Search:
-    if not method.own:
-        return index.search
-    parameters = drqfaiss.SearchParametersDRQ(levels=levels)
-    return lambda queries, k: index.search(queries, k, params=parameters)
+@dataclass
+class Trained:
+    """A method, trained and filled for one code length (ours: also for all shorter ones)."""
+
+    method: Method
+    length: int
+    seed: int
+    data: Dataset
+    options: argparse.Namespace
+
+    def __post_init__(self) -> None:
+        """Train on the learn set in an order of the seed's, time the encoding, fill."""
+        name, learn = self.method.name, self.data.learn
+        say(f"{name}: training for {self.method.levels or self.length} bytes, {len(learn):,} vectors")
+        self.index = self.method.make(self.data.d, self.length, self.data.metric)
+        # FAISS's starting points are the first rows of fixed permutations: another order is another seed.
+        learn = np.random.default_rng(self.seed).permutation(learn)
+        faiss.omp_set_num_threads(ALL_THREADS)
+        start = time.process_time()
+        self.index.train(learn)
+        self.train_s = time.process_time() - start
+        self.encoding = self._time_encoding()
+        faiss.omp_set_num_threads(ALL_THREADS)
+        self.index.add(self.data.base)
+
+    def rows(self, lengths: list[int]) -> list[tuple[Row, Search]]:
+        """Return a row of figures, without search times, and the search function of every code length."""
+        own = self.method.own
+        used = [m for m in lengths if self.method.fits(self.data.d, m)] if own else [self.length]
+        return [(self._row(m, search), search) for m in used for search in [self._search_function(m)]]
+
+    def _row(self, length: int, search: Search) -> Row:
+        ids = search(self.data.query, min(max(RANKS), len(self.data.base)))[1]
+        own = self.method.own
+        return Row(
+            method=self.method.name,
+            levels=self.method.levels,
+            seed=self.seed,
+            code_bytes=length if own else code_bytes(self.index),
+            memory_bytes=memory_bytes(self.method, self.index),
+            parameters=self.method.parameters(self.data.d, length),
+            train_s=self.train_s,
+            encode_us=self.encoding.us,
+            encode_simd=self.encoding.simd,
+            error=relative_error(self.index, self.data.base[:ERROR_VECTORS], length if own else None),
+            recall={k: recall_at(ids, self.data.groundtruth, min(k, ids.shape[1])) for k in RANKS},
+        )
+
+    def _search_function(self, length: int) -> Search:
+        if not self.method.own:
+            return self.index.search
+        parameters = drqfaiss.SearchParametersDRQ(levels=length)
+        return partial(self.index.search, params=parameters)
+
+    def _time_encoding(self) -> Timing:
+        def encode(rows: np.ndarray) -> None:
+            self.index.add(rows)
+            self.index.reset()
+
+        tasks = {self.method.name: Task(encode, self.method.own, self.options.threads)}
+        timings = best_times(tasks, self.data.base, self.options.runs, self.options.seconds, "encode")
+        return timings[self.method.name]
 
 
-def time_encoding(method: Method, index: faiss.Index, data: Dataset, options: argparse.Namespace) -> Timing:
-    def encode(rows: np.ndarray) -> None:
-        index.add(rows)
-        index.reset()
+def relative_error(index: faiss.Index, x: np.ndarray, levels: int | None) -> float | None:
+    """Return Σ‖x − x̂‖² / Σ‖x − mean‖², x̂ from the first ``levels`` levels or, if None, from all the code.
 
-    tasks = {method.name: Task(encode, method.own, options.threads)}
-    return best_times(tasks, data.base, options.runs, options.seconds, "encode")[method.name]
+    None for codes that stand for no vectors.
+    """
+    if "LSH" in type(faiss.downcast_index(getattr(index, "index", index))).__name__:
+        return None
+    decoded = _decoded(index, x, levels)
+    return float(np.square(x - decoded).sum(dtype=float) / np.square(x - x.mean(0)).sum(dtype=float))
 
 
-def measure_search(
+def _decoded(index: faiss.Index, x: np.ndarray, levels: int | None) -> np.ndarray:
+    codes = index.sa_encode(x)
+    if levels is None:
+        return index.sa_decode(codes)
+    codebooks = faiss.vector_to_array(index.rq.codebooks).reshape(codes.shape[1], -1, index.d)
+    return sum(codebooks[m, codes[:, m]] for m in range(levels))
+
+
+def time_searches(
     rows: list[Row], searches: dict[str, Search], data: Dataset, options: argparse.Namespace
 ) -> None:
-    """Fill in recall and search times, all methods timed in turns."""
-    own = {row.label: row.encode_simd is None for row in rows}
+    """Fill in the search times of all rows of this run, timed in turns."""
+    timed = {row.label: row for row in rows if row.label in searches}
     tasks = {
-        label: Task(lambda queries, search=search: search(queries, options.k), own[label], options.threads)
-        for label, search in searches.items()
+        label: Task(partial(_run, searches[label], options.k), row.levels > 0, options.threads)
+        for label, row in timed.items()
     }
     timings = best_times(tasks, data.query, options.runs, options.seconds, "search")
-    for row in tqdm(rows, desc="recall", unit="method"):
-        ids = searches[row.label](data.query, min(max(RANKS), len(data.base)))[1]
-        row.recall = {k: recall_at(ids, data.groundtruth, min(k, ids.shape[1])) for k in RANKS}
-        row.search_us, row.search_simd = timings[row.label].us, timings[row.label].simd
+    for label, row in timed.items():
+        row.search_us, row.search_simd = timings[label].us, timings[label].simd
+
+
+def _run(search: Search, k: int, queries: np.ndarray) -> None:
+    search(queries, k)
 
 
 def say(message: str) -> None:

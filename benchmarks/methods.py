@@ -11,6 +11,7 @@ import drqfaiss
 
 MakeIndex = Callable[[int, int, int], faiss.Index]
 FLOAT_NORM_BYTES = 4
+RABITQ_FACTOR_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,44 @@ class Method:
     Attributes:
         name: what the table calls it.
         make: (d, bytes per vector, metric) -> untrained index.
-        own: the index is ours: it picks its SIMD level itself, one training serves every length.
+        parameters: (d, bytes per vector) -> floats that training learns, means left out.
+        fits: (d, bytes per vector) -> whether there is such a code.
+        levels: the index is ours, of so many levels, one training serves every shorter length; 0: FAISS's.
     """
 
     name: str
     make: MakeIndex
-    own: bool = False
+    parameters: Callable[[int, int], int]
+    fits: Callable[[int, int], bool] = lambda d, m: True
+    levels: int = 0
+
+    @property
+    def own(self) -> bool:
+        """Whether the index is ours: it picks its SIMD level itself."""
+        return self.levels > 0
 
 
-def drq(scale: str, seed: int) -> Method:
-    """IndexDRQ; the shorter codes are prefixes of the longest."""
+def drq(variant: str, levels: int, seed: int) -> Method:
+    """IndexDRQ of so many levels; the shorter codes are prefixes of its code.
 
-    def make(d: int, levels: int, metric: int) -> faiss.Index:
-        return drqfaiss.IndexDRQ(d, levels, 8, metric, scale=scale, seed=seed)
+    Args:
+        variant: a scale, as in "level".
+        levels: how many levels.
+        seed: of its training.
 
-    return Method(f"DRQ {scale}", make, own=True)
+    Raises:
+        ValueError: no such variant.
+    """
+
+    def make(d: int, m: int, metric: int) -> faiss.Index:
+        return drqfaiss.IndexDRQ(d, levels, 8, metric, seed=seed, scale=variant)
+
+    make(1, 1, faiss.METRIC_L2)  # raises for a variant that is none
+
+    def parameters(d: int, m: int) -> int:
+        return 256 * d + (d * d + levels * d if variant == "vector" else levels)
+
+    return Method(f"DRQ {variant}", make, parameters, lambda d, m: m <= levels, levels)
 
 
 def pq(d: int, m: int, metric: int) -> faiss.Index:
@@ -69,19 +93,34 @@ def lsq(d: int, m: int, metric: int) -> faiss.Index:
     return faiss.IndexLocalSearchQuantizer(d, m, 8, metric, _search_type(metric))
 
 
-def choose(names: list[str], scales: list[str], rq_beam: int, seed: int) -> list[Method]:
-    """Look methods up by name; "drq" gives one method per scale.
+def itq(d: int, m: int, metric: int) -> faiss.Index:
+    """Rotate principal directions to fit bits (ITQ), a bit each, compared by Hamming distance."""
+    lsh = faiss.IndexLSH(8 * m, 8 * m, False, False)
+    return faiss.IndexPreTransform(faiss.ITQTransform(d, 8 * m, True), lsh)
+
+
+def rabitq(d: int, m: int, metric: int) -> faiss.Index:
+    """RaBitQ, whose factors take 8 bytes: the bits that are left, one per randomly rotated PCA dimension."""
+    kept = _rabitq_dimensions(m)
+    return faiss.IndexPreTransform(faiss.PCAMatrix(d, kept, 0, True), faiss.IndexRaBitQ(kept, metric))
+
+
+def choose(names: list[str], variants: list[str], drq_levels: list[int], seed: int) -> list[Method]:
+    """Look methods up by name; "drq" gives one method per variant and number of levels.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name or variant.
     """
     known = {
-        "drq": [drq(scale, seed) for scale in scales],
-        "pq": [Method("PQ", pq)],
-        "pqfs": [Method("PQ fast-scan", pq_fast_scan)],
-        "opq": [Method("OPQ", opq)],
-        "rq": [Method("RQ", rq(rq_beam))],
-        "lsq": [Method("LSQ", lsq)],
+        "drq": [drq(variant, levels, seed) for levels in drq_levels for variant in variants],
+        "pq": [Method("PQ", pq, lambda d, m: 256 * d)],
+        "pqfs": [Method("PQ fast-scan", pq_fast_scan, lambda d, m: 16 * d)],
+        "opq": [Method("OPQ", opq, lambda d, m: 256 * _round_up(d, m) + d * _round_up(d, m))],
+        "rq": [Method("RQ", rq(5), _additive_parameters)],
+        "rq16": [Method("RQ beam 16", rq(16), _additive_parameters)],
+        "lsq": [Method("LSQ", lsq, _additive_parameters)],
+        "itq": [Method("ITQ", itq, lambda d, m: 8 * m * d, lambda d, m: 8 * m <= d)],
+        "rabitq": [Method("RaBitQ", rabitq, lambda d, m: _rabitq_dimensions(m) * d, _rabitq_fits)],
     }
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -108,6 +147,18 @@ def _stored_norm_bytes(index: faiss.Index) -> int:
 def _search_type(metric: int) -> int:
     l2 = metric == faiss.METRIC_L2
     return faiss.AdditiveQuantizer.ST_norm_float if l2 else faiss.AdditiveQuantizer.ST_LUT_nonorm
+
+
+def _additive_parameters(d: int, m: int) -> int:
+    return m * 256 * d
+
+
+def _rabitq_dimensions(m: int) -> int:
+    return 8 * (m - RABITQ_FACTOR_BYTES)
+
+
+def _rabitq_fits(d: int, m: int) -> bool:
+    return 0 < _rabitq_dimensions(m) <= d
 
 
 def _round_up(d: int, blocks: int) -> int:

@@ -15,6 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options ``load`` reads."""
     parser.add_argument("--data", help="HDF5, directory, prefix or one file: see drqfaiss.datasets")
     parser.add_argument("--max-base", type=int, help="use only so many base vectors")
+    parser.add_argument("--split-learn", type=int, help="take so many random rows out of base, to train on")
     parser.add_argument("--max-learn", type=int, help="train on only so many vectors")
     parser.add_argument("--max-queries", type=int, help="search only so many queries")
     parser.add_argument("--seed", type=int, default=0, help="of random draws and of DRQ's training")
@@ -38,10 +39,19 @@ def load(options: argparse.Namespace, metric: int | None = None) -> Dataset:
         data.metric = data.metric if metric is None else metric
     else:
         data = load_dataset(options.data, metric, seed=options.seed)
+    if options.split_learn is not None:
+        data = split_learn(data, options.split_learn, options.seed)
     base, query = _floats(data.base, options.max_base), _floats(data.query, options.max_queries)
     whole = data.groundtruth is not None and len(base) == len(data.base)
     groundtruth = data.groundtruth[: len(query)] if whole else None
     return Dataset(data.name, _floats(data.learn, options.max_learn), base, query, groundtruth, data.metric)
+
+
+def split_learn(data: Dataset, count: int, seed: int) -> Dataset:
+    """Move random rows of base to learn, for data without training vectors of their own."""
+    rows = np.random.default_rng(seed).permutation(len(data.base))
+    learn, base = (data.base[np.sort(part)] for part in np.split(rows, [count]))
+    return Dataset(data.name, learn, base, data.query, None, data.metric)
 
 
 def _floats(vectors: np.ndarray, limit: int | None) -> np.ndarray:

@@ -110,10 +110,12 @@ struct ArraySearch {
     }
 };
 
-Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam) {
+Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam,
+                            const std::vector<float>& gain_weights) {
     const Array<float> vectors = checked<float>(x, "x", 2);
     const Encoder encoder(
-        std::make_shared<const Quantizer>(quantizer_from(checked<float>(codebooks, "codebooks", 3))));
+        std::make_shared<const Quantizer>(quantizer_from(checked<float>(codebooks, "codebooks", 3))),
+        gain_weights);
     const Quantizer& quantizer = encoder.quantizer();
     if (size_t(vectors.shape(1)) != quantizer.d)
         throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " +
@@ -150,7 +152,8 @@ Array<double> code_sums_array(const py::object& x, const py::object& codes, py::
 
 /// Encoding and the sums for training.
 void bind_encode(py::module_& module) {
-    module.def("encode", encode_array, py::arg("x"), py::arg("codebooks"), py::arg("beam"));
+    module.def("encode", encode_array, py::arg("x"), py::arg("codebooks"), py::arg("beam"),
+               py::arg("gain_weights") = std::vector<float>{});
     module.def("code_sums", code_sums_array, py::arg("x"), py::arg("codes"), py::arg("K"));
 }
 

@@ -95,8 +95,11 @@ def set_simd_level(name: str) -> None:
 def factor(codebooks: _Floats) -> tuple[list[int], list[float], list[float]]:
     """Return (group, scale, shift) of codebooks (M, K, d): levels of one group share a codebook."""
 
-def encode(x: _Floats, codebooks: _Floats, beam: int) -> NDArray[np.int32]:
-    """Return codes (n, M) of x (n, d) by beam search over codebooks (M, K, d)."""
+def encode(x: _Floats, codebooks: _Floats, beam: int, gain_weights: list[float] = ...) -> NDArray[np.int32]:
+    """Return codes (n, M) of x (n, d) by beam search over codebooks (M, K, d).
+
+    gain_weights, (M): what each level's reduction of the squared error counts; 1 everywhere if empty.
+    """
 
 def code_sums(x: _Floats, codes: NDArray[np.int32], K: int) -> NDArray[np.float64]:
     """Return sums (M, K, d): of the vectors x (n, d) whose level-m code in codes (n, M) is k."""

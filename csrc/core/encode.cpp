@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -56,7 +57,10 @@ class Gram {
 /// What all threads share: half norms per level, Gram matrices per pair of bases.
 class Encoder::Tables {
   public:
-    explicit Tables(const Quantizer& quantizer) : quantizer(quantizer), grams_(quantizer.bases.size()) {
+    Tables(const Quantizer& quantizer, const std::vector<float>& gain_weights)
+        : quantizer(quantizer), grams_(quantizer.bases.size()) {
+        for (size_t m = 0; m < quantizer.levels(); m++)
+            weights_.push_back(2 * quantizer.scale[m] * (gain_weights.empty() ? 1 : gain_weights[m]));
         for (size_t m = 0; m < quantizer.levels(); m++) half_norms_.push_back(level_half_norms(m));
         size_t floats = 0;
         for (const auto& [from, to] : pairs()) floats += quantizer.bases[from].K * quantizer.bases[to].stride;
@@ -74,7 +78,7 @@ class Encoder::Tables {
     }
 
     simd::BeamLevel level(size_t m) const {
-        return {half_norms_[m].size(), half_norms_[m].data(), 2 * quantizer.scale[m]};
+        return {half_norms_[m].size(), half_norms_[m].data(), weights_[m]};
     }
 
     const Quantizer& quantizer;
@@ -104,6 +108,7 @@ class Encoder::Tables {
     }
 
     std::vector<std::vector<float>> half_norms_;  ///< (M, stride), as in BeamLevel
+    std::vector<float> weights_;                  ///< (M), as in BeamLevel
     std::vector<std::vector<std::unique_ptr<Gram>>> grams_;
 };
 
@@ -278,8 +283,17 @@ class Encoder::BeamSearch {
     std::vector<float> tables_now_, tables_before_, maxima_, largest_, residuals_;
 };
 
-Encoder::Encoder(std::shared_ptr<const Quantizer> quantizer)
-    : quantizer_(std::move(quantizer)), tables_(std::make_unique<const Tables>(*quantizer_)) {}
+Encoder::Encoder(std::shared_ptr<const Quantizer> quantizer, std::vector<float> gain_weights)
+    : quantizer_(std::move(quantizer)) {
+    const auto positive = [](float weight) { return weight > 0 && std::isfinite(weight); };
+    if (!gain_weights.empty() && gain_weights.size() != quantizer_->levels())
+        throw std::invalid_argument("gain_weights: " + std::to_string(gain_weights.size()) +
+                                    " weights, expected one for each of " +
+                                    std::to_string(quantizer_->levels()) + " levels");
+    if (!std::all_of(gain_weights.begin(), gain_weights.end(), positive))
+        throw std::invalid_argument("gain_weights: expected positive numbers");
+    tables_ = std::make_unique<const Tables>(*quantizer_, gain_weights);
+}
 
 Encoder::~Encoder() = default;
 

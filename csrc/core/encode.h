@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/executor.h"
 #include "core/quantizer.h"
@@ -13,14 +14,16 @@ namespace drq {
 /// needed, from call to call; any number of threads may use it.
 class Encoder {
   public:
-    explicit Encoder(std::shared_ptr<const Quantizer> quantizer);
+    /// gain_weights: (M) positive, what a level's reduction of the squared error counts; empty: 1 everywhere.
+    /// With Σ_{L > m} α_L for level m, beam search minimises Σ_L α_L ‖x − x̂_L‖² instead of the last error.
+    explicit Encoder(std::shared_ptr<const Quantizer> quantizer, std::vector<float> gain_weights = {});
     ~Encoder();
 
     const Quantizer& quantizer() const { return *quantizer_; }
 
     /// Codes of n vectors x (n, d), to codes (n, M).
     ///
-    /// At every level the `beam` partial codes with the smallest squared error are kept; ties go to the
+    /// At every level the `beam` partial codes that reduce the squared error most are kept; ties go to the
     /// earlier partial code, then the lower codeword. The same codes on every SIMD level. Throws
     /// std::invalid_argument if beam < 1.
     void encode(size_t n, const float* x, int beam, int32_t* codes, const Executor& executor) const;

@@ -25,7 +25,8 @@ def results(tmp_path_factory):
     # 18 dimensions: 4 subspaces of PQ do not divide them, so the padding is tried, too.
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(3000, 18)).astype(np.float32))
     out = folder / "out"
-    done = run("--data", folder / "x.npy", "--bytes", "2,4", "--runs", 2, "--seconds", 0.001, "--out", out)
+    options = ["--data", folder / "x.npy", "--bytes", "2,4", "--runs", 2, "--seconds", 0.001, "--out", out]
+    done = run(*options)
     assert done.returncode == 0, done.stderr
     return done.stdout, out
 
@@ -36,6 +37,8 @@ def test_every_method_has_a_row_for_every_length(results):
     assert [(r["method"], r["code_bytes"]) for r in rows] == [(m, b) for m in methods for b in (2, 4)]
     for row in rows:
         assert row["train_s"] > 0
+        assert 0 < row["error"] < 1
+        assert row["parameters"] >= 16 * 18
         assert row["encode_us"] > 0
         assert row["search_us"] > 0
         assert 0 <= row["recall"]["1"] <= row["recall"]["10"] <= row["recall"]["100"] <= 1
@@ -60,6 +63,35 @@ def test_table_and_plots_are_saved(results):
     assert table.count("\n| ") == 11
     for name in ("recall-bytes.png", "recall-speed.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_seed_and_model_has_its_rows_and_a_resumed_run_keeps_them(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2600, 72)).astype(np.float32))
+    options = ["--data", tmp_path / "x.npy", "--bytes", "1,9", "--seeds", 2, "--untimed"]
+    options += ["--runs", 1, "--seconds", 0.001, "--out", tmp_path / "out"]
+    assert run(*options, "--methods", "itq,rabitq").returncode == 0
+    done = run(*options, "--methods", "drq,itq", "--drq-levels", "1,9", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "ITQ: training" not in done.stderr
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    models = {(r["method"], r["levels"], r["code_bytes"], r["seed"]) for r in rows}
+    expected = [("ITQ", 0, 1), ("ITQ", 0, 9), ("RaBitQ", 0, 9)]
+    expected += [("DRQ level", 1, 1), ("DRQ level", 9, 1), ("DRQ level", 9, 9)]
+    assert models == {(*model, seed) for model in expected for seed in (0, 1)}
+    assert len(rows) == len(models)
+    assert {r["error"] is None for r in rows if r["method"] == "ITQ"} == {True}
+    assert "| DRQ level, 9 levels | 1 |" in done.stdout
+    assert " ± " in done.stdout
+
+
+def test_learn_vectors_leave_the_base(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
+    np.save(tmp_path / "set_base.npy", x)
+    np.save(tmp_path / "set_query.npy", x[:10] + 1)
+    done = run("--data", tmp_path / "set", "--split-learn", 1000, "--bytes", 1, "--methods", "pq",
+               "--runs", 1, "--seconds", 0.001, "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "learn 1,000, base 2,000, queries 10" in done.stdout
 
 
 def test_an_unknown_method_is_named():

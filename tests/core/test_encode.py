@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drqfaiss import _core
+from tests import reference
 from tests.conftest import AVAILABLE_LEVELS
 
 
@@ -74,6 +75,33 @@ def test_every_simd_level_gives_the_same_codes(make, levels, bits, beam):
     expected = encode_at("scalar", x, codebooks, beam)
     for simd in AVAILABLE_LEVELS[1:]:
         np.testing.assert_array_equal(encode_at(simd, x, codebooks, beam), expected)
+
+
+def test_gain_weights_minimise_the_weighted_errors_of_all_prefixes():
+    rng = np.random.default_rng(0)
+    codebooks = own_codebooks(rng, levels=3, bits=3, d=4)
+    x = rng.standard_normal((50, 4)).astype(np.float32)
+    alpha = np.array([0.5, 0.2, 0.3])  # of the errors after 1, 2 and 3 levels
+    gain_weights = np.cumsum(alpha[::-1])[::-1].tolist()
+    every = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    weighted = sum(
+        a * ((x[:, None] - reference.decode(codebooks, every, L)) ** 2).sum(-1)
+        for L, a in enumerate(alpha, start=1)
+    )
+    for simd in AVAILABLE_LEVELS:
+        _core.set_simd_level(simd)
+        codes = _core.encode(x, codebooks, 512, gain_weights)  # a beam that loses nothing
+        np.testing.assert_array_equal(codes, every[weighted.argmin(1)])
+    assert (codes != _core.encode(x, codebooks, 512)).any()
+
+
+@pytest.mark.parametrize(
+    ("gain_weights", "message"),
+    [([1.0], "1 weights, expected one for each of 2"), ([1.0, 0.0], "positive"), ([1.0, np.nan], "positive")],
+)
+def test_bad_gain_weights_are_refused(gain_weights, message):
+    with pytest.raises(ValueError, match=message):
+        _core.encode(np.zeros((1, 2), np.float32), np.ones((2, 2, 2), np.float32), 1, gain_weights)
 
 
 @pytest.mark.parametrize("make", [shared_codebooks, own_codebooks])
