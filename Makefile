@@ -4,7 +4,7 @@
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
-# make lint    formatting and style of Python and C++
+# make lint    formatting, style and types of Python and C++
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,7 @@ test-avx512:
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 
 format: $(VENV)/tools
@@ -64,7 +65,7 @@ $(VENV)/tools: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --upgrade -c constraints.txt \
 		"setuptools>=77" pybind11 cmake ninja \
 		"numpy>=1.25" "faiss-cpu>=1.14.2" \
-		h5py matplotlib scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format
+		h5py matplotlib scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format mypy
 	touch $@
 
 $(VENV)/built: $(VENV)/tools $(SOURCES)

@@ -24,11 +24,11 @@ import report
 import vectors
 from methods import Method, choose, code_bytes, memory_bytes
 from report import Row
-from timing import Task, Timing, best_times
 
 import drqfaiss
 from drqfaiss.datasets import Dataset
 from drqfaiss.evaluation import exact_neighbours, recall_at
+from drqfaiss.timing import Task, Timing, best_times
 
 RANKS = (1, 10, 100)
 ERROR_VECTORS = 20_000

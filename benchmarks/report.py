@@ -13,10 +13,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from timing import faiss_simd_levels
 
 import drqfaiss
 from drqfaiss.datasets import METRIC_NAMES, Dataset
+from drqfaiss.timing import faiss_simd_levels
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -19,10 +19,10 @@ import vectors
 from filled import Filler
 from speed_cases import GROUPS, Case, Setting
 from speed_report import Line
-from timing import best_times
 from tqdm import tqdm
 
 import drqfaiss
+from drqfaiss.timing import best_times
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import faiss
 import numpy as np
 from filled import Filler
-from timing import Task
 
 import drqfaiss
+from drqfaiss.timing import Task
 
 AQ = faiss.AdditiveQuantizer
 METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}

@@ -6,13 +6,22 @@ components: float32 (``.fvecs``), uint8 (``.bvecs``) or int32 (``.ivecs``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import faiss
 import numpy as np
 
+from drqfaiss import _check as check
 from drqfaiss._check import METRIC_NAMES
+
+if TYPE_CHECKING:
+    import h5py
+
+# Vectors on disk, (n, d): slices are read when they are taken.
+VectorsOnDisk: TypeAlias = "np.ndarray | h5py.Dataset"
 
 VECS_DTYPES = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 HDF5_SUFFIXES = (".hdf5", ".h5")
@@ -20,6 +29,8 @@ HDF5_SUFFIXES = (".hdf5", ".h5")
 HDF5_METRICS = {"euclidean": faiss.METRIC_L2, "angular": faiss.METRIC_INNER_PRODUCT}
 # Reading the dimension in front of every vector would read the whole file.
 CHECKED_HEADERS = 4096
+READ_ROWS = 65_536
+ALL = slice(None)
 
 
 @dataclass
@@ -83,6 +94,53 @@ def read_vectors(path: str | Path) -> np.ndarray:
     if path.suffix in VECS_DTYPES:
         return _read_vecs(path)
     raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted([*VECS_DTYPES, '.npy'])}")
+
+
+def open_vectors(name: str | Path) -> VectorsOnDisk:
+    """Open vectors without reading them: a file as `read_vectors` takes it, or ``x.hdf5:part``.
+
+    Args:
+        name: path of a file; of HDF5 files with the name of the array in it, if there are several.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImportError: an HDF5 file, and h5py is not installed.
+        ValueError: not such a file, or no array of shape (n, d) of that name in it.
+    """
+    named_part = re.fullmatch(r"(.+\.(?:hdf5|h5)):(\w*)", str(name))
+    path, part = (Path(named_part[1]), named_part[2]) if named_part else (Path(name), "")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return _open_hdf5(path, part) if path.suffix in HDF5_SUFFIXES else read_vectors(path)
+
+
+def read_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = False) -> np.ndarray:
+    """Return rows as a float32 array of their own, divided by their norms if asked for.
+
+    Raises:
+        TypeError: vectors that are no numbers.
+    """
+    read = check.floats(f"rows {rows.start or 0} to {rows.stop or len(vectors)}", vectors[rows], 2)
+    if not read.flags.owndata:  # FAISS would write to a file that is mapped read-only
+        read = read.copy()
+    if normalize:
+        faiss.normalize_L2(read)
+    return read
+
+
+def sample_rows(vectors: VectorsOnDisk, count: int, seed: int = 0) -> np.ndarray:
+    """Return ``count`` random rows in file order as float32, or all rows if those are fewer.
+
+    Never more than a block of the other rows is in memory.
+    """
+    n = len(vectors)
+    if count >= n:
+        return read_floats(vectors)
+    rows = np.sort(np.random.default_rng(seed).choice(n, count, replace=False))
+    blocks = np.split(rows, np.searchsorted(rows, np.arange(READ_ROWS, n, READ_ROWS)))
+    starts = range(0, n, READ_ROWS)
+    taken = [vectors[a : a + READ_ROWS][block - a] for a, block in zip(starts, blocks, strict=True)]
+    return np.concatenate(taken).astype(np.float32)
 
 
 def write_vecs(path: str | Path, vectors: np.ndarray) -> None:
@@ -180,36 +238,51 @@ def _sample_rows(vectors: np.ndarray, count: int, rng: np.random.Generator) -> n
     return vectors[np.sort(rng.choice(n, min(count, (n + 1) // 2), replace=False))]
 
 
-def _load_hdf5(path: Path, metric: int | None, learn: int, rng: np.random.Generator) -> Dataset:
+def _hdf5_file(path: Path) -> h5py.File:
+    """Open an HDF5 file, or say what is missing."""
     try:
         import h5py
     except ImportError as error:
-        raise ImportError(f"{path}: reading HDF5 needs h5py: pip install 'drqfaiss[bench]'") from error
+        raise ImportError(f"{path}: reading HDF5 needs h5py: pip install 'drqfaiss[cli]'") from error
     try:
-        with h5py.File(path, "r") as file:
-            missing = {"train", "test", "neighbors"} - set(file)
-            if missing:
-                raise ValueError(f"{path}: no {sorted(missing)}; expected an ann-benchmarks file")
-            base, query = (file[part][:].astype(np.float32) for part in ("train", "test"))
-            groundtruth = file["neighbors"][:].astype(np.int64)
-            distance = file.attrs.get("distance", "euclidean")
+        return h5py.File(path, "r")
     except OSError as error:
         raise type(error)(f"{path}: not a readable HDF5 file: {error}") from error
+
+
+def _open_hdf5(path: Path, part: str) -> h5py.Dataset:
+    file = _hdf5_file(path)
+    arrays = {key: value for key, value in file.items() if len(getattr(value, "shape", ())) == 2}
+    if not part and len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if part not in arrays:
+        raise ValueError(f"{path}: got part {part!r}, expected {path}:PART, PART one of {sorted(arrays)}")
+    return arrays[part]
+
+
+def _load_hdf5(path: Path, metric: int | None, learn: int, rng: np.random.Generator) -> Dataset:
+    with _hdf5_file(path) as file:
+        missing = {"train", "test", "neighbors"} - set(file)
+        if missing:
+            raise ValueError(f"{path}: no {sorted(missing)}; expected an ann-benchmarks file")
+        base, query = (file[part][:].astype(np.float32) for part in ("train", "test"))
+        groundtruth = file["neighbors"][:].astype(np.int64)
+        distance = file.attrs.get("distance", "euclidean")
     if distance not in HDF5_METRICS:
         raise ValueError(f"{path}: distance {distance!r}; expected one of {sorted(HDF5_METRICS)}")
     own_metric = HDF5_METRICS[distance]
     if distance == "angular":
         faiss.normalize_L2(base)
         faiss.normalize_L2(query)
-    # The neighbours in the file hold for its own metric only.
-    same_metric = metric in (None, own_metric)
+    metric = own_metric if metric is None else metric
     return Dataset(
         name=path.stem,
         learn=_sample_rows(base, learn, rng),
         base=base,
         query=query,
-        groundtruth=groundtruth if same_metric else None,
-        metric=own_metric if same_metric else metric,
+        # The neighbours in the file hold for its own metric only.
+        groundtruth=groundtruth if metric == own_metric else None,
+        metric=metric,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import partial
 
 import faiss
 import numpy as np
@@ -55,14 +56,12 @@ def read_index(
         name = os.fspath(source)
         with open(name, "rb"):  # an OSError that says why, instead of FAISS's RuntimeError
             pass
-        read = faiss.read_index
-        content = name
+        read = partial(faiss.read_index, name)
     else:
         name = "the bytes given"
-        read = faiss.deserialize_index
-        content = np.frombuffer(source, np.uint8)
+        read = partial(faiss.deserialize_index, np.frombuffer(source, np.uint8))
     try:
-        index = read(content, io_flags)
+        index = read(io_flags)
     except (RuntimeError, MemoryError) as error:  # damaged sizes ask for absurd amounts of memory
         raise RuntimeError(f"{name}: not a FAISS index, or damaged: {error}") from None
     return adopt_all(index)

@@ -162,7 +162,7 @@ class Quantizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file that `load` reads; the name is used as it is."""
-        arrays = {"codebook": self.codebook, "scales": self.scales, "mean": self.mean}
+        arrays: dict[str, Any] = {"codebook": self.codebook, "scales": self.scales, "mean": self.mean}
         if self.rotation is not None:
             arrays["rotation"] = self.rotation
         with open(path, "wb") as file:
@@ -225,8 +225,8 @@ class Quantizer:
             raise ValueError(
                 f"index: {len(set(groups))} different codebooks, expected levels that are multiples of one"
             )
-        shift = np.array(shift, np.float32)
-        return cls(stored[0] - shift, np.array(scales, np.float32), shift)
+        mean = np.array(shift, np.float32)
+        return cls(stored[0] - mean, np.array(scales, np.float32), mean)
 
 
 def _frozen(name: str, value: ArrayLike, ndim: int) -> np.ndarray:

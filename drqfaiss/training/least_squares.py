@@ -192,15 +192,15 @@ def start(x: np.ndarray, levels: int, K: int, scale: str, seed: int) -> tuple[np
     codebook = kmeans.centroids.astype(np.float64)
     axis = 0 if scale == "vector" else None
     spread = np.maximum(np.square(x).mean(axis), 1e-20)
-    scales, residual = [], x
+    found, residual = [], x
     for _ in range(levels):
         guess = np.atleast_1d(np.sqrt(np.square(residual).mean(axis) / spread))
         level = scaled_codebooks(codebook, guess[None])
         chosen = level[0, _core.encode(residual, level, 1)[:, 0]]
         gain = (chosen * residual).sum(axis) / np.maximum(np.square(chosen).sum(axis), 1e-20)
-        scales.append(np.maximum(guess * gain, SCALE_FLOOR))
+        found.append(np.maximum(guess * gain, SCALE_FLOOR))
         residual = residual - (gain * chosen).astype(np.float32)
-    scales = np.array(scales, np.float64)
+    scales = np.array(found, np.float64)
     codebook, scales = codebook * scales[0], scales / scales[0]
     return codebook, nearest_geometric(scales) if scale == "geometric" else scales
 

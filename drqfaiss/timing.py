@@ -9,7 +9,8 @@ from functools import partial
 
 import faiss
 import numpy as np
-from tqdm import tqdm
+
+from drqfaiss._progress import bar
 
 TRIAL_ROWS = 8
 SIMD_NAMES = ("NONE", "AVX2", "AVX512", "AVX512_VPOPCNT", "AVX512_SPR")
@@ -71,7 +72,7 @@ def best_times(
     """
     threads = faiss.omp_get_max_threads()
     at_start = faiss.SIMDConfig.get_level() if faiss_simd_levels() else None
-    levels = faiss_simd_levels(at_most) or [None]
+    levels: list[str | None] = [*faiss_simd_levels(at_most)] or [None]
     variants = [(name, level) for name, task in tasks.items() for level in ([None] if task.own else levels)]
     # One thread's CPU time does not contain what other programs took; several threads' does not show waiting.
     one_thread = all(task.threads == 1 for task in tasks.values())
@@ -86,9 +87,11 @@ def best_times(
             v: rows if seconds is None else _fitting_rows(partial(run, v), rows, seconds) for v in variants
         }
         times: dict[tuple[str, str | None], list[float]] = {v: [] for v in variants}
-        for _ in tqdm(range(runs), desc=title, unit="round", leave=False):
-            for v in variants:
-                times[v].append(run(v, batch[v]))
+        with bar(title, "round", runs) as shown:
+            for _ in range(runs):
+                for v in variants:
+                    times[v].append(run(v, batch[v]))
+                shown.update()
     finally:
         _set_level(None, at_start)
         faiss.omp_set_num_threads(threads)

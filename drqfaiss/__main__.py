@@ -1,0 +1,7 @@
+"""``python -m drqfaiss`` is the ``drqfaiss`` command."""
+
+import sys
+
+from drqfaiss.cli import main
+
+sys.exit(main())

@@ -1,0 +1,60 @@
+"""Tell versions, SIMD level and how the plug-in found FAISS; or describe an index file."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import faiss
+import numpy as np
+
+import drqfaiss
+from drqfaiss._check import METRIC_NAMES
+from drqfaiss.adopt import residual_quantizers
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``run`` reads."""
+    parser.add_argument("index", nargs="?", help="an index file; default: the installation")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Describe the installation or an index."""
+    return installation() if options.index is None else described(drqfaiss.read_index(options.index))
+
+
+def installation() -> dict[str, Any]:
+    """Collect what a bug report needs; importing drqfaiss already ran the plug-in's self-check."""
+    facts = drqfaiss._core.plugin.facts()
+    return {
+        "drqfaiss": version("drqfaiss"),
+        "faiss": f"{faiss.__version__} ({facts['libfaiss']})",
+        "numpy": np.__version__,
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "SIMD level": drqfaiss.simd_level(),
+        "self-check": f"passed; replaced {', '.join(facts['slots'])}",
+        "threads": f"{facts['threads']} ({facts['openmp']})",
+    }
+
+
+def described(index: faiss.Index) -> dict[str, Any]:
+    """Tell what an index is, and what residual quantizers it holds."""
+    ivf = faiss.try_extract_index_ivf(index)
+    quantizers = list(residual_quantizers(index))
+    return {
+        "index": type(index).__name__,
+        "d": index.d,
+        "vectors": index.ntotal,
+        "metric": METRIC_NAMES.get(index.metric_type, str(index.metric_type)),
+        "levels": ", ".join(str(quantizer.rq.M) for quantizer in quantizers) or None,
+        "bits": ", ".join(_bits(quantizer) for quantizer in quantizers) or None,
+        "code bytes": index.sa_code_size(),
+        "lists": None if ivf is None else ivf.nlist,
+        "nprobe": None if ivf is None else ivf.nprobe,
+    }
+
+
+def _bits(quantizer: faiss.IndexResidualQuantizer) -> str:
+    return "/".join(str(bits) for bits in sorted(set(faiss.vector_to_array(quantizer.rq.nbits).tolist())))

@@ -1,0 +1,79 @@
+"""Recall and time of an index at every setting of its search, for `drqfaiss eval` and `drqfaiss bench`."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+
+from drqfaiss.cli import options as shared
+from drqfaiss.evaluation import recall_at
+from drqfaiss.index import IndexDRQ
+from drqfaiss.timing import Task, best_times
+
+RANKS = "1,10,100"
+
+
+class Setting(NamedTuple):
+    """Of a search; None is the index's own."""
+
+    levels: int | None
+    nprobe: int | None
+
+    def apply(self, index: faiss.Index) -> None:
+        """Search with this setting from now on."""
+        shared.set_levels(index, self.levels)
+        shared.set_nprobe(index, self.nprobe)
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add what ``sweep`` reads."""
+    parser.add_argument(
+        "--levels", type=shared.numbers, default=[None], help="for example 2,4,8; default: all"
+    )
+    parser.add_argument("--nprobe", type=shared.numbers, default=[None], help="for example 1,4,16")
+    parser.add_argument("--ranks", type=shared.numbers, default=RANKS, help=f"k of recall@k ({RANKS})")
+    parser.add_argument("-k", type=shared.positive, default=10, help="neighbours of a timed search (10)")
+    parser.add_argument("--runs", type=shared.positive, default=3, help="timed runs; the median counts (3)")
+    parser.add_argument("--seconds", type=float, default=0.2, help="of a timed run (0.2)")
+
+
+def sweep(
+    index: faiss.Index, queries: np.ndarray, truth: np.ndarray, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Return levels, nprobe, recall@k and µs per query of every setting.
+
+    FAISS's own indexes are timed at every SIMD level of the wheel and quoted at the best. One thread's time
+    is CPU time, several threads' the clock's.
+    """
+    settings = [Setting(*values) for values in product(options.levels, options.nprobe)]
+    for setting in settings:  # a number out of range is an error before the first measurement
+        setting.apply(index)
+    times = best_times(
+        {
+            str(setting): Task(
+                lambda rows: index.search(rows, options.k),
+                own=isinstance(index, IndexDRQ),
+                threads=faiss.omp_get_max_threads(),
+                prepare=partial(setting.apply, index),
+            )
+            for setting in settings
+        },
+        queries,
+        options.runs,
+        options.seconds,
+        "timing",
+    )
+    rows = []
+    for setting in settings:
+        setting.apply(index)
+        most = min(max(options.ranks), index.ntotal)
+        ids = index.search(queries, most)[1]
+        recall = {f"R@{k}": recall_at(ids, truth, min(k, most)) for k in options.ranks}
+        timing = times[str(setting)]
+        rows.append({**setting._asdict(), **recall, "µs/query": timing.us, "FAISS SIMD": timing.simd})
+    return rows

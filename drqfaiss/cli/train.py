@@ -1,0 +1,64 @@
+"""Train an empty index on a file of vectors.
+
+The index file that it writes is the start of `drqfaiss build`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import faiss
+
+from drqfaiss.cli import options as shared
+from drqfaiss.datasets import open_vectors, sample_rows
+from drqfaiss.factory import index_factory
+from drqfaiss.io import write_index
+from drqfaiss.training.least_squares import SCALES
+
+LEARN_ROWS = 262_144
+# What index_factory takes for DRQ; None leaves its own default.
+TRAINING = ("scale", "iterations", "beam", "max_vectors")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``run`` reads."""
+    parser.add_argument("vectors", help=shared.VECTORS_HELP)
+    parser.add_argument("-o", "--output", required=True, help="index file to write")
+    parser.add_argument("--factory", default="DRQ8x8", help="for example IVF1024,DRQ8x8 (default: DRQ8x8)")
+    parser.add_argument("--metric", choices=shared.METRICS, default="l2", help="default: l2")
+    parser.add_argument(
+        "--learn", type=shared.positive, default=LEARN_ROWS, help=f"random rows to learn from ({LEARN_ROWS})"
+    )
+    shared.add_normalize(parser)
+    drq = parser.add_argument_group("DRQ training", "see the README; defaults are those of IndexDRQ")
+    drq.add_argument("--scale", choices=SCALES)
+    drq.add_argument("--iterations", type=shared.positive)
+    drq.add_argument("--beam", type=shared.positive)
+    drq.add_argument("--max-vectors", type=shared.positive, help="of the learned rows, for the codebook")
+    parser.add_argument("--seed", type=int, default=0, help="of the random rows and of DRQ's training")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Train and write an empty index."""
+    shared.require_folder(options.output)
+    vectors = open_vectors(options.vectors)
+    training = {name: getattr(options, name) for name in TRAINING if getattr(options, name) is not None}
+    if "DRQ" in options.factory:
+        training |= {"seed": options.seed, "progress": not options.quiet}
+    index = index_factory(vectors.shape[1], options.factory, shared.METRICS[options.metric], **training)
+    learn = sample_rows(vectors, options.learn, options.seed)
+    if options.normalize:
+        faiss.normalize_L2(learn)
+    began = time.perf_counter()
+    index.train(learn)
+    seconds = time.perf_counter() - began
+    write_index(index, options.output)
+    return {
+        "output": options.output,
+        "factory": options.factory,
+        "d": index.d,
+        "learned rows": len(learn),
+        "seconds": round(seconds, 3),
+    }

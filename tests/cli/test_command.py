@@ -1,0 +1,83 @@
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import faiss
+import numpy as np
+import pytest
+
+from drqfaiss.cli import command, main
+
+
+@pytest.mark.parametrize("arguments", [[], ["searhc"], ["search", "x.faiss", "q.npy", "-k", "0"]])
+def test_wrong_commands_end_with_usage(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "usage: drqfaiss" in capsys.readouterr().err
+
+
+def test_the_command_is_installed():
+    (entry,) = entry_points(group="console_scripts", name="drqfaiss")
+    assert entry.load() is main
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert "--json" in capsys.readouterr().out
+
+
+def test_text_and_json_say_the_same(files, capsys):
+    arguments = ["search", str(files / "filled.faiss"), str(files / "query.npy"), "-k", "2"]
+    assert main(arguments) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert header.split() == list(rows[0]) == ["query", "rank", "id", "distance"]
+    assert [line.split()[:3] for line in lines] == [[str(row[name]) for name in row][:3] for row in rows]
+
+
+def test_threads_are_set_for_the_command_only(files, run):
+    before = faiss.omp_get_max_threads()
+    row = run("bench", files / "data.hdf5", "--factory", "Flat", "--threads", 3, "--runs", 1, "--seconds", 0)
+    assert row["threads"] == 3
+    assert faiss.omp_get_max_threads() == before
+
+
+def test_errors_have_no_traceback_and_status_1(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "drqfaiss", "info", "none.faiss"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "drqfaiss info: error: none.faiss: No such file or directory\n"
+
+
+def test_a_reader_that_stops_early_is_no_error(files):
+    arguments = ["search", str(files / "filled.faiss"), str(files / "base.npy"), "-k", "20"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "drqfaiss", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_the_keyboard_ends_a_command(monkeypatch, files):
+    def interrupt(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.info, "run", interrupt)
+    assert main(["info"]) == 130
+
+
+def test_tables_are_aligned():
+    assert command.table([{"a": 1, "long": None}, {"a": 12.34567, "long": "x"}]) == [
+        "    a  long",
+        "    1     -",
+        "12.35     x",
+    ]
+    assert command.as_text({"name": np.pi, "rows": []}) == "name: 3.142"

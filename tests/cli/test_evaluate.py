@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+import drqfaiss
+from drqfaiss.datasets import read_vectors
+from drqfaiss.evaluation import recall_at
+
+QUICK = ("--runs", 1, "--seconds", 0)
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [("--groundtruth", "truth.ivecs"), ("--groundtruth", "data.hdf5:neighbors"), ("--base", "base.npy")],
+)
+def test_recall_is_that_of_the_search(truth, files, run):
+    option, name = truth
+    arguments = (files / "filled.faiss", files / "query.npy", option, files / name)
+    told = run("eval", *arguments, "--levels", "1,3", "--ranks", "1,20", *QUICK)
+    assert (told["vectors"], told["queries"]) == (600, 20)
+    index, exact = drqfaiss.read_index(files / "filled.faiss"), read_vectors(files / "truth.ivecs")
+    for row, levels in zip(told["rows"], (1, 3), strict=True):
+        index.levels = levels
+        ids = index.search(np.load(files / "query.npy"), 20)[1]
+        assert row["levels"] == levels
+        assert [row["R@1"], row["R@20"]] == [recall_at(ids, exact, k) for k in (1, 20)]
+        assert row["µs/query"] > 0
+
+
+def test_numbers_of_lists_are_swept(files, run):
+    arguments = (files / "ivf.faiss", files / "query.npy", "--groundtruth", files / "truth.ivecs")
+    rows = run("eval", *arguments, "--nprobe", "1,8", "--ranks", "1", *QUICK)["rows"]
+    assert [(row["nprobe"], row["levels"]) for row in rows] == [(1, None), (8, None)]
+    assert rows[0]["R@1"] < rows[1]["R@1"] == 1
+
+
+def test_ranks_beyond_the_index_count_all_vectors(files, run):
+    arguments = (files / "filled.faiss", files / "query.npy", "--base", files / "base.npy")
+    assert run("eval", *arguments, "--ranks", "1000", *QUICK)["rows"][0]["R@1000"] == 1
+
+
+def test_errors_name_what_was_expected(files, fails):
+    arguments = (files / "filled.faiss", files / "query.npy", "--groundtruth")
+    assert "base.npy: 600 rows, expected 20, one per query" in fails("eval", *arguments, files / "base.npy")
+    assert "levels: got 7, expected 0 to 3" in fails("eval", *arguments, files / "truth.ivecs", "--levels", 7)
+    assert "no such file" in fails("eval", *arguments, "none.ivecs")

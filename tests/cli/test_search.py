@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+import drqfaiss
+from drqfaiss.datasets import read_vectors
+
+
+@pytest.fixture
+def index(files):
+    return drqfaiss.read_index(files / "filled.faiss")
+
+
+@pytest.mark.parametrize("levels", [None, 2])
+def test_neighbours_are_those_of_the_index(files, index, run, levels):
+    index.levels = levels
+    D, ids = index.search(np.load(files / "query.npy"), 3)
+    asked = [] if levels is None else ["--levels", levels]
+    rows = run("search", files / "filled.faiss", files / "query.npy", "-k", 3, *asked)["rows"]
+    assert [row["id"] for row in rows] == ids.ravel().tolist()
+    assert [row["distance"] for row in rows] == D.ravel().tolist()
+
+
+def test_neighbours_are_written_in_every_format(files, index, run, tmp_path):
+    D, ids = index.search(np.load(files / "query.npy"), 4)
+    for suffix in ("npz", "npy", "ivecs"):
+        path = tmp_path / f"found.{suffix}"
+        told = run("search", files / "filled.faiss", files / "data.hdf5:test", "-k", 4, "-o", path)
+        assert (told["queries"], told["k"]) == (20, 4)
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_array_equal(found["distances"], D)
+        np.testing.assert_array_equal(found["ids"], ids)
+    np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), ids)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "found.ivecs"), ids)
+
+
+def test_more_lists_find_more(files, run):
+    arguments = ("search", files / "ivf.faiss", files / "query.npy")
+    few, all_lists = (run(*arguments, *nprobe)["rows"] for nprobe in ([], ["--nprobe", 8]))
+    exact = read_vectors(files / "truth.ivecs").ravel().tolist()
+    assert [row["id"] for row in all_lists] == exact
+    assert [row["id"] for row in few] != exact
+
+
+def test_queries_are_normalized(files, index, run):
+    query = np.load(files / "query.npy")
+    rows = run("search", files / "filled.faiss", files / "query.npy", "-k", 1, "--normalize")["rows"]
+    D, _ = index.search(query / np.linalg.norm(query, axis=1, keepdims=True), 1)
+    np.testing.assert_allclose([row["distance"] for row in rows], D.ravel(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.faiss", "query.npy"], "none.faiss: No such file"),
+        (["filled.faiss", "narrow.npy"], "narrow.npy: vectors of 5 dimensions, expected 16"),
+        (["filled.faiss", "query.npy", "--levels", "4"], "levels: got 4, expected 0 to 3"),
+        (["filled.faiss", "query.npy", "--nprobe", "4"], "nprobe: IndexDRQ has no inverted lists"),
+        (["ivf.faiss", "query.npy", "--levels", "4"], "levels: IndexIVFFlat has no levels to choose"),
+        (["ivf.faiss", "query.npy", "--nprobe", "9"], "nprobe: got 9, expected 1 to 8"),
+        (["filled.faiss", "query.npy", "-o", "x.txt"], "suffix '.txt', expected one of .npz, .npy, .ivecs"),
+    ],
+)
+def test_errors_name_what_was_expected(arguments, message, files, fails, tmp_path, monkeypatch):
+    for name in ("filled.faiss", "ivf.faiss", "query.npy"):
+        (tmp_path / name).symlink_to(files / name)
+    np.save(tmp_path / "narrow.npy", np.zeros((3, 5), np.float32))
+    monkeypatch.chdir(tmp_path)
+    assert message in fails("search", *arguments)
