@@ -27,16 +27,17 @@ bench: $(VENV)/built
 bench-speed: $(VENV)/built
 	$(BIN)/python benchmarks/speed.py $(ARGS)
 
-test: $(VENV)/built
+test: $(VENV)/built $(VENV)/torch
 	$(BIN)/python -m pytest $(ARGS)
 
 test-wheels: $(WHEELS:%=test-wheel-%)
 
 # The same build against another faiss-cpu wheel, which shadows the one in the environment.
-test-wheel-%: $(VENV)/built
+test-wheel-%: $(VENV)/built $(VENV)/torch
 	test -d $(VENV)/faiss-$* || $(BIN)/python -m pip install -q --no-deps --target $(VENV)/faiss-$* faiss-cpu==$*
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
-	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/test_readme.py $(ARGS)
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/test_readme.py \
+		--ignore=tests/training/test_trainer.py $(ARGS)
 
 # Every SIMD level against the scalar one; AVX-512 emulated by Debian's libsimde-dev, on any CPU with AVX2.
 test-avx512:
@@ -66,6 +67,11 @@ $(VENV)/tools: pyproject.toml constraints.txt
 		"setuptools>=77" pybind11 cmake ninja \
 		"numpy>=1.25" "faiss-cpu>=1.14.2" \
 		h5py matplotlib scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format mypy
+	touch $@
+
+# Only the supervised training needs PyTorch, which is large: demo and bench go without.
+$(VENV)/torch: $(VENV)/tools
+	$(BIN)/python -m pip install -q -c constraints.txt torch
 	touch $@
 
 $(VENV)/built: $(VENV)/tools $(SOURCES)

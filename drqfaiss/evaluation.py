@@ -1,4 +1,4 @@
-"""How good a search is: exact neighbours and recall@k."""
+"""How good a search is: exact neighbours and recall@k; with labels, mAP@R and precision."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 # More candidates than neighbours, so that rounding in the first pass cannot lose one of them.
 EXTRA_CANDIDATES = 32
 RESCORED_QUERIES = 256
+RANKED_QUERIES = 500
 
 
 def exact_neighbours(
@@ -74,3 +75,110 @@ def recall_at(ids: np.ndarray, groundtruth: np.ndarray, k: int) -> float:
     if not 1 <= k <= ids.shape[1]:
         raise ValueError(f"k = {k}; expected 1..{ids.shape[1]}, the number of results per query")
     return float((ids[:, :k] == groundtruth[:, :1]).any(axis=1).mean())
+
+
+def relevance(
+    index: faiss.Index,
+    query: np.ndarray,
+    query_labels: np.ndarray,
+    base_labels: np.ndarray,
+    k: int,
+    params: faiss.SearchParameters | None = None,
+) -> np.ndarray:
+    """Rank the index's vectors for every query and tell which share a label with it.
+
+    With an inner-product index of quantized features this is the asymmetric quantizer distance: the raw
+    feature of the query against the reconstructions. Vectors with equal codes rank by id, so they should not
+    be stored class by class.
+
+    Args:
+        index: holds the base.
+        query: (nq, d).
+        query_labels: classes (nq,), or zeros and ones (nq, C).
+        base_labels: the same of the index's vectors.
+        k: ranks R to look at.
+        params: of the search, a code length for example.
+
+    Returns:
+        (nq, k) bool, best rank first; ranks beyond the results of a search are False.
+
+    Raises:
+        ValueError: labels that do not fit the index or the queries.
+    """
+    query_labels, base_labels = np.asarray(query_labels), np.asarray(base_labels)
+    if len(query_labels) != len(query) or len(base_labels) != index.ntotal:
+        raise ValueError(
+            f"labels of {len(query_labels)} queries and {len(base_labels)} vectors; "
+            f"expected {len(query)} and {index.ntotal}"
+        )
+    if query_labels.shape[1:] != base_labels.shape[1:]:
+        raise ValueError(
+            f"labels of shapes {query_labels.shape} and {base_labels.shape}; expected equal classes"
+        )
+    relevant = np.empty((len(query), k), bool)
+    for i in range(0, len(query), RANKED_QUERIES):
+        block = slice(i, i + RANKED_QUERIES)
+        ids = index.search(np.ascontiguousarray(query[block], np.float32), k, params=params)[1]
+        shared = _shared(query_labels[block], base_labels)
+        relevant[block] = np.take_along_axis(shared, np.maximum(ids, 0), axis=1) & (ids >= 0)
+    return relevant
+
+
+def relevant_totals(query_labels: np.ndarray, base_labels: np.ndarray) -> np.ndarray:
+    """Return how many base vectors share a label with each query, (nq,)."""
+    blocks = range(0, len(query_labels), RANKED_QUERIES)
+    return np.concatenate([_shared(query_labels[i : i + RANKED_QUERIES], base_labels).sum(1) for i in blocks])
+
+
+def _shared(query_labels: np.ndarray, base_labels: np.ndarray) -> np.ndarray:
+    if query_labels.ndim == 1:
+        return query_labels[:, None] == base_labels
+    return query_labels.astype(np.float32) @ base_labels.astype(np.float32).T > 0
+
+
+def mean_average_precision(relevant: np.ndarray) -> float:
+    """Return mAP@R for the relevance (nq, R) of ranked results.
+
+    AP@R = Σ_i P(i) rel(i) / (number of relevant results within the top R), 0 where there is none.
+    """
+    found = relevant.cumsum(axis=1)
+    precision = found / np.arange(1, relevant.shape[1] + 1)
+    average = (precision * relevant).sum(axis=1) / np.maximum(found[:, -1], 1)
+    return float(average.mean())
+
+
+def precision_at(relevant: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return the mean precision of the first R results, for every R of ``ranks``, (len(ranks),)."""
+    return np.array([relevant[:, :rank].mean() for rank in ranks])
+
+
+def precision_recall(relevant: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (precision, recall) at every rank, (R,) each, means over queries that have relevant vectors.
+
+    Args:
+        relevant: (nq, R), of ranked results.
+        totals: (nq,), how many relevant vectors the base has.
+    """
+    some = totals > 0
+    found = relevant[some].cumsum(axis=1)
+    precision = found.mean(axis=0) / np.arange(1, relevant.shape[1] + 1)
+    return precision, (found / totals[some, None]).mean(axis=0)
+
+
+def codebook_parameters(method: str, d: int, levels: int, bits: int = 8) -> int:
+    """Return how many numbers a method's codebooks hold, for codes of ``levels`` times ``bits`` bits.
+
+    Args:
+        method: "PQ", "OPQ", "AQ" (RQ and LSQ, too) or "DRQ", whose one codebook serves every length.
+        d: dimensions.
+        levels: levels or subspaces.
+        bits: bits of each.
+
+    Raises:
+        ValueError: another method.
+    """
+    one = 2**bits * d  # the subspaces of PQ share the dimensions
+    counts = {"PQ": one, "OPQ": one + d * d, "AQ": levels * one, "DRQ": one + levels}
+    if method not in counts:
+        raise ValueError(f"method {method!r}; expected one of {sorted(counts)}")
+    return counts[method]

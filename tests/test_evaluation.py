@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drqfaiss.evaluation import exact_neighbours, recall_at
+import drqfaiss
+from drqfaiss.evaluation import (
+    codebook_parameters,
+    exact_neighbours,
+    mean_average_precision,
+    precision_at,
+    precision_recall,
+    recall_at,
+    relevance,
+    relevant_totals,
+)
 
 
 @given(
@@ -57,3 +67,89 @@ def test_recall_refuses_shapes_that_do_not_fit():
         recall_at(np.zeros((2, 5)), np.zeros((3, 1)), 1)
     with pytest.raises(ValueError, match=r"k = 6; expected 1\.\.5"):
         recall_at(np.zeros((3, 5)), np.zeros((3, 1)), 6)
+
+
+def ranked_by_loops(relevant):
+    """mAP by the definition, query by query."""
+    total = 0.0
+    for row in relevant:
+        hits, average = 0, 0.0
+        for i, hit in enumerate(row, 1):
+            hits += hit
+            average += hits / i * hit
+        total += average / hits if hits else 0.0
+    return total / len(relevant)
+
+
+def test_mean_average_precision_by_hand():
+    # P(1) = 1, P(3) = 2/3: (1 + 2/3) / 2 relevant ones; a query that finds nothing counts as 0.
+    assert mean_average_precision(np.array([[1, 0, 1], [0, 0, 0]], bool)) == pytest.approx((5 / 6) / 2)
+    relevant = np.random.default_rng(0).random((30, 20)) < 0.3
+    assert mean_average_precision(relevant) == pytest.approx(ranked_by_loops(relevant))
+
+
+def test_precision_curves_by_hand():
+    relevant = np.array([[1, 0, 1], [1, 1, 0]], bool)
+    np.testing.assert_allclose(precision_at(relevant, [1, 2, 3]), [1, 3 / 4, 2 / 3])
+    precision, recall = precision_recall(relevant, np.array([4, 2]))
+    np.testing.assert_allclose(precision, [1, 3 / 4, 2 / 3])
+    np.testing.assert_allclose(recall, [(1 / 4 + 1 / 2) / 2, (1 / 4 + 1) / 2, (1 / 2 + 1) / 2])
+    with_empty = precision_recall(np.array([[1, 0, 1], [0, 0, 0]], bool), np.array([2, 0]))
+    np.testing.assert_allclose(
+        with_empty[0], [1, 1 / 2, 2 / 3]
+    )  # the query without relevant vectors is left out
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_relevance_is_that_of_the_ranking(several, monkeypatch):
+    monkeypatch.setattr("drqfaiss.evaluation.RANKED_QUERIES", 3)  # more than one block
+    rng = np.random.default_rng(0)
+    base, query = rng.normal(size=(40, 8)).astype(np.float32), rng.normal(size=(7, 8)).astype(np.float32)
+    if several:
+        base_labels, query_labels = rng.random((40, 5)) < 0.3, rng.random((7, 5)) < 0.4
+        shared = (query_labels[:, None] & base_labels).any(2)
+    else:
+        base_labels, query_labels = rng.integers(3, size=40), rng.integers(3, size=7)
+        shared = query_labels[:, None] == base_labels
+    index = faiss.IndexFlatIP(8)
+    index.add(base)
+    order = np.argsort(-(query @ base.T), 1)
+    found = relevance(index, query, query_labels, base_labels, 10)
+    np.testing.assert_array_equal(found, np.take_along_axis(shared, order, 1)[:, :10])
+    np.testing.assert_array_equal(relevant_totals(query_labels, base_labels), shared.sum(1))
+
+
+def test_relevance_at_a_code_length():
+    rng = np.random.default_rng(0)
+    base, labels = rng.normal(size=(300, 8)).astype(np.float32), rng.integers(3, size=300)
+    index = drqfaiss.IndexDRQ(8, 3, 4, faiss.METRIC_INNER_PRODUCT, progress=False)
+    index.train(base)
+    index.add(base)
+    query, params = base[:9], drqfaiss.SearchParametersDRQ(levels=1)
+    ids = index.search(query, 20, params=params)[1]
+    found = relevance(index, query, labels[:9], labels, 20, params)
+    np.testing.assert_array_equal(found, labels[:9, None] == labels[ids])
+
+
+def test_ranks_beyond_the_base_are_not_relevant():
+    index = faiss.IndexFlatIP(2)
+    index.add(np.ones((3, 2), np.float32))
+    assert relevance(index, np.ones((1, 2)), [0], [0, 0, 0], 5).tolist() == [[True, True, True, False, False]]
+
+
+def test_labels_that_do_not_fit():
+    index = faiss.IndexFlatIP(2)
+    index.add(np.ones((3, 2), np.float32))
+    with pytest.raises(ValueError, match="labels of 2 queries and 3 vectors; expected 1 and 3"):
+        relevance(index, np.ones((1, 2)), [0, 0], [0, 0, 0], 2)
+    with pytest.raises(ValueError, match="expected equal classes"):
+        relevance(index, np.ones((1, 2)), [[0, 1]], [0, 0, 0], 2)
+
+
+def test_codebook_parameters_are_those_of_the_paper():
+    thousands = {
+        method: codebook_parameters(method, 2048, 4) // 1000 for method in ("PQ", "OPQ", "AQ", "DRQ")
+    }
+    assert thousands == {"PQ": 524, "OPQ": 4718, "AQ": 2097, "DRQ": 524}
+    with pytest.raises(ValueError, match="method 'LSH'"):
+        codebook_parameters("LSH", 8, 1)

@@ -1,0 +1,53 @@
+"""PyTorch files that are written whole or not at all, and checked when they are read."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def save(path: str | os.PathLike[str], kind: str, version: int, content: dict[str, Any]) -> None:
+    """Write a dictionary of tensors and plain values; a file of that name stays as it is until the end."""
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".unfinished")
+    with open(unfinished, "wb") as file:
+        torch.save({"format": kind, "version": version, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:
+    """Read what `save` wrote, tensors to CPU memory.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is damaged, of another kind, or was written by a newer version.
+    """
+    data = Path(path).read_bytes()  # errors from here on are those of the content
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a {kind} file, or damaged ({reason})") from error
+    if not isinstance(content, dict) or content.get("format") != kind:
+        raise ValueError(f"{path}: another kind of file, expected {kind}")
+    if content["version"] > version:
+        raise ValueError(
+            f"{path}: {kind} version {content['version']}, expected at most {version}: newer code"
+        )
+    return content

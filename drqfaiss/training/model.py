@@ -1,0 +1,212 @@
+"""The supervised model: a backbone, two linear layers whose outputs are the feature, and the quantizer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from drqfaiss import _check
+from drqfaiss.quantizer import Quantizer
+from drqfaiss.training import backbones, files
+from drqfaiss.training.block import Quantized, RecurrentQuantizer
+from drqfaiss.training.polish import polish
+
+FILE_KIND = "drqfaiss.DRQModel"
+FILE_VERSION = 1
+HEADS = ("parallel", "chained")
+
+
+class Output(NamedTuple):
+    """What the model makes of n inputs."""
+
+    features: Tensor  # (n, d): what is quantized and searched
+    words: Tensor  # (n, word_features): compared with the word vectors
+    quantized: Quantized | None  # of the features; None if no levels were asked for
+
+
+class Head(nn.Module):
+    """The intermediate supervision: two linear layers, their outputs concatenated to the feature.
+
+    Args:
+        in_features: Width of the backbone's output.
+        hidden_features: Width of the part that no word vectors supervise; 0 leaves it out (an ablation).
+        word_features: Width of the part that is compared with word vectors.
+        kind: {"parallel", "chained"}. Both layers on the backbone's output (the paper: 1748 and 300), or the
+            second on top of the first after ReLU and dropout, compared after tanh (the code: 212 and 300).
+        normalize: Whether features are scaled to a root mean square of 1. Without it (paper and code)
+            end-to-end training can lower the distortion by making features small.
+    """
+
+    def __init__(
+        self, in_features: int, hidden_features: int, word_features: int, kind: str, normalize: bool
+    ) -> None:
+        super().__init__()
+        if kind not in HEADS:
+            raise ValueError(f"head: got {kind!r}, expected 'parallel' or 'chained'")
+        self.chained, self.normalize = kind == "chained" and hidden_features > 0, normalize
+        self.hidden = nn.Linear(in_features, hidden_features) if hidden_features else None
+        self.words = nn.Linear(hidden_features if self.chained else in_features, word_features)
+        self.dropout = nn.Dropout(0.5)
+        self.out_features = hidden_features + word_features
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (n, d) and the word outputs (n, word_features)."""
+        hidden = x[:, :0] if self.hidden is None else self.hidden(x)
+        words = self.words(self.dropout(hidden.relu()) if self.chained else x)
+        features = torch.cat([hidden, words], 1).float()
+        if self.normalize:
+            features = F.normalize(features) * features.shape[1] ** 0.5
+        return features, (words.tanh() if self.chained else words).float()
+
+
+class DRQModel(nn.Module):
+    """From images or embeddings to features and their codes.
+
+    Args:
+        backbone: "resnet", "alexnet", "mlp", "none" (see `training.backbones`), or a module of your own that
+            returns (n, out_features) and has that attribute; it is passed to `load` again.
+        backbone_options: Of a backbone named by a string, {"width": 64} for example.
+        word_features: Width of the output that is compared with word vectors, their dimension.
+        hidden_features: Width of the other output; features have d = hidden_features + word_features.
+        head: {"parallel", "chained"}, see `Head`.
+        normalize: Whether features are scaled to a root mean square of 1, see `Head`.
+        levels: Levels M of the full code.
+        bits: Bits per level.
+        **quantizer: Further options of the RecurrentQuantizer.
+
+    Raises:
+        TypeError, ValueError: Naming the argument and what was expected.
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module,
+        backbone_options: dict[str, Any] | None = None,
+        *,
+        word_features: int = 300,
+        hidden_features: int = 212,
+        head: str = "parallel",
+        normalize: bool = True,
+        levels: int = 4,
+        bits: int = 8,
+        **quantizer: Any,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "backbone": backbone if isinstance(backbone, str) else None,
+            "backbone_options": dict(backbone_options or {}),
+            "word_features": _check.integer("word_features", word_features, 1),
+            "hidden_features": _check.integer("hidden_features", hidden_features, 0),
+            "head": head,
+            "normalize": normalize,
+            "levels": levels,
+            "bits": bits,
+            **quantizer,
+        }
+        if isinstance(backbone, str):
+            backbone = backbones.build(backbone, self.config["backbone_options"])
+        width = getattr(backbone, "out_features", None)
+        if not isinstance(width, int):
+            raise TypeError("backbone: it has no integer `out_features`, the width of what it returns")
+        self.backbone: nn.Module = backbone
+        self.head = Head(width, hidden_features, word_features, head, normalize)
+        self.block = RecurrentQuantizer(self.head.out_features, levels, bits, **quantizer)
+
+    @property
+    def d(self) -> int:
+        """Dimensions of the features."""
+        return self.head.out_features
+
+    def forward(self, inputs: Tensor, levels: int | None = None, detach: bool = False) -> Output:
+        """Return features, word outputs and the features quantized at `levels` levels.
+
+        Args:
+            inputs: tensor (n, ...). What the backbone takes.
+            levels: All if None; 0 quantizes nothing.
+            detach: Whether to keep gradients of the quantization from the network (the authors' code).
+        """
+        features, words = self.head(self.backbone(inputs))
+        if levels == 0:
+            return Output(features, words, None)
+        return Output(features, words, self.block(features.detach() if detach else features, levels))
+
+    @torch.no_grad()
+    def encode_features(
+        self,
+        inputs: np.ndarray | Tensor,
+        batch_size: int = 1024,
+        progress: Callable[[range], Any] = iter,
+    ) -> np.ndarray:
+        """Return the features of images or embeddings as an index takes them.
+
+        Args:
+            inputs: array (n, ...). As in training, images for example (n, 3, height, width) uint8.
+            batch_size: How many pass the network together.
+            progress: Wraps the batches, `tqdm` for example.
+
+        Returns:
+            (n, d), float32
+        """
+        device = next(self.parameters()).device
+        features = np.empty((len(inputs), self.d), np.float32)
+        training = self.training
+        self.eval()
+        try:
+            for i in progress(range(0, len(inputs), batch_size)):
+                batch = take(inputs, slice(i, i + batch_size)).to(device)
+                features[i : i + batch_size] = self(batch, levels=0).features.cpu().numpy()
+        finally:
+            self.train(training)
+        return features
+
+    def quantizer(self) -> Quantizer:
+        """Return codebook and scales as a Quantizer, which makes indexes: `quantizer.to_index(metric)`.
+
+        Its codes with `beam=1` are those of the model's own block, unless two codewords are equally far up
+        to rounding; a wider beam lowers the error.
+        """
+        return self.block.quantizer()
+
+    def polish(self, inputs: np.ndarray | Tensor, **options: Any) -> None:
+        """Improve codebook and scales by least squares on the features of inputs; see `polish.polish`."""
+        features = self.encode_features(inputs)
+        self.block.set_quantizer(polish(self.quantizer(), features, scale=self.block.scale, **options))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one file with what serving needs: the network and the quantizer."""
+        state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
+        config = {**self.config, "temperature": self.block.temperature}  # which a Trainer changes
+        files.save(path, FILE_KIND, FILE_VERSION, {"config": config, "state": state})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backbone: nn.Module | None = None) -> DRQModel:
+        """Read what `save` wrote, ready to encode; a backbone of your own has to be given again.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is no model file, is damaged, or belongs to another backbone.
+        """
+        content = files.load(path, FILE_KIND, FILE_VERSION)
+        config = dict(content["config"])
+        if (config["backbone"] is None) != (backbone is not None):
+            needed = "a backbone of its own" if config["backbone"] is None else "no backbone"
+            raise ValueError(f"{path}: the model was saved with {needed}, expected the same here")
+        model = cls(**{**config, "backbone": backbone or config["backbone"]})
+        try:
+            model.load_state_dict(content["state"])
+        except RuntimeError as error:
+            raise ValueError(f"{path}: weights do not fit the backbone ({error})") from error
+        return model.eval()
+
+
+def take(inputs: Any, rows: slice | Tensor) -> Tensor:
+    """Return rows of an array or tensor as a tensor, copied from an array that is mapped from a file."""
+    if isinstance(inputs, Tensor):
+        return inputs[rows]
+    return torch.from_numpy(np.array(inputs[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]))

@@ -1,0 +1,191 @@
+"""The model: features, export, the serving file."""
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from drqfaiss.training import DRQModel, backbones, polish
+from tests.training import labelled
+
+
+def test_features_are_both_outputs():
+    for head in ("parallel", "chained"):
+        model = labelled.small_model(head=head, normalize=False).eval()
+        x = torch.from_numpy(labelled.digits(5)[0])
+        output = model(x)
+        hidden = model.head.hidden(model.backbone(x))
+        second = hidden.relu() if head == "chained" else model.backbone(x)
+        words = model.head.words(second)
+        torch.testing.assert_close(output.features, torch.cat([hidden, words], 1))
+        torch.testing.assert_close(output.words, words.tanh() if head == "chained" else words)
+
+
+def test_normalised_features_have_a_root_mean_square_of_one():
+    features = labelled.small_model().encode_features(labelled.digits(50)[0])
+    np.testing.assert_allclose(np.square(features).mean(1), 1, rtol=1e-5)
+
+
+def test_detached_quantization_leaves_the_network_alone():
+    model, x = labelled.small_model(), torch.from_numpy(labelled.digits(20)[0])
+    for detach in (True, False):
+        model.zero_grad()
+        model(x, detach=detach).quantized.hard.sum().backward()
+        model(x, detach=detach).quantized.soft.sum().backward()
+        assert model.block.codebook.grad is not None
+        assert (model.head.words.weight.grad is None) == detach
+
+
+def test_features_do_not_depend_on_batches_or_mode():
+    model, x = labelled.small_model(), labelled.digits(50)[0]
+    model.train()
+    one, many = model.encode_features(x), model.encode_features(torch.from_numpy(x), batch_size=7)
+    assert model.training
+    np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def test_codes_of_model_quantizer_and_index_are_equal():
+    model, x = labelled.small_model(), labelled.digits()[0]
+    features = model.encode_features(x)
+    model.block.set_codebook(features[:1600].reshape(16, 100, -1).mean(1))
+    codes = model.block.encode(torch.from_numpy(features)).numpy()
+    np.testing.assert_array_equal(model.quantizer().encode(features, beam=1), codes)
+    index = model.quantizer().to_index(faiss.METRIC_INNER_PRODUCT)
+    index.rq.max_beam_size = 1
+    low, high = codes[:, 0] | codes[:, 1] << 4, codes[:, 2]  # 4 bits per level, low ones first
+    np.testing.assert_array_equal(index.sa_encode(features), np.stack([low, high], 1))
+
+
+@pytest.mark.parametrize("scale", ["geometric", "level", "vector"])
+def test_one_file_serves(tmp_path, scale):
+    model, x = labelled.small_model(scale=scale), labelled.digits(100)[0]
+    model.save(tmp_path / "model.pt")
+    again = DRQModel.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(again.encode_features(x), model.encode_features(x))
+    np.testing.assert_array_equal(again.quantizer().codebook, model.quantizer().codebook)
+    np.testing.assert_array_equal(again.quantizer().scales, model.quantizer().scales)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+
+
+class Own(nn.Module):
+    out_features = 8
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 8)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_a_backbone_of_ones_own(tmp_path):
+    model, x = DRQModel(Own(), word_features=10, hidden_features=6, bits=4), labelled.digits(9)[0]
+    model.save(tmp_path / "model.pt")
+    again = DRQModel.load(tmp_path / "model.pt", backbone=Own())
+    np.testing.assert_array_equal(again.encode_features(x), model.encode_features(x))
+    with pytest.raises(ValueError, match="saved with a backbone of its own"):
+        DRQModel.load(tmp_path / "model.pt")
+    with pytest.raises(TypeError, match="no integer `out_features`"):
+        DRQModel(nn.Identity())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape"),
+    [
+        ("resnet", {"width": 4}, (3, 32, 32)),
+        ("resnet", {"width": 4, "blocks": (1, 1, 1), "first_pool": True}, (3, 32, 32)),
+        ("mlp", {"d": 12, "width": 16, "depth": 2}, (12,)),
+        ("none", {"d": 12}, (12,)),
+    ],
+)
+def test_backbones(name, options, shape):
+    network = backbones.build(name, options)
+    inputs = torch.randint(0, 255, (2, *shape), dtype=torch.uint8)
+    assert network(inputs if len(shape) == 3 else inputs.float()).shape == (2, network.out_features)
+
+
+def test_alexnet_has_the_known_size():
+    with torch.device("meta"):
+        network = backbones.alexnet()
+    assert network.out_features == 4096
+    assert sum(p.numel() for p in network.parameters()) == 57_003_840  # 61.1 million without the last layer
+    # 224 pixels leave 6 × 6 × 256 features in front of fc6.
+    with torch.device("meta"):
+        assert network.layers(torch.empty(1, 3, 224, 224)).shape == (1, 256, 6, 6)
+
+
+def test_polishing_lowers_the_error():
+    model, x = labelled.small_model(), labelled.digits()[0]
+    features = model.encode_features(x)
+    model.block.set_codebook(features[:16])
+
+    def error():
+        quantizer = model.quantizer()
+        return np.square(features - quantizer.decode(quantizer.encode(features))).mean()
+
+    before = error()
+    model.polish(x, iterations=3)
+    assert error() < 0.8 * before
+
+
+def test_polishing_keeps_mean_and_rotation():
+    import drqfaiss
+
+    x = labelled.digits()[0]
+    start = drqfaiss.Quantizer.train(x, levels=2, bits=4, scale="vector", iterations=1, progress=False)
+    done = polish.polish(start, x, iterations=4)
+
+    def error(quantizer):
+        return np.square(x - quantizer.decode(quantizer.encode(x))).mean()
+
+    assert error(done) < error(start)
+    np.testing.assert_array_equal(done.mean, start.mean)
+    np.testing.assert_array_equal(done.rotation, start.rotation)
+
+
+def test_bad_polishing():
+    quantizer = labelled.small_model().quantizer()
+    with pytest.raises(ValueError, match="x: no vectors"):
+        polish.polish(quantizer, np.empty((0, 32)))
+    with pytest.raises(ValueError, match="scale: got 'vector' for scales of shape"):
+        polish.polish(quantizer, np.ones((4, 32)), scale="vector")
+
+
+def test_damaged_and_other_files(tmp_path):
+    path = tmp_path / "model.pt"
+    labelled.small_model().save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"model\.pt: not a drqfaiss\.DRQModel file, or damaged"):
+        DRQModel.load(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="or damaged"):
+        DRQModel.load(path)
+    torch.save({"format": "else"}, path)
+    with pytest.raises(ValueError, match=r"another kind of file, expected drqfaiss\.DRQModel"):
+        DRQModel.load(path)
+    torch.save({"format": "drqfaiss.DRQModel", "version": 99}, path)
+    with pytest.raises(ValueError, match="version 99, expected at most 1"):
+        DRQModel.load(path)
+    with pytest.raises(FileNotFoundError):
+        DRQModel.load(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"head": "both"}, ValueError, "head: got 'both', expected 'parallel' or 'chained'"),
+        ({"word_features": 0}, ValueError, "word_features: got 0"),
+        ({"levels": 0}, ValueError, "levels: got 0"),
+        ({"scales": "level"}, TypeError, "scales"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        labelled.small_model(**arguments)
+
+
+def test_an_unknown_backbone():
+    with pytest.raises(ValueError, match="backbone: got 'vgg', expected one of 'alexnet', 'mlp'"):
+        DRQModel("vgg")
