@@ -1,7 +1,5 @@
 #include "core/block_packer.h"
 
-#include <emmintrin.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -14,21 +12,7 @@ constexpr size_t kBlockBytes =
 
 size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-/// Writes 16 rows of 8 bytes as 8 columns of 16 bytes: four perfect shuffles transpose the bytes.
-template <class RowOf>
-inline void transpose_16x8(const RowOf& row_of, uint8_t* out, size_t stride) {
-    __m128i a[8], b[8];
-    const auto load = [&](size_t i) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row_of(i))); };
-    for (size_t i = 0; i < 8; i++) a[i] = _mm_unpacklo_epi8(load(i), load(i + 8));
-    for (int stage = 0; stage < 3; stage++) {
-        for (int i = 0; i < 4; i++) {
-            b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 4]);
-            b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 4]);
-        }
-        std::copy(b, b + 8, a);
-    }
-    for (size_t c = 0; c < 8; c++) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + c * stride), a[c]);
-}
+constexpr size_t kRows = 32;  // that kernels transpose at a time
 
 void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict low,
                    uint8_t* __restrict high) {
@@ -98,27 +82,26 @@ void BlockPacker::select(size_t begin, size_t end) {
     if (block_.norms) block_.norms = norms_.data();
 }
 
+/// How many rows, a multiple of kRows, lie one after the other with eight readable bytes from any column on.
+size_t BlockPacker::dense_rows() const {
+    const Codes& codes = database_.codes;
+    const size_t tail_rows = (7 + codes.code_size - 1) / codes.code_size;
+    if (block_.ids || codes.n < tail_rows) return 0;
+    const size_t begin = size_t(block_.first_id), readable = codes.n - tail_rows;
+    return readable > begin ? std::min(block_.n, readable - begin) / kRows * kRows : 0;
+}
+
 void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
     const Codes& codes = database_.codes;
-    // From this row on, eight bytes at any column could leave the array.
-    const size_t tail_rows = (7 + codes.code_size - 1) / codes.code_size;
-    const int64_t safe = int64_t(codes.n) - int64_t(tail_rows);
-    for (size_t i = 0; i < block_.n; i += 16) {
-        const bool whole = i + 16 <= block_.n && block_.id(i + 15) < safe;
-        for (size_t c = 0; c < columns; c += 8) {
-            uint8_t* destination = out + c * block_.stride + i;
-            if (whole && !block_.ids) {
-                const uint8_t* first = row(i) + c;
-                transpose_16x8([&](size_t r) { return first + r * codes.code_size; }, destination,
-                               block_.stride);
-            } else if (whole) {
-                transpose_16x8([&](size_t r) { return row(i + r) + c; }, destination, block_.stride);
-            } else {
-                uint8_t copies[16][8] = {};
-                for (size_t r = 0; r < std::min<size_t>(16, block_.n - i); r++)
-                    std::memcpy(copies[r], row(i + r) + c, std::min<size_t>(8, codes.code_size - c));
-                transpose_16x8([&](size_t r) { return copies[r]; }, destination, block_.stride);
-            }
+    const size_t dense = dense_rows();
+    for (size_t c = 0; c < columns; c += 8) {
+        uint8_t* column = out + c * block_.stride;
+        if (dense) kernels_.transpose(dense, row(0) + c, codes.code_size, column, block_.stride);
+        for (size_t i = dense; i < block_.n; i += kRows) {
+            uint8_t copies[kRows][8] = {};
+            for (size_t r = 0; r < std::min(kRows, block_.n - i); r++)
+                std::memcpy(copies[r], row(i + r) + c, std::min<size_t>(8, codes.code_size - c));
+            kernels_.transpose(kRows, copies[0], 8, column + i, block_.stride);
         }
     }
 }

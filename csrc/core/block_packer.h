@@ -29,6 +29,7 @@ class BlockPacker {
   private:
     void select(size_t begin, size_t end);
     void pack_columns(size_t columns, uint8_t* out) const;
+    size_t dense_rows() const;
     void pack_groups();
     void pack_nibbles();
     void unpack_bits();

@@ -2,30 +2,46 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace drq {
 
 namespace {
 
-template <class Code>
-float adc_sum(const ScanQuery& query, const ScanBlock& block, const Code* codes, size_t i) {
-    float sum = 0;
-    for (size_t m = 0; m < block.levels; m++)
-        sum += query.lut[query.lut_offsets[m] + codes[block.code_offset(i, m)]];
-    return sum;
-}
-
-template <class Code>
-float exact_key(const ScanQuery& query, const ScanBlock& block, const Code* codes, size_t i) {
-    return query.key(adc_sum(query, block, codes, i), block.norms ? block.norms[i] : 0);
-}
-
-template <class Code>
-void scan_all(ScanQuery& query, const ScanBlock& block, const Code* codes) {
-    for (size_t i = 0; i < block.n; i++) {
-        const float key = exact_key(query, block, codes, i);
-        if (key <= query.sink->bound()) query.sink->offer(key, block.id(i));
+/// Offers those of n vectors that are good enough. `codes` lie in planes of kGroup levels. Several vectors
+/// side by side, as each one's sum has to wait for every addition.
+template <size_t n, size_t kGroup, class Code>
+inline void offer(ScanQuery& query, const ScanBlock& block, const Code* codes, const uint32_t* vectors) {
+    float sums[n] = {};
+    const Code* rows[n];
+    for (size_t j = 0; j < n; j++) rows[j] = codes + kGroup * vectors[j];
+    for (size_t m = 0, plane = 0; m < block.levels; m++) {
+        const float* table = query.lut + query.lut_offsets[m];
+        for (size_t j = 0; j < n; j++) sums[j] += table[rows[j][plane + m % kGroup]];
+        if (m % kGroup == kGroup - 1) plane += kGroup * block.stride;
     }
+    for (size_t j = 0; j < n; j++) {
+        const float key = query.key(sums[j], block.norms ? block.norms[vectors[j]] : 0);
+        if (key <= query.sink->bound()) query.sink->offer(key, block.id(vectors[j]));
+    }
+}
+
+template <size_t kGroup, class Code>
+void offer_all(ScanQuery& query, const ScanBlock& block, const Code* codes, const uint32_t* vectors,
+               size_t n) {
+    constexpr size_t kAtOnce = 4;
+    for (; n >= kAtOnce; n -= kAtOnce, vectors += kAtOnce)
+        offer<kAtOnce, kGroup>(query, block, codes, vectors);
+    for (; n > 0; n--, vectors++) offer<1, kGroup>(query, block, codes, vectors);
+}
+
+/// Writes the numbers of the set bits to `out` and returns how many.
+size_t list_bits(const uint64_t* masks, size_t words, uint32_t first, uint32_t* out) {
+    size_t found = 0;
+    for (size_t w = 0; w < words; w++)
+        for (uint64_t mask = masks[w]; mask; mask &= mask - 1)
+            out[found++] = first + uint32_t(64 * w) + uint32_t(__builtin_ctzll(mask));
+    return found;
 }
 
 }  // namespace
@@ -36,22 +52,29 @@ void ScanQuery::refresh_threshold() {
     threshold = int32_t(std::min(std::max(needed, double(lowest_threshold)), double(highest_threshold)));
 }
 
-void rescore(ScanQuery& query, const ScanBlock& block, size_t first, uint64_t mask) {
+void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks, size_t words) {
+    uint32_t candidates[64 * kMostMasks];
+    size_t n = list_bits(masks, words, uint32_t(first), candidates);
+    while (n > 0 && candidates[n - 1] >= block.n) n--;  // beyond the block's end
     const float bound = query.sink->bound();
-    for (; mask; mask &= mask - 1) {
-        const size_t i = first + size_t(__builtin_ctzll(mask));
-        if (i >= block.n) break;
-        const float key = exact_key(query, block, block.bytes, i);
-        if (key <= query.sink->bound()) query.sink->offer(key, block.id(i));
-    }
+    if (block.group == 1)
+        offer_all<1>(query, block, block.bytes, candidates, n);
+    else
+        offer_all<4>(query, block, block.bytes, candidates, n);
     if (query.sink->bound() != bound) query.refresh_threshold();
 }
 
 void scan_exact(ScanQuery& query, const ScanBlock& block) {
-    if (block.words)
-        scan_all(query, block, block.words);
-    else
-        scan_all(query, block, block.bytes);
+    constexpr size_t kStep = 64;
+    uint32_t vectors[kStep];
+    for (size_t first = 0; first < block.n; first += kStep) {
+        const size_t n = std::min(kStep, block.n - first);
+        std::iota(vectors, vectors + n, uint32_t(first));
+        if (block.words)
+            offer_all<1>(query, block, block.words, vectors, n);
+        else
+            offer_all<1>(query, block, block.bytes, vectors, n);
+    }
 }
 
 }  // namespace drq

@@ -23,7 +23,7 @@ struct ScanBlock {
     const int64_t* ids = nullptr;  ///< (n); null: first_id + i
     int64_t first_id = 0;
 
-    /// What a vector's norm takes off its score in units of the queries' tables, rounded up: see ByteTables.
+    /// What a vector's norm takes off its score in units of the queries' tables, rounded up: see Scorer.
     const int32_t* start = nullptr;    ///< (stride) in order
     const int16_t* start16 = nullptr;  ///< (stride) per register of 8-bit codes: even vectors, then odd ones
 
@@ -33,6 +33,12 @@ struct ScanBlock {
         return (m / group) * group * stride + i * group + m % group;
     }
     int64_t id(size_t i) const { return ids ? ids[i] : first_id + int64_t(i); }
+};
+
+/// The byte tables of a query, one per level, each of 2^bits entries.
+struct ByteTables {
+    int bits = 8;     ///< 4 to 8
+    int dropped = 0;  ///< low bits of a code that do not count: an entry bounds those of all codes alike
 };
 
 /// One query during a scan.
@@ -63,8 +69,11 @@ struct ScanQuery {
     void refresh_threshold();
 };
 
-/// Offers vectors first + (set bits of mask) to the query's sink by their exact distances.
-void rescore(ScanQuery& query, const ScanBlock& block, size_t first, uint64_t mask);
+constexpr size_t kMostMasks = 16;  // of 64 vectors each, for which candidates are collected at a time
+
+/// Offers vectors first + (set bits of `words` ≤ kMostMasks masks) to the query's sink by their exact
+/// distances.
+void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks, size_t words);
 
 /// Offers every vector of the block: the reference for all kernels, and the path for levels wider than a
 /// byte.

@@ -10,28 +10,41 @@ namespace {
 constexpr size_t kMostByteLevels = 128;     // 128 · 255 and the start values fit in 16 bits
 constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start values fit in 32 bits
 
+constexpr size_t kTogether = 4;             // queries that a kernel scores at a time
+constexpr size_t kChunk = 64 * kMostMasks;  // vectors scored before their candidates are looked at
+constexpr size_t kFirstChunk = 256;         // the same while there is no bound and all are candidates
+
 /// The next of four values per octave.
 double round_up_unit(double unit) { return std::exp2(std::ceil(4 * std::log2(unit)) / 4); }
+
+/// Tables of bounds are faster to look up and let more vectors through, the more the larger their share in
+/// the results is: where the sum of both is least, on trained codes of real data.
+ByteTables choose_byte_tables(const simd::Kernels& kernels, const Quantizer& quantizer, double share) {
+    const int bits = std::max(4, std::min(8, quantizer.max_nbits()));
+    if (!kernels.bounds_pay || bits < 8) return {bits, 0};
+    return share <= 2e-4 ? ByteTables{6, 2} : share <= 1e-2 ? ByteTables{7, 1} : ByteTables{8, 0};
+}
 
 Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
     if (kernels.scan_shared && quantizer.shared() && quantizer.all_levels_have(8) &&
         levels <= kMostSharedLevels)
         return Scorer::Kind::Shared;
-    if (kernels.scan_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels)
+    if (kernels.score_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels)
         return Scorer::Kind::Bytes;
     return Scorer::Kind::Exact;
 }
 
 }  // namespace
 
-Scorer::Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm)
+Scorer::Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm,
+               double share)
     : kernels_(simd::active()),
       quantizer_(quantizer),
       levels_(levels),
       layout_(layout),
       lowest_norm_(lowest_norm),
       kind_(choose_kind(kernels_, quantizer, levels)),
-      table_bits_(std::max(4, std::min(8, quantizer.max_nbits()))) {
+      byte_tables_(choose_byte_tables(kernels_, quantizer, share)) {
     if (kind_ == Kind::Shared) choose_weights();
 }
 
@@ -40,7 +53,7 @@ size_t Scorer::table_bytes() const {
         case Kind::Shared:
             return 256;
         case Kind::Bytes:
-            return levels_ << table_bits_;
+            return levels_ << byte_tables_.bits;
         default:
             return 0;
     }
@@ -79,22 +92,34 @@ void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
     if (kind_ == Kind::Shared) quantize_shared(query, tables);
 }
 
+/// What the byte table of a level stands for: level m's float entries, or bounds for several codes each.
+std::vector<float> Scorer::byte_entries(const ScanQuery& query, size_t m) const {
+    const float* table = query.lut + layout_.offsets[m];
+    const size_t K = quantizer_.base(m).K, width = size_t{1} << byte_tables_.dropped;
+    std::vector<float> entries;
+    for (size_t k = 0; k < K; k += width)
+        entries.push_back(*std::max_element(table + k, table + std::min(k + width, K)));
+    return entries;
+}
+
 void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     double widest = 0, base = 0, largest_sum = 0;
-    std::vector<Range> ranges;
+    std::vector<std::vector<float>> entries;
+    std::vector<float> lowest;
     for (size_t m = 0; m < levels_; m++) {
-        ranges.push_back(range(query, m));
-        widest = std::max(widest, double(ranges[m].high) - ranges[m].low);
-        base += ranges[m].low;
-        largest_sum += std::max(std::fabs(ranges[m].low), std::fabs(ranges[m].high));
+        const Range range = this->range(query, m);
+        largest_sum += std::max(std::fabs(range.low), std::fabs(range.high));
+        entries.push_back(byte_entries(query, m));
+        lowest.push_back(*std::min_element(entries[m].begin(), entries[m].end()));
+        widest = std::max(widest, double(range.high) - lowest[m]);
+        base += lowest[m];
     }
     query.unit = round_up_unit(std::max(widest / 255, 1e-30));
     const float per_unit = float(1 / query.unit);
     for (size_t m = 0; m < levels_; m++) {
-        const float* table = query.lut + layout_.offsets[m];
-        uint8_t* bytes = tables + (m << table_bits_);
-        for (size_t k = 0; k < quantizer_.base(m).K; k++)
-            bytes[k] = uint8_t(std::min((table[k] - ranges[m].low) * per_unit + 0.5f, 255.f));
+        uint8_t* bytes = tables + (m << byte_tables_.bits);
+        for (size_t k = 0; k < entries[m].size(); k++)
+            bytes[k] = uint8_t(std::min((entries[m][k] - lowest[m]) * per_unit + 0.5f, 255.f));
     }
     query.lowest_threshold = INT16_MIN;
     query.highest_threshold = INT16_MAX;
@@ -140,11 +165,24 @@ void Scorer::scan(const ScanBlock& block, ScanQuery* const* queries, size_t coun
         kernels_.scan_shared(block, queries, count);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (kind_ == Kind::Bytes)
-            kernels_.scan_bytes(block, *queries[i], table_bits_);
-        else
-            scan_exact(*queries[i], block);
+    if (kind_ == Kind::Bytes) return scan_bytes(block, queries, count);
+    for (size_t i = 0; i < count; i++) scan_exact(*queries[i], block);
+}
+
+void Scorer::scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
+    uint64_t above[kTogether][kMostMasks];
+    uint64_t* const rows[kTogether] = {above[0], above[1], above[2], above[3]};
+    for (; count > 0; queries += std::min(count, kTogether), count -= std::min(count, kTogether)) {
+        const size_t together = std::min(count, kTogether);
+        for (size_t begin = 0, end; begin < block.n; begin = end) {
+            const bool bounded = std::all_of(queries, queries + together, [](const ScanQuery* query) {
+                return query->sink->bound() < std::numeric_limits<float>::infinity();
+            });
+            end = std::min(begin + (bounded ? kChunk : kFirstChunk), (block.n + 63) / 64 * 64);
+            kernels_.score_bytes(block, begin, end, queries, together, byte_tables_, rows);
+            for (size_t q = 0; q < together; q++)
+                rescore(*queries[q], block, begin, above[q], (end - begin) / 64);
+        }
     }
 }
 

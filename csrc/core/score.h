@@ -23,7 +23,9 @@ class Scorer {
         Shared,  ///< one signed byte table for all levels and a byte weight per level, 32-bit scores
     };
 
-    Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm);
+    /// `share`: about how much of the vectors will be results.
+    Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm,
+           double share = 1e-3);
 
     Kind kind() const { return kind_; }
 
@@ -49,9 +51,11 @@ class Scorer {
     };
     Range range(const ScanQuery& query, size_t m) const;
     void choose_weights();
+    std::vector<float> byte_entries(const ScanQuery& query, size_t m) const;
     void quantize_bytes(ScanQuery& query, uint8_t* tables) const;
     void quantize_shared(ScanQuery& query, uint8_t* tables) const;
     void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;
+    void scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;
 
     const simd::Kernels& kernels_;
     const Quantizer& quantizer_;
@@ -59,7 +63,7 @@ class Scorer {
     const LutLayout& layout_;
     const float lowest_norm_;
     Kind kind_;
-    int table_bits_ = 8;            ///< Bytes: tables have 2^table_bits entries, at least 16
+    ByteTables byte_tables_;        ///< Bytes
     std::vector<uint8_t> weights_;  ///< Shared: (levels padded to 4)
     double weight_unit_ = 1;        ///< Shared: scale_m ≈ weights_[m] · weight_unit_
     double scale_sum_ = 0, scale_error_ = 0;

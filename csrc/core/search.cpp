@@ -14,7 +14,7 @@ namespace drq {
 namespace {
 
 constexpr size_t kMostQueries = 128;        // of a task: their byte tables share the cache with a block
-constexpr size_t kTableBytes = 4 << 20;     // of float tables per task
+constexpr size_t kTableBytes = 1 << 18;     // of float tables per task: they stay in the cache, too
 constexpr size_t kMostResults = 1 << 20;    // collected per task
 constexpr size_t kMostCollected = 1 << 22;  // collected at a time by all tasks
 constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
@@ -22,10 +22,10 @@ constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth an
 /// A batch of queries ready to scan.
 class QueryBatch {
   public:
-    QueryBatch(const Database& database, size_t n, const float* x, Sink* const* sinks)
+    QueryBatch(const Database& database, size_t n, const float* x, Sink* const* sinks, double share)
         : database_(database),
           layout_(database.quantizer, database.levels),
-          scorer_(database.quantizer, database.levels, layout_, database.norms.lowest),
+          scorer_(database.quantizer, database.levels, layout_, database.norms.lowest, share),
           luts_(n * layout_.size),
           tables_(n * scorer_.table_bytes()) {
         const std::vector<float> centred = centre(n, x);
@@ -104,6 +104,7 @@ class QueryBatch {
 
 /// How queries and vectors are cut into tasks.
 struct Plan {
+    double share;  ///< of the vectors that are results, about
     size_t batch;  ///< queries per task
     size_t batches;
     size_t ranges;  ///< of vectors
@@ -111,6 +112,7 @@ struct Plan {
 
     Plan(const Database& database, size_t n, size_t results, const Executor& executor) {
         const size_t threads = size_t(executor.threads()), vectors = database.codes.n;
+        share = double(results) / double(std::max<size_t>(vectors, 1));
         const size_t lut_bytes = LutLayout(database.quantizer, database.levels).size * sizeof(float);
         batch = std::min({kMostQueries, kTableBytes / lut_bytes, kMostResults / std::max<size_t>(results, 1),
                           (n + threads - 1) / threads});
@@ -133,7 +135,7 @@ void scan_all(const Database& database, const Plan& plan, size_t n, const float*
         const size_t range = task % plan.ranges, begin = range * plan.range;
         std::vector<Sink*> sinks(count);
         for (size_t i = 0; i < count; i++) sinks[i] = sink_of(first + i, range);
-        QueryBatch batch(database, count, x + first * database.quantizer.d, sinks.data());
+        QueryBatch batch(database, count, x + first * database.quantizer.d, sinks.data(), plan.share);
         batch.scan(begin, std::min(begin + plan.range, database.codes.n));
     });
 }

@@ -111,6 +111,7 @@ int main() {
         cases.push_back({3001, levels, 33, 8, true, false, false, 0});
         cases.push_back({3001, levels, 33, 8, true, true, true, 1});
         cases.push_back({3001, levels, 33, 8, false, true, false, 0});
+        cases.push_back({9001, levels, 7, 8, levels == 8, false, false, 0});  // few enough results for bounds
     }
     size_t compared = 0;
     for (int level = 1; level <= int(simd::best_level()); level++) {

@@ -1,5 +1,7 @@
-// The AVX2 level: byte tables of 16 entries per shuffle, combined by the codes' high bits.
+// The AVX2 level: a shuffle looks up 32 codes in a table of 16 bytes.
 #include <immintrin.h>
+
+#include <cstring>
 
 #include "core/simd/levels.h"
 
@@ -22,6 +24,8 @@ inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm256_movemask_ps((__m25
 
 using Bytes = __m256i;
 
+using ByteMask = uint32_t;
+
 Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 Bytes add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
 Bytes sub16(Bytes a, Bytes b) { return _mm256_sub_epi16(a, b); }
@@ -30,69 +34,102 @@ Bytes shift_right_byte(Bytes a) { return _mm256_srli_epi16(a, 8); }
 Bytes broadcast16(int32_t value) { return _mm256_set1_epi16(int16_t(value)); }
 
 /// Bit i: 16-bit value i is above the threshold, even values in one register and odd ones in the other.
-uint64_t above16(Bytes even, Bytes odd, Bytes threshold) {
+ByteMask above16(Bytes even, Bytes odd, Bytes threshold) {
     const Bytes low = _mm256_srli_epi16(_mm256_cmpgt_epi16(even, threshold), 8);
     const Bytes high = _mm256_slli_epi16(_mm256_cmpgt_epi16(odd, threshold), 8);
     return uint32_t(_mm256_movemask_epi8(_mm256_or_si256(low, high)));
 }
 
-Bytes sixteen_entries(const uint8_t* table, int part) {
-    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table) + part));
+/// 32 values as 16-bit words: the even ones in one register, the odd ones in the next.
+void split16(const int32_t* values, int16_t* out) {
+    const auto load = [&](int i) { return _mm256_castsi256_ps(load_bytes(values + 8 * i)); };
+    const __m256 a = load(0), b = load(1), c = load(2), d = load(3);
+    const Bytes order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const auto pack = [&](__m256 low, __m256 high) {
+        const Bytes words = _mm256_packs_epi32(_mm256_castps_si256(low), _mm256_castps_si256(high));
+        return _mm256_permutevar8x32_epi32(words, order);
+    };
+    constexpr int kEven = 0x88, kOdd = 0xdd;
+    auto* registers = reinterpret_cast<__m256i*>(out);
+    _mm256_storeu_si256(registers, pack(_mm256_shuffle_ps(a, b, kEven), _mm256_shuffle_ps(c, d, kEven)));
+    _mm256_storeu_si256(registers + 1, pack(_mm256_shuffle_ps(a, b, kOdd), _mm256_shuffle_ps(c, d, kOdd)));
 }
 
-/// Two registers of codes on their way through a table of more than 16 entries.
-struct Codes2 {
-    Bytes codes[2];
-    Bytes even[2], odd[2];  ///< shuffle indices: zero where bit 4 of the code says the other part
+Bytes sixteen_entries(const uint8_t* table) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+}
+
+/// By the codes' low four bits; zero where bit 7 is set.
+Bytes sixteen_of(const uint8_t* table, Bytes codes) {
+    return _mm256_shuffle_epi8(sixteen_entries(table), codes);
+}
+
+/// 8-bit codes without their lowest bits.
+template <int kDropped>
+Bytes leading_bits(Bytes codes) {
+    if constexpr (kDropped == 0) return codes;
+    return _mm256_and_si256(_mm256_srli_epi16(codes, kDropped), _mm256_set1_epi8(0xff >> kDropped));
+}
+
+/// As the intrinsic; g++ 12 would test the mask's signs with an instruction of its own first.
+inline Bytes select(Bytes low, Bytes high, Bytes signs) {
+    Bytes result;
+    asm("vpblendvb %3, %2, %1, %0" : "=x"(result) : "x"(low), "x"(high), "x"(signs));
+    return result;
+}
+
+/// Codes on their way through tables of 2^bits entries: shuffles of 16 entries each, chosen by bit 4 (the
+/// shuffle itself writes zero for the other part), then a tree of selections by the higher bits.
+template <int kBits>
+struct Index {
+    Bytes even, odd;             ///< shuffle indices: zero where bit 4 says the other part
+    Bytes signs[kBits - 5 + 1];  ///< bit 5, 6, … of the codes moved to the bytes' signs
+
+    explicit Index(Bytes codes) {
+        const Bytes sign = _mm256_set1_epi8(-128), low_bits = _mm256_set1_epi8(15);
+        const Bytes other = _mm256_and_si256(_mm256_slli_epi16(codes, 3), sign);
+        even = _mm256_or_si256(_mm256_and_si256(codes, low_bits), other);
+        odd = _mm256_xor_si256(even, sign);
+        for (int bit = 5; bit < kBits; bit++) signs[bit - 5] = _mm256_slli_epi16(codes, 7 - bit);
+    }
+
+    Bytes lookup(const uint8_t* table) const { return tree<kBits>(table); }
+
+    template <int bits>
+    inline Bytes tree(const uint8_t* table) const {
+        if constexpr (bits == 5)
+            return _mm256_or_si256(sixteen_of(table, even), sixteen_of(table + 16, odd));
+        else
+            return select(tree<bits - 1>(table), tree<bits - 1>(table + (1 << (bits - 1))), signs[bits - 6]);
+    }
 };
 
-/// Entries of parts 2·pair and 2·pair + 1, chosen by bit 4: the shuffle itself writes zero for the other
-/// part.
-inline void lookup_pair(const uint8_t* table, int pair, const Codes2& c, Bytes* out) {
-    const Bytes low = sixteen_entries(table, 2 * pair), high = sixteen_entries(table, 2 * pair + 1);
-    for (int i = 0; i < 2; i++)
-        out[i] = _mm256_or_si256(_mm256_shuffle_epi8(low, c.even[i]), _mm256_shuffle_epi8(high, c.odd[i]));
-}
-
-/// Entries of 2^(bits − 4) parts from `part` on: a tree of selections, the highest bit last.
-template <int bits>
-inline void lookup_tree(const uint8_t* table, int part, const Codes2& c, Bytes* out) {
-    if constexpr (bits == 5) {
-        lookup_pair(table, part / 2, c, out);
-    } else {
-        Bytes low[2], high[2];
-        lookup_tree<bits - 1>(table, part, c, low);
-        lookup_tree<bits - 1>(table, part + (1 << (bits - 5)), c, high);
-        for (int i = 0; i < 2; i++)  // bit `bits − 1` of the code moves to the byte's sign
-            out[i] = _mm256_blendv_epi8(low[i], high[i], _mm256_slli_epi16(c.codes[i], 8 - bits));
-    }
-}
-
-template <int kBits>
-inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
-    if constexpr (kBits == 4) {
-        const Bytes entries = sixteen_entries(table, 0);
-        out[0] = _mm256_shuffle_epi8(entries, a);
-        out[1] = _mm256_shuffle_epi8(entries, b);
-    } else {
-        Codes2 c{{a, b}, {}, {}};
-        const Bytes sign = _mm256_set1_epi8(-128), low_bits = _mm256_set1_epi8(15);
-        for (int i = 0; i < 2; i++) {
-            const Bytes other = _mm256_and_si256(_mm256_slli_epi16(c.codes[i], 3), sign);
-            c.even[i] = _mm256_or_si256(_mm256_and_si256(c.codes[i], low_bits), other);
-            c.odd[i] = _mm256_xor_si256(c.even[i], sign);
-        }
-        lookup_tree<kBits>(table, 0, c, out);
-    }
-}
+template <>
+struct Index<4> {
+    Bytes codes;
+    explicit Index(Bytes codes) : codes(codes) {}
+    Bytes lookup(const uint8_t* table) const { return sixteen_of(table, codes); }
+};
 
 #include "core/simd/scan_bytes.inl"
+#include "core/simd/transpose.inl"
 
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{products,   weighted_sum_norm, update_table, collect, rank_bound,
-                               scan_bytes, start16,           nullptr,      nullptr, nullptr};
+    static const Kernels table = [] {
+        Kernels kernels{};
+        kernels.products = products;
+        kernels.weighted_sum_norm = weighted_sum_norm;
+        kernels.update_table = update_table;
+        kernels.collect = collect;
+        kernels.rank_bound = rank_bound;
+        kernels.transpose = transpose;
+        kernels.score_bytes = score_bytes;
+        kernels.start16 = start16;
+        kernels.bounds_pay = true;
+        return kernels;
+    }();
     return table;
 }
 

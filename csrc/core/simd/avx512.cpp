@@ -34,6 +34,7 @@ inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm512_movepi32_mask((__m
 #include "core/simd/products.inl"
 
 using Bytes = __m512i;
+using ByteMask = uint64_t;
 
 Bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 void store_bytes(void* p, Bytes a) { _mm512_storeu_si512(p, a); }
@@ -53,6 +54,19 @@ uint64_t above16(Bytes even, Bytes odd, Bytes threshold) {
     return _mm512_movepi8_mask(both);
 }
 
+/// 64 values as 16-bit words: the even ones in one register, the odd ones in the next.
+void split16(const int32_t* values, int16_t* out) {
+    const auto load = [&](int i) { return load_bytes(values + 16 * i); };
+    const Bytes even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const Bytes lanes = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);  // packing takes 128 bits of each in turn
+    for (int odd = 0; odd < 2; odd++) {
+        const Bytes chosen = _mm512_add_epi32(even, _mm512_set1_epi32(odd));
+        const Bytes low = _mm512_permutex2var_epi32(load(0), chosen, load(1));
+        const Bytes high = _mm512_permutex2var_epi32(load(2), chosen, load(3));
+        store_bytes(out + 32 * odd, _mm512_permutexvar_epi64(lanes, _mm512_packs_epi32(low, high)));
+    }
+}
+
 /// A table of 256 bytes in registers.
 struct Table256 {
     Bytes part[4];
@@ -68,37 +82,62 @@ struct Table256 {
     }
 };
 
-template <int kBits>
-inline void lookup(const uint8_t* table, Bytes a, Bytes b, Bytes* out) {
-    const Bytes codes[2] = {a, b};
-    if constexpr (kBits == 8) {
-        Table256 whole;
-        whole.load(table);
-        for (int i = 0; i < 2; i++) out[i] = whole.lookup(codes[i], _mm512_movepi8_mask(codes[i]));
-    } else if constexpr (kBits == 7) {
-        const Bytes low = load_bytes(table), high = load_bytes(table + 64);
-        for (int i = 0; i < 2; i++) out[i] = _mm512_permutex2var_epi8(low, codes[i], high);
-    } else {
-        Bytes entries;
-        if constexpr (kBits == 6)
-            entries = load_bytes(table);
-        else if constexpr (kBits == 5)
-            entries = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(table)));
-        else
-            entries = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
-        for (int i = 0; i < 2; i++) out[i] = _mm512_permutexvar_epi8(codes[i], entries);
-    }
+/// 8-bit codes without their lowest bits.
+template <int kDropped>
+Bytes leading_bits(Bytes codes) {
+    if constexpr (kDropped == 0) return codes;
+    return _mm512_and_si512(_mm512_srli_epi16(codes, kDropped), _mm512_set1_epi8(0xff >> kDropped));
 }
+
+/// Codes on their way through tables of 2^bits entries.
+template <int kBits>
+struct Index {
+    Bytes codes;
+
+    explicit Index(Bytes codes) : codes(codes) {}
+
+    Bytes lookup(const uint8_t* table) const {
+        if constexpr (kBits == 8) {
+            Table256 whole;
+            whole.load(table);
+            return whole.lookup(codes, _mm512_movepi8_mask(codes));
+        } else if constexpr (kBits == 7) {
+            return _mm512_permutex2var_epi8(load_bytes(table), codes, load_bytes(table + 64));
+        } else if constexpr (kBits == 6) {
+            return _mm512_permutexvar_epi8(codes, load_bytes(table));
+        } else if constexpr (kBits == 5) {
+            const __m256i entries = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table));
+            return _mm512_permutexvar_epi8(codes, _mm512_broadcast_i64x4(entries));
+        } else {
+            const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+            return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), codes);
+        }
+    }
+};
 
 #include "core/simd/pack_groups.inl"
 #include "core/simd/scan_bytes.inl"
 #include "core/simd/scan_shared.inl"
+#include "core/simd/transpose.inl"
 
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{products,   weighted_sum_norm, update_table, collect, rank_bound,
-                               scan_bytes, start16,           scan_shared,  start32, pack_groups};
+    static const Kernels table = [] {
+        Kernels kernels{};
+        kernels.products = products;
+        kernels.weighted_sum_norm = weighted_sum_norm;
+        kernels.update_table = update_table;
+        kernels.collect = collect;
+        kernels.rank_bound = rank_bound;
+        kernels.transpose = transpose;
+        kernels.score_bytes = score_bytes;
+        kernels.start16 = start16;
+        kernels.scan_shared = scan_shared;
+        kernels.start32 = start32;
+        kernels.pack_groups = pack_groups;
+        return kernels;
+    }();
     return table;
 }
 

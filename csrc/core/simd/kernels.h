@@ -50,11 +50,19 @@ struct Kernels {
     /// The work grows with n · rank.
     float (*rank_bound)(size_t n, const float* values, size_t rank);
 
-    /// Offers a block's candidates by one unsigned byte table per level, each of 2^table_bits entries (4..8);
-    /// scores are start16 + Σ tables[m][code]. Null: no such kernel.
-    void (*scan_bytes)(const ScanBlock& block, ScanQuery& query, int table_bits);
+    /// n rows of 8 bytes, `pitch` bytes apart, as 8 columns of n bytes, `stride` apart; n a multiple of 32.
+    void (*transpose)(size_t n, const uint8_t* rows, size_t pitch, uint8_t* columns, size_t stride);
 
-    /// start16 of a block for scan_bytes: −(norm − lowest) · per_unit, rounded up. Null where scan_bytes is.
+    /// Scores vectors [begin, end) of a block, multiples of 64, for `count` queries by an unsigned byte table
+    /// per level; scores are start16 + Σ of the entries. Bit i of above[q] says that vector begin + i's score
+    /// is above the threshold of query q. Null: no such kernel.
+    void (*score_bytes)(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
+                        size_t count, ByteTables tables, uint64_t* const* above);
+
+    /// Whether smaller tables, of bounds, are so much faster that they pay for more candidates.
+    bool bounds_pay;
+
+    /// start16 of a block for score_bytes: −(norm − lowest) · per_unit, rounded up. Null where that is.
     void (*start16)(size_t n, const float* norms, float lowest, float per_unit, int16_t* start);
 
     /// Offers a block's candidates to `count` queries by one signed 256-byte table each; scores are

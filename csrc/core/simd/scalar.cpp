@@ -18,11 +18,24 @@ inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)m
 #include "core/simd/norms.inl"
 #include "core/simd/products.inl"
 
+void transpose(size_t n, const uint8_t* rows, size_t pitch, uint8_t* columns, size_t stride) {
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < 8; c++) columns[c * stride + i] = rows[i * pitch + c];
+}
+
 }  // namespace
 
 const Kernels& kernels() {
-    static const Kernels table{products, weighted_sum_norm, update_table, collect, rank_bound,
-                               nullptr,  nullptr,           nullptr,      nullptr, nullptr};
+    static const Kernels table = [] {
+        Kernels kernels{};
+        kernels.products = products;
+        kernels.weighted_sum_norm = weighted_sum_norm;
+        kernels.update_table = update_table;
+        kernels.collect = collect;
+        kernels.rank_bound = rank_bound;
+        kernels.transpose = transpose;
+        return kernels;
+    }();
     return table;
 }
 

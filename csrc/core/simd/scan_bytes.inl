@@ -1,8 +1,12 @@
-// The scan with one byte table per level; included once per SIMD level, which defines Bytes (a register of
-// codes) and on it: load_bytes, add16, shift_left_byte, shift_right_byte, broadcast16, above16, lookup<bits>.
+// The scan with a byte table per level; included once per SIMD level, which defines Bytes (a register of
+// codes), ByteMask (a bit per byte of it) and on them: load_bytes, add16, sub16, shift_left_byte,
+// shift_right_byte, broadcast16, above16, leading_bits, Index<bits> (codes prepared for look-ups) and split16
+// (start values in the order of the sums).
 //
 // Entries are added up as 16-bit words: once as they stand (even bytes, with odd bytes above them) and once
 // shifted down (odd bytes). Taking the odd sums off the first gives the even ones.
+
+constexpr size_t kMostTogether = 4;  // queries that share the preparation of codes
 
 struct Sums {
     Bytes words{}, odd{};
@@ -13,50 +17,71 @@ struct Sums {
     }
 
     /// One bit per vector: start + sum > threshold.
-    uint64_t above(const int16_t* start, Bytes threshold) const {
+    ByteMask above(const int16_t* start, Bytes threshold) const {
         const Bytes even = sub16(words, shift_left_byte(odd));
         return above16(add16(even, load_bytes(start)), add16(odd, load_bytes(start + sizeof(Bytes) / 2)),
                        threshold);
     }
 };
 
-template <int kBits>
-void scan_bytes_of(const ScanBlock& block, ScanQuery& query) {
+/// Vectors [begin, end) of a block for kQueries queries: a bit for each that stays above the threshold.
+/// kDropped: how many low bits of a code do not count.
+template <int kBits, int kDropped, size_t kQueries>
+void score_bytes_of(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
+                    uint64_t* const* above) {
     constexpr size_t W = sizeof(Bytes);
-    Bytes threshold = broadcast16(query.threshold);
-    for (size_t v = 0; v < block.n; v += 2 * W) {
-        Sums sums[2];
+    Bytes threshold[kQueries];
+    const uint8_t* tables[kQueries];
+    for (size_t q = 0; q < kQueries; q++) {
+        threshold[q] = broadcast16(queries[q]->threshold);
+        tables[q] = queries[q]->tables;
+    }
+    for (size_t v = begin; v < end; v += W) {
+        Sums sums[kQueries];
         const uint8_t* codes = block.bytes + v;
-        const uint8_t* table = query.tables;
-        for (size_t m = 0; m < block.levels; m++, codes += block.stride, table += 1 << kBits) {
-            Bytes entries[2];
-            lookup<kBits>(table, load_bytes(codes), load_bytes(codes + W), entries);
-            sums[0].add(entries[0]);
-            sums[1].add(entries[1]);
+        for (size_t m = 0; m < block.levels; m++, codes += block.stride) {
+            const Index<kBits> index(leading_bits<kDropped>(load_bytes(codes)));
+            for (size_t q = 0; q < kQueries; q++) sums[q].add(index.lookup(tables[q] + (m << kBits)));
         }
-        const uint64_t first = sums[0].above(block.start16 + v, threshold);
-        const uint64_t second = sums[1].above(block.start16 + v + W, threshold);
-        if (__builtin_expect((first | second) != 0, 0)) {
-            rescore(query, block, v, first);
-            rescore(query, block, v + W, second);
-            threshold = broadcast16(query.threshold);
+        for (size_t q = 0; q < kQueries; q++) {
+            const ByteMask mask = sums[q].above(block.start16 + v, threshold[q]);
+            std::memcpy(reinterpret_cast<uint8_t*>(above[q]) + (v - begin) / 8, &mask, sizeof mask);
         }
     }
 }
 
-void scan_bytes(const ScanBlock& block, ScanQuery& query, int table_bits) {
-    switch (table_bits) {
-        case 4:
-            return scan_bytes_of<4>(block, query);
-        case 5:
-            return scan_bytes_of<5>(block, query);
-        case 6:
-            return scan_bytes_of<6>(block, query);
-        case 7:
-            return scan_bytes_of<7>(block, query);
-        default:
-            return scan_bytes_of<8>(block, query);
+template <int kBits, int kDropped>
+void score_bytes_by_count(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
+                          size_t count, uint64_t* const* above) {
+    for (; count >= kMostTogether; count -= kMostTogether, queries += kMostTogether, above += kMostTogether)
+        score_bytes_of<kBits, kDropped, kMostTogether>(block, begin, end, queries, above);
+    switch (count) {
+        case 3:
+            return score_bytes_of<kBits, kDropped, 3>(block, begin, end, queries, above);
+        case 2:
+            return score_bytes_of<kBits, kDropped, 2>(block, begin, end, queries, above);
+        case 1:
+            return score_bytes_of<kBits, kDropped, 1>(block, begin, end, queries, above);
     }
+}
+
+void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries, size_t count,
+                 ByteTables tables, uint64_t* const* above) {
+    const auto score = [&] {
+        switch (tables.bits) {
+            case 4:
+                return score_bytes_by_count<4, 0>;
+            case 5:
+                return score_bytes_by_count<5, 0>;
+            case 6:
+                return tables.dropped ? score_bytes_by_count<6, 2> : score_bytes_by_count<6, 0>;
+            case 7:
+                return tables.dropped ? score_bytes_by_count<7, 1> : score_bytes_by_count<7, 0>;
+            default:
+                return score_bytes_by_count<8, 0>;
+        }
+    }();
+    score(block, begin, end, queries, count, above);
 }
 
 /// How far a norm lowers a score, as an integer that never lowers it too far.
@@ -65,17 +90,17 @@ inline int32_t start_value(float norm, float lowest, float per_unit, float limit
     return -int32_t(lowered < limit ? lowered : limit);
 }
 
-/// Per register of codes the even vectors' values, then the odd ones', as scan_bytes adds them up.
-void start16(size_t n, const float* norms, float lowest, float per_unit, int16_t* __restrict start) {
-    constexpr size_t W = sizeof(Bytes), kHalf = W / 2;
+/// Per register of codes the even vectors' values, then the odd ones', as score_bytes adds them up.
+void start16(size_t n, const float* norms, float lowest, float per_unit, int16_t* start) {
+    constexpr size_t W = sizeof(Bytes);
     size_t v = 0;
-    for (; v + W <= n; v += W)
-        for (size_t i = 0; i < kHalf; i++) {
-            start[v + i] = int16_t(start_value(norms[v + 2 * i], lowest, per_unit, float(1 << 14)));
-            start[v + kHalf + i] =
-                int16_t(start_value(norms[v + 2 * i + 1], lowest, per_unit, float(1 << 14)));
-        }
+    for (; v + W <= n; v += W) {
+        int32_t values[W];
+        for (size_t i = 0; i < W; i++)
+            values[i] = start_value(norms[v + i], lowest, per_unit, float(1 << 14));
+        split16(values, start + v);
+    }
     for (size_t i = v; i < n; i++)
-        start[v + (i % 2) * kHalf + (i - v) / 2] =
+        start[v + (i % 2) * W / 2 + (i - v) / 2] =
             int16_t(start_value(norms[i], lowest, per_unit, float(1 << 14)));
 }

@@ -69,7 +69,7 @@ class SharedTile {
             }
         }
         for (int q = 0; q < kQueries; q++) {
-            rescore(*queries_[q], block_, v, candidates[q]);
+            rescore(*queries_[q], block_, v, &candidates[q], 1);
             set_below(q);
         }
     }
