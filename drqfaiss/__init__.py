@@ -5,14 +5,18 @@ __version__ = "0.1.0"
 from drqfaiss._core import set_simd_level, simd_level
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.factory import index_factory
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
+from drqfaiss.index import IndexDRQ
 from drqfaiss.io import read_index, write_index
+from drqfaiss.ivf_index import IndexIVFDRQ
+from drqfaiss.parameters import SearchParametersDRQ, SearchParametersIVFDRQ
 from drqfaiss.quantizer import Quantizer
 
 __all__ = [
     "IndexDRQ",
+    "IndexIVFDRQ",
     "Quantizer",
     "SearchParametersDRQ",
+    "SearchParametersIVFDRQ",
     "adopt",
     "clone_index",
     "index_factory",

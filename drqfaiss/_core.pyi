@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _Floats = NDArray[np.float32]
 
 class plugin:
-    """IndexDRQ inside FAISS, by the addresses of C++ objects. A module: type checkers know its functions."""
+    """IndexDRQ and IndexIVFDRQ inside FAISS, by addresses. A module: type checkers know its functions."""
 
     @staticmethod
     def open(index: int) -> dict[str, Any]:
@@ -26,6 +26,10 @@ class plugin:
     @staticmethod
     def describe(index: int) -> dict[str, Any]:
         """Return what the plug-in reads from an index, by name."""
+
+    @staticmethod
+    def describe_ivf(index: int) -> dict[str, Any]:
+        """Return what the plug-in reads from an IVF index, by name."""
 
     @staticmethod
     def is_member(selector: int, slot: int, id: int) -> bool:

@@ -11,24 +11,28 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import faiss
 
+from drqfaiss import _faiss_abi_ivf as ivf
 from drqfaiss._core import plugin
+from drqfaiss._faiss_layout import (
+    BOOL,
+    INT32,
+    INT64,
+    address,
+    allocated,
+    field,
+    followed,
+    only,
+    places,
+    require_seen,
+)
 
 TESTED_VERSIONS = ("1.14.2", "1.14.3", "1.15.0", "1.15.1")
 ALLOW_UNTESTED = "DRQFAISS_ALLOW_UNTESTED_FAISS"
-
-_INT32 = (0x5A17C0D, 0x33D1E0C)
-_INT64 = (0x5A17C0DE12345, 0x33D1E0CAFE777)
-
-
-def address(proxy: Any) -> int:
-    """Return the address of the C++ object that a FAISS Python object stands for."""
-    return int(proxy.this)
 
 
 def self_check() -> dict[str, Any]:
@@ -66,31 +70,34 @@ def _check_version() -> None:
 def _measure() -> dict[str, Any]:
     probe = faiss.IndexResidualQuantizer(24, 3, 5)
     facts = plugin.open(address(probe))
-    offsets = _index_offsets(probe) | _parameter_offsets() | _range_result_offsets()
+    ivf_probe = ivf.make_probe()
+    offsets = _index_offsets(probe) | _parameter_offsets() | _range_result_offsets() | ivf.offsets(ivf_probe)
     plugin.set_layout(offsets)
     _check_description(probe)
+    ivf.check_description(ivf_probe)
     _check_constants()
     _check_selector(facts["slots"]["IDSelector.is_member"])
     _check_lifetime()
+    ivf.check_search()
     return {"faiss": faiss.__version__, **plugin.facts(), "offsets": offsets}
 
 
 def _index_offsets(index: faiss.IndexResidualQuantizer) -> dict[str, int]:
     rq = index.rq
-    start, size = address(index), _allocated(address(index))
+    start, size = address(index), allocated(address(index))
     rq_start, rq_size = address(rq), start + size - address(rq)
     offsets = {
-        "d": _field(index, "d", "<i", _INT32, start, size),
-        "ntotal": _field(index, "ntotal", "<q", _INT64, start, size),
-        "is_trained": _field(index, "is_trained", "<?", (True, False, True), start, size),
-        "metric_type": _field(index, "metric_type", "<i", (23, 4, 0, 1), start, size),
-        "code_size": _field(index, "code_size", "<q", _INT64, start, size),
+        "d": field(index, "d", "<i", INT32, start, size),
+        "ntotal": field(index, "ntotal", "<q", INT64, start, size),
+        "is_trained": field(index, "is_trained", "<?", BOOL, start, size),
+        "metric_type": field(index, "metric_type", "<i", (23, 4, 0, 1), start, size),
+        "code_size": field(index, "code_size", "<q", INT64, start, size),
         "rq": rq_start - start,
-        "rq_d": _field(rq, "d", "<q", _INT64, rq_start, rq_size),
-        "rq_norm_bits": _field(rq, "norm_bits", "<q", _INT64, rq_start, rq_size),
-        "rq_is_trained": _field(rq, "is_trained", "<?", (True, False, True), rq_start, rq_size),
-        "rq_search_type": _field(rq, "search_type", "<i", (1, 9, 4), rq_start, rq_size),
-        "rq_max_beam_size": _field(rq, "max_beam_size", "<i", _INT32, rq_start, rq_size),
+        "rq_d": field(rq, "d", "<q", INT64, rq_start, rq_size),
+        "rq_norm_bits": field(rq, "norm_bits", "<q", INT64, rq_start, rq_size),
+        "rq_is_trained": field(rq, "is_trained", "<?", BOOL, rq_start, rq_size),
+        "rq_search_type": field(rq, "search_type", "<i", (1, 9, 4), rq_start, rq_size),
+        "rq_max_beam_size": field(rq, "max_beam_size", "<i", INT32, rq_start, rq_size),
         "rq_nbits": address(rq.nbits) - rq_start,
         "rq_codebooks": address(rq.codebooks) - rq_start,
         "rq_codebook_offsets": address(rq.codebook_offsets) - rq_start,
@@ -101,10 +108,10 @@ def _index_offsets(index: faiss.IndexResidualQuantizer) -> dict[str, int]:
 def _codes_offsets(index: faiss.IndexResidualQuantizer) -> dict[str, int]:
     """Where the codes are, in FAISS's own memory or a mapped file: a pointer, and beside it their size."""
     start, size = address(index.codes), address(index.rq) - address(index.codes)
-    offset = _followed("codes.size", "<q", (77, 100_003), index.codes.resize, start, size)
+    offset = followed("codes.size", "<q", (77, 100_003), index.codes.resize, start, size)
     index.codes.resize(0)
     codes_size = start - address(index) + offset
-    owned = _field(index.codes, "is_owned", "<?", (True, False, True), start, size)
+    owned = field(index.codes, "is_owned", "<?", BOOL, start, size)
     return {
         "codes_owned": start - address(index) + owned,
         "codes_data": codes_size - struct.calcsize("P"),
@@ -116,13 +123,13 @@ def _parameter_offsets() -> dict[str, int]:
     parameters = faiss.SearchParameters()
     selectors = [faiss.IDSelectorRange(0, 1), faiss.IDSelectorRange(0, 1)]
     by_address = {address(selector): selector for selector in selectors}
-    offset = _followed(
+    offset = followed(
         "SearchParameters.sel",
         "<Q",
         by_address,
         lambda value: setattr(parameters, "sel", by_address[value]),
         address(parameters),
-        _allocated(address(parameters)),
+        allocated(address(parameters)),
     )
     parameters.sel = None
     return {"params_sel": offset}
@@ -131,9 +138,9 @@ def _parameter_offsets() -> dict[str, int]:
 def _range_result_offsets() -> dict[str, int]:
     result = faiss.RangeSearchResult(3)
     result.do_allocation()
-    memory = ctypes.string_at(address(result), _allocated(address(result)))
+    memory = ctypes.string_at(address(result), allocated(address(result)))
     return {
-        f"range_{name}": _only(f"RangeSearchResult.{name}", _places(memory, "<Q", int(getattr(result, name))))
+        f"range_{name}": only(f"RangeSearchResult.{name}", places(memory, "<Q", int(getattr(result, name))))
         for name in ("lims", "labels", "distances")
     }
 
@@ -159,14 +166,7 @@ def _check_description(index: faiss.IndexResidualQuantizer) -> None:
         "max_beam_size": rq.max_beam_size,
         "norm_bits": rq.norm_bits,
     }
-    seen = plugin.describe(address(index))
-    wrong = [
-        f"{name} is {seen[name]}, expected {expected[name]}"
-        for name in expected
-        if seen[name] != expected[name]
-    ]
-    if wrong:
-        raise RuntimeError("the probe index was read wrongly: " + "; ".join(wrong))
+    require_seen("probe index", plugin.describe(address(index)), expected)
 
 
 def _check_constants() -> None:
@@ -193,52 +193,6 @@ def _check_lifetime() -> None:
     del index
     if plugin.count() != before:
         raise RuntimeError("deleting an index did not run the destructor of its class")
-
-
-def _allocated(start: int) -> int:
-    """Return the bytes of a heap block; reading an object beyond them would be undefined."""
-    usable_size = ctypes.CDLL(None).malloc_usable_size
-    usable_size.restype, usable_size.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
-    return int(usable_size(start))
-
-
-def _field(proxy: Any, name: str, kind: str, values: Iterable[Any], start: int, size: int) -> int:
-    """Return the offset of an attribute in [start, start + size), restoring its value."""
-    before = getattr(proxy, name)
-    try:
-        return _followed(name, kind, values, lambda value: setattr(proxy, name, value), start, size)
-    finally:
-        setattr(proxy, name, before)
-
-
-def _followed(
-    name: str, kind: str, values: Iterable[Any], write: Callable[[Any], None], start: int, size: int
-) -> int:
-    """Return the only offset that holds each of the values right after it was written."""
-    found: set[int] | None = None
-    for value in values:
-        write(value)
-        places = _places(ctypes.string_at(start, size), kind, value)
-        found = places if found is None else found & places
-    return _only(name, found or set())
-
-
-def _places(memory: bytes, kind: str, value: Any) -> set[int]:
-    """Return the aligned offsets that hold the value."""
-    pattern = struct.pack(kind, value)
-    places = set()
-    place = memory.find(pattern)
-    while place >= 0:
-        if place % len(pattern) == 0:
-            places.add(place)
-        place = memory.find(pattern, place + 1)
-    return places
-
-
-def _only(name: str, places: set[int]) -> int:
-    if len(places) != 1:
-        raise RuntimeError(f"{name} was found at {sorted(places) or 'no offset'}, expected exactly one")
-    return places.pop()
 
 
 FACTS = self_check()

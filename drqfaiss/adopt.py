@@ -1,6 +1,7 @@
 """``adopt`` and what finds, copies and types the residual quantizer indexes inside FAISS indexes."""
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import faiss
 
@@ -8,10 +9,14 @@ from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
 from drqfaiss.index import IndexDRQ
+from drqfaiss.ivf_index import IndexIVFDRQ
+
+ResidualQuantizerIndex: TypeAlias = faiss.IndexResidualQuantizer | faiss.IndexIVFResidualQuantizer
+_CLASSES = {faiss.IndexResidualQuantizer: IndexDRQ, faiss.IndexIVFResidualQuantizer: IndexIVFDRQ}
 
 
 def adopt(index: faiss.Index) -> faiss.Index:
-    """Make every residual quantizer index in ``index`` an IndexDRQ, in place, and return ``index``.
+    """Make every residual quantizer index in ``index`` an IndexDRQ or IndexIVFDRQ, in place, and return it.
 
     Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside
     IndexIDMap, IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is
@@ -35,7 +40,7 @@ def adopt(index: faiss.Index) -> faiss.Index:
     return as_drq(index)
 
 
-def why_not(*quantizers: faiss.IndexResidualQuantizer) -> str:
+def why_not(*quantizers: ResidualQuantizerIndex) -> str:
     """Return why the first that cannot be adopted cannot be; empty if all can."""
     return next(filter(None, (plugin.why_not(address(quantizer)) for quantizer in quantizers)), "")
 
@@ -45,15 +50,15 @@ def as_drq(index: faiss.Index) -> faiss.Index:
     if type(index) is faiss.Index:  # FAISS returns members of other indexes like this
         owner, index = index, faiss.downcast_index(index)
         index.referenced_objects = [owner]
-    if type(index) is faiss.IndexResidualQuantizer and plugin.is_adopted(address(index)):
-        index.__class__ = IndexDRQ
+    if type(index) in _CLASSES and plugin.is_adopted(address(index)):
+        index.__class__ = _CLASSES[type(index)]
     return index
 
 
-def residual_quantizers(index: faiss.Index) -> Iterator[faiss.IndexResidualQuantizer]:
+def residual_quantizers(index: faiss.Index) -> Iterator[ResidualQuantizerIndex]:
     """Yield the residual quantizer indexes in an index, itself included, always in the same order."""
     index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexResidualQuantizer):
+    if isinstance(index, ResidualQuantizerIndex):
         yield index
     for child in _children(index):
         yield from residual_quantizers(child)
@@ -80,7 +85,7 @@ def adopt_all(index: faiss.Index) -> faiss.Index:
 
 
 def clone_index(index: faiss.Index) -> faiss.Index:
-    """Return a copy as ``faiss.clone_index`` makes it, keeping each IndexDRQ, its class and options."""
+    """Return a copy as ``faiss.clone_index`` makes it, keeping the class and options of each DRQ index."""
     check.instance("index", index, faiss.Index)
     clone = faiss.clone_index(index)
     for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
@@ -89,6 +94,6 @@ def clone_index(index: faiss.Index) -> faiss.Index:
             plugin.set_levels(address(new), plugin.levels(address(old)))
             plugin.set_training(address(new), plugin.training(address(old)))
     as_drq(clone)
-    if isinstance(index, IndexDRQ):
+    if isinstance(index, IndexDRQ | IndexIVFDRQ):
         clone.__class__ = type(index)
     return clone

@@ -8,8 +8,8 @@ import faiss
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
+from drqfaiss._levels_index import stored_search_type
 from drqfaiss.adopt import as_drq, residual_quantizers, why_not
-from drqfaiss.index import stored_search_type
 from drqfaiss.training.options import training_options, use_drq_training
 
 _DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(?![A-Za-z0-9_])")
@@ -20,8 +20,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     """Build an index from a description, as ``faiss.index_factory`` does.
 
     ``DRQ8x8`` is an IndexDRQ of 8 levels of 8 bits, ``DRQ8`` the same. It may stand where FAISS accepts
-    ``RQ8x8`` in a flat index: ``PCA64,DRQ8x8``, ``OPQ8_64,DRQ8x8``, ``IDMap2,DRQ8x8``, ``DRQ8x8,RFlat``. A
-    description without DRQ is FAISS's own.
+    ``RQ8x8``: ``PCA64,DRQ8x8``, ``OPQ8_64,DRQ8x8``, ``IDMap2,DRQ8x8``, ``DRQ8x8,RFlat``, and in inverted
+    lists ``IVF1024,DRQ8x8``, ``IVF4096_HNSW32,DRQ16x8``. A description without DRQ is FAISS's own.
 
     Args:
         d: Dimensions of the vectors that go in.
@@ -40,8 +40,6 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         if training:
             raise TypeError(f"{', '.join(training)}: options of DRQ, but description is {description!r}")
         return _build(d, description, description, metric)
-    if re.search("IVF|IMI", description):
-        raise ValueError(f"description: got {description!r}, but DRQ inside IVF is not supported yet")
     stock, count = _DRQ.subn(lambda match: f"RQ{match[1]}x{match[2] or _DEFAULT_NBITS}", description)
     if "DRQ" in stock:
         raise ValueError(f"description: got {description!r}, expected DRQ<levels>x<bits> or DRQ<levels>")
@@ -52,7 +50,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     found = list(residual_quantizers(index))
     if len(found) != count:
         raise ValueError(
-            f"description: got {description!r}; DRQ works in flat indexes, with IDMap, "
+            f"description: got {description!r}; DRQ works in flat and IVF indexes, with IDMap, "
             "transforms and refinement, and not beside RQ"
         )
     if reason := why_not(*found):

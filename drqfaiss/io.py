@@ -64,4 +64,16 @@ def read_index(
         index = read(io_flags)
     except (RuntimeError, MemoryError) as error:  # damaged sizes ask for absurd amounts of memory
         raise RuntimeError(f"{name}: not a FAISS index, or damaged: {error}") from None
+    for quantizer in residual_quantizers(index):
+        _require_lists_on_disk(quantizer)
     return adopt_all(index)
+
+
+def _require_lists_on_disk(index: faiss.Index) -> None:
+    """Require the whole file of inverted lists on disk: reading what is not there would end the process."""
+    lists = faiss.downcast_InvertedLists(index.invlists) if isinstance(index, faiss.IndexIVF) else None
+    if not isinstance(lists, faiss.OnDiskInvertedLists):
+        return
+    size = os.path.getsize(lists.filename)
+    if size < lists.totsize:
+        raise RuntimeError(f"{lists.filename} has {size} bytes, expected the {lists.totsize} of its lists")

@@ -187,7 +187,6 @@ def test_nested_containers():
         faiss.IndexFlatL2(D),
         faiss.IndexPQ(D, 4, 4),
         faiss.IndexIDMap(faiss.IndexFlatL2(D)),
-        faiss.IndexIVFResidualQuantizer(faiss.IndexFlatL2(D), D, 2, M, NBITS),
         faiss.IndexLocalSearchQuantizer(D, M, NBITS),
     ],
     ids=lambda index: type(index).__name__,

@@ -71,7 +71,6 @@ def test_descriptions_without_drq_are_faiss_own():
 
 
 BAD_DESCRIPTIONS = [
-    ("IVF16,DRQ8x8", ValueError, "DRQ inside IVF is not supported yet"),
     ("DRQ", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ8x", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQx8", ValueError, "expected DRQ<levels>x<bits>"),

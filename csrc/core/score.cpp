@@ -145,8 +145,7 @@ void Scorer::quantize_shared(ScanQuery& query, uint8_t* tables) const {
 }
 
 void Scorer::set_bound(ScanQuery& query, double base, double error, double largest_sum) const {
-    // Float arithmetic, in the tables and in the exact key, strays by this share of the numbers involved.
-    const double rounding = double(levels_ + 8) / (1 << 22);
+    const double rounding = this->rounding();
     error += rounding * largest_sum;
     if (query.l2) {  // key = square + norm − 2 Σ ≤ bound
         const double slack = rounding * (query.square + 4 * largest_sum);

@@ -35,6 +35,9 @@ class Scorer {
     /// Levels per plane of the blocks this kernel reads.
     size_t group() const { return kind_ == Kind::Shared ? 4 : 1; }
 
+    /// The share of the numbers involved by which float arithmetic, in tables and exact keys, may stray.
+    double rounding() const { return double(levels_ + 8) / (1 << 22); }
+
     /// Bytes of integer tables per query.
     size_t table_bytes() const;
 

@@ -18,6 +18,21 @@ const std::map<std::string, size_t Layout::*> kFields = {
     {"codes_data", &Layout::codes_data},
     {"codes_size", &Layout::codes_size},
     {"rq", &Layout::rq},
+    {"ivf_quantizer", &Layout::ivf_quantizer},
+    {"ivf_nlist", &Layout::ivf_nlist},
+    {"ivf_nprobe", &Layout::ivf_nprobe},
+    {"ivf_max_codes", &Layout::ivf_max_codes},
+    {"ivf_invlists", &Layout::ivf_invlists},
+    {"ivf_code_size", &Layout::ivf_code_size},
+    {"ivf_parallel_mode", &Layout::ivf_parallel_mode},
+    {"ivf_by_residual", &Layout::ivf_by_residual},
+    {"ivf_rq", &Layout::ivf_rq},
+    {"lists_use_iterator", &Layout::lists_use_iterator},
+    {"scanner_list_no", &Layout::scanner_list_no},
+    {"scanner_keep_max", &Layout::scanner_keep_max},
+    {"scanner_store_pairs", &Layout::scanner_store_pairs},
+    {"scanner_sel", &Layout::scanner_sel},
+    {"scanner_code_size", &Layout::scanner_code_size},
     {"rq_d", &Layout::rq_d},
     {"rq_nbits", &Layout::rq_nbits},
     {"rq_codebooks", &Layout::rq_codebooks},
@@ -27,6 +42,14 @@ const std::map<std::string, size_t Layout::*> kFields = {
     {"rq_search_type", &Layout::rq_search_type},
     {"rq_max_beam_size", &Layout::rq_max_beam_size},
     {"params_sel", &Layout::params_sel},
+    {"params_nprobe", &Layout::params_nprobe},
+    {"params_max_codes", &Layout::params_max_codes},
+    {"params_max_lists_num", &Layout::params_max_lists_num},
+    {"params_max_empty_result_buckets", &Layout::params_max_empty_result_buckets},
+    {"params_inverted_list_context", &Layout::params_inverted_list_context},
+    {"stats_nq", &Layout::stats_nq},
+    {"stats_nlist", &Layout::stats_nlist},
+    {"stats_ndis", &Layout::stats_ndis},
     {"range_lims", &Layout::range_lims},
     {"range_labels", &Layout::range_labels},
     {"range_distances", &Layout::range_distances},
@@ -49,6 +72,18 @@ Codebooks codebooks_of(const void* rq, size_t& floats) {
     return codebooks;
 }
 
+void read_index(const void* index, size_t rq_offset, IndexView& view) {
+    const char* rq = static_cast<const char*>(index) + rq_offset;
+    view.codebooks = codebooks_of(rq, view.codebooks_size);
+    view.search_type = field<int>(rq, measured.rq_search_type);
+    view.max_beam_size = field<int>(rq, measured.rq_max_beam_size);
+    view.norm_bits = field<size_t>(rq, measured.rq_norm_bits);
+    view.d = size_t(field<int>(index, measured.d));
+    view.ntotal = size_t(field<int64_t>(index, measured.ntotal));
+    view.metric_type = field<int>(index, measured.metric_type);
+    view.is_trained = field<bool>(index, measured.is_trained) && !view.codebooks.level.empty();
+}
+
 }  // namespace
 
 const Layout& layout() { return measured; }
@@ -66,22 +101,28 @@ void set_layout(const std::map<std::string, size_t>& offsets) {
     measured = next;
 }
 
-IndexView view_of(const void* index) {
-    const char* rq = static_cast<const char*>(index) + measured.rq;
-    IndexView view;
-    view.d = size_t(field<int>(index, measured.d));
-    view.ntotal = size_t(field<int64_t>(index, measured.ntotal));
-    view.metric_type = field<int>(index, measured.metric_type);
+FlatView flat_view(const void* index) {
+    FlatView view;
+    read_index(index, measured.rq, view);
     view.codes.data = field<const uint8_t*>(index, measured.codes_data);
     view.codes.n = view.ntotal;
     view.codes.code_size = field<size_t>(index, measured.code_size);
     view.codes_size = field<size_t>(index, measured.codes_size);
     view.codes_owned = field<bool>(index, measured.codes_owned);
-    view.codebooks = codebooks_of(rq, view.codebooks_size);
-    view.is_trained = field<bool>(index, measured.is_trained) && !view.codebooks.level.empty();
-    view.search_type = field<int>(rq, measured.rq_search_type);
-    view.max_beam_size = field<int>(rq, measured.rq_max_beam_size);
-    view.norm_bits = field<size_t>(rq, measured.rq_norm_bits);
+    return view;
+}
+
+IvfView ivf_view(const void* index) {
+    IvfView view;
+    read_index(index, measured.ivf_rq, view);
+    view.quantizer = field<const void*>(index, measured.ivf_quantizer);
+    view.lists = field<const void*>(index, measured.ivf_invlists);
+    view.nlist = field<size_t>(index, measured.ivf_nlist);
+    view.nprobe = field<size_t>(index, measured.ivf_nprobe);
+    view.max_codes = field<size_t>(index, measured.ivf_max_codes);
+    view.code_size = field<size_t>(index, measured.ivf_code_size);
+    view.parallel_mode = field<int>(index, measured.ivf_parallel_mode);
+    view.by_residual = field<bool>(index, measured.ivf_by_residual);
     return view;
 }
 

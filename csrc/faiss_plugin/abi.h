@@ -18,8 +18,22 @@ namespace drq::plugin {
 
 /// Byte offsets of the fields that the plug-in reads or writes.
 struct Layout {
+    // faiss::Index
+    size_t d, ntotal, is_trained, metric_type;
     // faiss::IndexResidualQuantizer
-    size_t d, ntotal, is_trained, metric_type, code_size, codes_owned, codes_data, codes_size, rq;
+    size_t code_size, codes_owned, codes_data, codes_size, rq;
+    // faiss::IndexIVFResidualQuantizer
+    size_t ivf_quantizer, ivf_nlist, ivf_nprobe, ivf_max_codes, ivf_invlists, ivf_code_size,
+        ivf_parallel_mode, ivf_by_residual, ivf_rq;
+    // faiss::InvertedLists
+    size_t lists_use_iterator;
+    // faiss::InvertedListScanner
+    size_t scanner_list_no, scanner_keep_max, scanner_store_pairs, scanner_sel, scanner_code_size;
+    // faiss::SearchParametersIVF
+    size_t params_nprobe, params_max_codes, params_max_lists_num, params_max_empty_result_buckets,
+        params_inverted_list_context;
+    // faiss::IndexIVFStats
+    size_t stats_nq, stats_nlist, stats_ndis;
     // faiss::ResidualQuantizer, from its own start
     size_t rq_d, rq_nbits, rq_codebooks, rq_codebook_offsets, rq_norm_bits, rq_is_trained, rq_search_type,
         rq_max_beam_size;
@@ -52,23 +66,41 @@ Result call_virtual(Object* object, size_t slot, Arguments... arguments) {
     return reinterpret_cast<Function>(const_cast<void*>(vtable[slot]))(object, arguments...);
 }
 
-/// What an IndexResidualQuantizer holds at the moment; nothing is copied but the shape.
-struct IndexView {
-    size_t d = 0;
-    size_t ntotal = 0;
-    bool is_trained = false;
-    int metric_type = 0;
-    Codes codes;
-    size_t codes_size = 0;    ///< bytes behind codes.data
-    bool codes_owned = true;  ///< false: in a mapped file
-    Codebooks codebooks;      ///< levels empty while untrained
+/// What a ResidualQuantizer holds at the moment; nothing is copied but the shape.
+struct QuantizerView {
+    Codebooks codebooks;  ///< levels empty while untrained
     size_t codebooks_size = 0;
     int search_type = 0;
     int max_beam_size = 0;
     size_t norm_bits = 0;  ///< bits of a stored norm after the levels' bits
 };
 
-IndexView view_of(const void* index);
+/// What every index holds.
+struct IndexView : QuantizerView {
+    size_t d = 0;
+    size_t ntotal = 0;
+    bool is_trained = false;
+    int metric_type = 0;
+};
+
+/// What an IndexResidualQuantizer holds.
+struct FlatView : IndexView {
+    Codes codes;
+    size_t codes_size = 0;    ///< bytes behind codes.data
+    bool codes_owned = true;  ///< false: in a mapped file
+};
+
+/// What an IndexIVFResidualQuantizer holds.
+struct IvfView : IndexView {
+    const void* quantizer = nullptr;  ///< the coarse one, a faiss::Index
+    const void* lists = nullptr;      ///< faiss::InvertedLists
+    size_t nlist = 0, nprobe = 0, max_codes = 0, code_size = 0;
+    int parallel_mode = 0;
+    bool by_residual = true;
+};
+
+FlatView flat_view(const void* index);
+IvfView ivf_view(const void* index);
 
 /// faiss::AdditiveQuantizer::ST_norm_from_LUT: norms are computed from the codes at each search.
 constexpr int kNormFromLut = 2;
@@ -76,7 +108,7 @@ constexpr int kNormFromLut = 2;
 /// FAISS's metric numbers that the plug-in searches with. Throws std::invalid_argument for the others.
 Metric metric_of(int metric_type);
 
-/// Why an IndexResidualQuantizer of this shape cannot be adopted; empty if it can.
+/// Why an index of this shape cannot be adopted; empty if it can.
 std::string unsupported(const IndexView& view);
 
 }  // namespace drq::plugin

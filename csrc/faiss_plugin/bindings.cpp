@@ -7,9 +7,10 @@
 #include <stdexcept>
 
 #include "faiss_plugin/abi.h"
-#include "faiss_plugin/flat_index.h"
+#include "faiss_plugin/additive.h"
 #include "faiss_plugin/openmp.h"
 #include "faiss_plugin/parameters.h"
+#include "faiss_plugin/plugin.h"
 #include "faiss_plugin/state.h"
 
 namespace py = pybind11;
@@ -26,26 +27,45 @@ py::dict facts() {
     found["libfaiss"] = library().path();
     found["openmp"] = openmp_library();
     found["threads"] = executor().threads();
-    found["slots"] = flat_slots();
+    found["slots"] = slots();
     return found;
 }
 
-py::dict describe(uintptr_t address) {
-    const IndexView view = view_of(pointer(address));
+py::dict describe_index(const IndexView& view) {
     py::dict seen;
     seen["d"] = view.d;
     seen["ntotal"] = view.ntotal;
     seen["is_trained"] = view.is_trained;
     seen["metric_type"] = view.metric_type;
-    seen["code_size"] = view.codes.code_size;
-    seen["codes"] = reinterpret_cast<uintptr_t>(view.codes.data);
-    seen["codes_size"] = view.codes_size;
-    seen["codes_owned"] = view.codes_owned;
     seen["nbits"] = view.codebooks.nbits;
     seen["codebooks_size"] = view.codebooks_size;
     seen["search_type"] = view.search_type;
     seen["max_beam_size"] = view.max_beam_size;
     seen["norm_bits"] = view.norm_bits;
+    return seen;
+}
+
+py::dict describe(uintptr_t address) {
+    const FlatView view = flat_view(pointer(address));
+    py::dict seen = describe_index(view);
+    seen["code_size"] = view.codes.code_size;
+    seen["codes"] = reinterpret_cast<uintptr_t>(view.codes.data);
+    seen["codes_size"] = view.codes_size;
+    seen["codes_owned"] = view.codes_owned;
+    return seen;
+}
+
+py::dict describe_ivf(uintptr_t address) {
+    const IvfView view = ivf_view(pointer(address));
+    py::dict seen = describe_index(view);
+    seen["quantizer"] = reinterpret_cast<uintptr_t>(view.quantizer);
+    seen["invlists"] = reinterpret_cast<uintptr_t>(view.lists);
+    seen["nlist"] = view.nlist;
+    seen["nprobe"] = view.nprobe;
+    seen["max_codes"] = view.max_codes;
+    seen["code_size"] = view.code_size;
+    seen["parallel_mode"] = view.parallel_mode;
+    seen["by_residual"] = view.by_residual;
     return seen;
 }
 
@@ -68,17 +88,17 @@ Trainer python_trainer(py::function train) {
 }  // namespace
 
 void bind_plugin(py::module_& module) {
-    py::module_ plugin =
-        module.def_submodule("plugin", "IndexDRQ inside FAISS, by the addresses of C++ objects.");
+    py::module_ plugin = module.def_submodule(
+        "plugin", "IndexDRQ and IndexIVFDRQ inside FAISS, by the addresses of C++ objects.");
 
     plugin.def("open", [](uintptr_t index) {
-        open_flat_class(pointer(index));
-        open_openmp(library());
+        open_plugin(pointer(index));
         return facts();
     });
     plugin.def("facts", &facts);
     plugin.def("set_layout", &set_layout);
     plugin.def("describe", &describe);
+    plugin.def("describe_ivf", &describe_ivf);
     plugin.def("is_member", [](uintptr_t selector, size_t slot, int64_t id) {
         return call_virtual<bool>(static_cast<const void*>(pointer(selector)), slot, id);
     });

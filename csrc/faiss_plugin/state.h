@@ -13,86 +13,64 @@
 #include <vector>
 
 #include "core/encode.h"
-#include "core/executor.h"
 #include "core/quantizer.h"
 #include "faiss_plugin/abi.h"
 
 namespace drq::plugin {
 
-/// ‖x̂_L − shift‖² of the index's vectors for one code length, see drq::Norms.
-struct CachedNorms {
-    std::vector<float> values;
-    float lowest = 0;  ///< of all values
-};
-
-/// What a search needs; shared, so that it stays valid while another thread replaces the index's own.
-struct Prepared {
-    std::shared_ptr<const Quantizer> quantizer;
-    std::shared_ptr<const CachedNorms> norms;  ///< null for inner product
-};
-
 /// Options, and caches that are built on first use. All functions may be called from any thread.
 ///
-/// The caches must follow codes and codebooks. The hooks of flat_index.cpp report every change that goes
-/// through the index. Changes around it (a vector overwritten from Python, an index emptied as the source of
-/// a merge_from) are noticed by pointers, sizes and a sample of the values, checked at each use.
+/// The caches must follow codes and codebooks. The hooks of flat_index.cpp and ivf_index.cpp report every
+/// change that goes through the index. Changes around it (a vector overwritten from Python, an index emptied
+/// as the source of a merge_from) are noticed by pointers, sizes and a sample of the values, checked at each
+/// use.
 class IndexState {
   public:
+    virtual ~IndexState() = default;
+
     std::atomic<size_t> levels{0};  ///< searched when a call names no number; 0: all
 
     std::string training() const;
     void set_training(const std::string& options);
 
-    std::shared_ptr<const Encoder> encoder(const IndexView& view);
-    Prepared prepare(const IndexView& view, size_t levels, const Executor& executor);
-
-    /// Before a call that appends or removes codes, whose norms are to stay.
-    void before_change(const IndexView& view);
-
-    /// After codes were appended.
-    void after_append(const IndexView& view);
-
-    /// After codes were removed and the others moved up: kept[i] tells which of the rows before are left.
-    void after_remove(const IndexView& view, const std::vector<bool>& kept);
+    std::shared_ptr<const Encoder> encoder(const QuantizerView& view);
 
     /// Codes were replaced.
-    void forget_norms();
+    virtual void forget_norms() = 0;
 
     /// Anything may have changed.
-    void forget();
+    virtual void forget();
 
     /// Code lengths with cached norms and how many vectors each covers.
-    std::map<size_t, size_t> cached_norms() const;
+    virtual std::map<size_t, size_t> cached_norms() const = 0;
+
+  protected:
+    /// Makes quantizer_ the one of the index's codebooks now. Needs the mutex.
+    void check_codebooks(const QuantizerView& view);
+
+    /// Drops the norms. Needs the mutex.
+    virtual void clear_norms() = 0;
+
+    mutable std::mutex mutex_;
+    std::shared_ptr<const Quantizer> quantizer_;
 
   private:
-    /// What the codes, up to `rows`, and the codebooks looked like when something was cached about them.
-    struct CodesMark {
-        const uint8_t* data = nullptr;
-        size_t rows = 0, code_size = 0;
-        uint64_t sample = 0;
-    };
+    /// What the codebooks looked like when something was cached about them.
     struct CodebooksMark {
         const float* data = nullptr;
         size_t size = 0;
         std::vector<int> nbits;
         uint64_t sample = 0;
     };
+    static CodebooksMark mark_codebooks(const QuantizerView& view);
 
-    static CodesMark mark_codes(const IndexView& view, size_t rows);
-    static CodebooksMark mark_codebooks(const IndexView& view);
-    void check_codes(const IndexView& view);
-    void check_codebooks(const IndexView& view);
-    void extend(std::shared_ptr<CachedNorms>& norms, const IndexView& view, size_t levels,
-                const Executor& executor) const;
-
-    mutable std::mutex mutex_;
     std::string training_;
-    std::shared_ptr<const Quantizer> quantizer_;
     std::shared_ptr<const Encoder> encoder_;
-    std::map<size_t, std::shared_ptr<CachedNorms>> norms_;  ///< by code length
-    CodesMark codes_;
     CodebooksMark codebooks_;
 };
+
+/// FNV-1a over up to `pieces` of `count` pieces of `size` bytes, equally spaced, first and last included.
+uint64_t sample_of(const void* data, size_t size, size_t count, size_t pieces);
 
 /// The state of an adopted index. Throws std::logic_error for any other address.
 std::shared_ptr<IndexState> state_of(const void* index);
@@ -100,7 +78,7 @@ std::shared_ptr<IndexState> state_of(const void* index);
 /// The same, but null for an index that is not adopted.
 std::shared_ptr<IndexState> find_state(const void* index);
 
-void create_state(const void* index);
+void add_state(const void* index, std::shared_ptr<IndexState> state);
 void erase_state(const void* index);
 size_t state_count();
 

@@ -1,0 +1,73 @@
+// Exact ADC search in inverted lists: vectors grouped by their nearest centroid, codes of what is left over.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/executor.h"
+#include "core/search.h"
+
+namespace drq {
+
+/// One inverted list.
+struct InvertedList {
+    const uint8_t* codes = nullptr;
+    size_t n = 0;
+    const int64_t* ids = nullptr;  ///< (n); null: first_id + i
+    int64_t first_id = 0;
+    const float* norms = nullptr;  ///< (n), see list_norms; L2 only
+    float lowest_norm = 0;         ///< no norm is below this
+    float shift_product = 0;       ///< 2⟨c, shift⟩ with the list's centroid c; L2 of residuals only
+};
+
+/// What the lists hold, and how they are searched.
+///
+/// With q' = q − origin and S = Σ_m scale_m C[b_m], the sum of a code's first levels:
+///
+///     inner product       ⟨q, c⟩ + ⟨q, shift⟩ + ⟨q, S⟩                                  origin 0
+///     L2 of residuals     ‖q − c‖² + ‖shift‖² − 2⟨q − c, shift⟩ + norm − 2⟨q', S⟩       any origin
+///     L2                  ‖q'‖² + norm − 2⟨q', S⟩                                       origin shift
+///
+/// The first terms are one number per query and list, the norm is one number per vector, and the last term
+/// needs one table per query for all lists. An origin amid the centroids keeps the numbers in it small.
+struct ListDatabase {
+    const Quantizer& quantizer;
+    size_t code_size;
+    size_t levels;
+    Metric metric;
+    bool by_residual;
+    const float* origin;                 ///< (d), L2 only
+    const Selector* selector = nullptr;  ///< by id; null: every vector
+};
+
+/// Which lists each of n queries looks at, nearest first.
+struct Probes {
+    size_t per_query;
+    const int32_t* list;    ///< (n, per_query) indices into the lists; −1: none
+    const float* distance;  ///< (n, per_query) of query and centroid, or their inner product
+};
+
+/// What a search did.
+struct ListStats {
+    size_t lists = 0;    ///< that were not empty, over all queries
+    size_t vectors = 0;  ///< that the selector let through, over all queries
+};
+
+/// Norms of n codes in the list with centroid c, see ListDatabase, to out (n): ‖S‖², and for residuals
+/// ‖S‖² + 2⟨S, c − origin + shift⟩. `centroid` is null for codes of whole vectors.
+void list_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, const float* centroid,
+                const float* origin, float* out);
+
+/// The k nearest of the probed vectors for each of n queries x (n, d): distances and ids (n, k), as
+/// knn_search returns them. Queries of a call share the work on a list.
+void knn_search_lists(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n,
+                      const float* x, const Probes& probes, size_t k, float* distances, int64_t* ids,
+                      ListStats& stats);
+
+/// Every probed vector with squared distance < radius or product > radius, by query, ids ascending.
+std::vector<std::vector<Neighbour>> range_search_lists(const ListDatabase& database,
+                                                       const InvertedList* lists, size_t n_lists, size_t n,
+                                                       const float* x, float radius, const Probes& probes,
+                                                       ListStats& stats);
+
+}  // namespace drq

@@ -1,0 +1,95 @@
+#include "faiss_plugin/flat_state.h"
+
+#include <algorithm>
+
+#include "core/search.h"
+
+namespace drq::plugin {
+
+namespace {
+
+constexpr size_t kSampledCodes = 32;
+
+}  // namespace
+
+Prepared FlatState::prepare(const FlatView& view, size_t levels, const Executor& executor) {
+    std::lock_guard lock(mutex_);
+    check_codebooks(view);
+    if (metric_of(view.metric_type) != Metric::L2) return {quantizer_, nullptr};
+    check_codes(view);
+    std::shared_ptr<CachedNorms>& norms = norms_[levels];
+    extend(norms, view, levels, executor);
+    codes_ = mark_codes(view, view.ntotal);
+    return {quantizer_, norms};
+}
+
+void FlatState::before_change(const FlatView& view) {
+    std::lock_guard lock(mutex_);
+    check_codes(view);
+}
+
+void FlatState::after_append(const FlatView& view) {
+    std::lock_guard lock(mutex_);
+    codes_.data = view.codes.data;  // growing moves the codes
+}
+
+void FlatState::after_remove(const FlatView& view, const std::vector<bool>& kept) {
+    std::lock_guard lock(mutex_);
+    for (auto& [levels, norms] : norms_) {
+        if (!norms) continue;
+        auto left = std::make_shared<CachedNorms>();
+        left->lowest = norms->lowest;
+        for (size_t i = 0; i < norms->values.size(); i++)
+            if (kept[i]) left->values.push_back(norms->values[i]);
+        norms = std::move(left);
+    }
+    if (!norms_.empty())
+        codes_ =
+            mark_codes(view, size_t(std::count(kept.begin(), kept.begin() + ptrdiff_t(codes_.rows), true)));
+}
+
+void FlatState::forget_norms() {
+    std::lock_guard lock(mutex_);
+    norms_.clear();
+    codes_ = {};
+}
+
+std::map<size_t, size_t> FlatState::cached_norms() const {
+    std::lock_guard lock(mutex_);
+    std::map<size_t, size_t> rows;
+    for (const auto& [levels, norms] : norms_)
+        if (norms) rows[levels] = norms->values.size();
+    return rows;
+}
+
+FlatState::CodesMark FlatState::mark_codes(const FlatView& view, size_t rows) {
+    const size_t size = view.codes.code_size;
+    return {view.codes.data, rows, size, sample_of(view.codes.data, size, rows, kSampledCodes)};
+}
+
+/// Drops the norms unless the codes they were computed from are still the first ones of the index.
+void FlatState::check_codes(const FlatView& view) {
+    if (norms_.empty()) return;
+    const bool shorter = view.ntotal < codes_.rows || view.codes_size < codes_.rows * view.codes.code_size;
+    const bool same = !shorter && view.codes.data == codes_.data &&
+                      view.codes.code_size == codes_.code_size &&
+                      mark_codes(view, codes_.rows).sample == codes_.sample;
+    if (!same) norms_.clear();
+}
+
+/// Adds the norms of the vectors appended since. Norms that a running search still reads are copied first.
+void FlatState::extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view, size_t levels,
+                       const Executor& executor) const {
+    if (!norms) norms = std::make_shared<CachedNorms>();
+    const size_t have = norms->values.size();
+    if (have == view.ntotal) return;
+    std::vector<float> added(view.ntotal - have);
+    reconstruction_norms(*quantizer_, view.codes, levels, have, view.ntotal, added.data(), executor);
+    const float lowest = *std::min_element(added.begin(), added.end());
+    if (norms.use_count() > 1) norms = std::make_shared<CachedNorms>(*norms);
+    std::atomic_thread_fence(std::memory_order_acquire);  // what the last other reader did is done
+    norms->lowest = have ? std::min(norms->lowest, lowest) : lowest;
+    norms->values.insert(norms->values.end(), added.begin(), added.end());
+}
+
+}  // namespace drq::plugin

@@ -1,0 +1,60 @@
+#include "faiss_plugin/plugin.h"
+
+#include <stdexcept>
+
+#include "faiss_plugin/additive.h"
+#include "faiss_plugin/flat_index.h"
+#include "faiss_plugin/ivf_index.h"
+#include "faiss_plugin/openmp.h"
+
+namespace drq::plugin {
+
+namespace {
+
+const Library* opened = nullptr;  // never freed: indexes may be destroyed after static destructors ran
+
+}  // namespace
+
+void open_plugin(const void* index) {
+    if (opened) return;
+    const auto* library = new Library(index, "_ZTVN5faiss22IndexResidualQuantizerE");
+    open_additive(*library);
+    open_flat_class(*library);
+    open_ivf_class(*library);
+    open_openmp(*library);
+    opened = library;
+}
+
+const Library& library() { return *opened; }
+
+std::map<std::string, size_t> slots() {
+    std::map<std::string, size_t> all = flat_slots();
+    for (const auto& [name, slot] : additive_slots()) all[name] = slot;
+    for (const auto& [name, slot] : ivf_slots()) all["ivf." + name] = slot;
+    return all;
+}
+
+bool is_adopted(const void* index) {
+    return opened && (flat_class().is_ours(index) || ivf_class().is_ours(index));
+}
+
+std::string why_not(const void* index) {
+    if (flat_class().is_instance(index)) return why_not_flat(index);
+    if (ivf_class().is_instance(index)) return why_not_ivf(index);
+    return "its class is not exactly faiss::IndexResidualQuantizer or IndexIVFResidualQuantizer";
+}
+
+void adopt(void* index) {
+    if (is_adopted(index)) {
+        state_of(index)->forget();
+        return;
+    }
+    if (const std::string reason = why_not(index); !reason.empty())
+        throw std::invalid_argument("cannot adopt this index: " + reason);
+    if (flat_class().is_instance(index))
+        adopt_flat(index);
+    else
+        adopt_ivf(index);
+}
+
+}  // namespace drq::plugin

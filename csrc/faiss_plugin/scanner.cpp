@@ -1,0 +1,210 @@
+#include "faiss_plugin/scanner.h"
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+
+#include "core/list_queries.h"
+#include "core/list_scanner.h"
+#include "faiss_plugin/additive.h"
+#include "faiss_plugin/ivf_state.h"
+
+namespace drq::plugin {
+
+namespace {
+
+/// faiss::ResultHandler, whose virtual function add_result is in slot 0. No proxy shows these fields; the
+/// import check compares searches and statistics with FAISS's own.
+struct Handler {
+    const void* vtable;
+    float threshold;
+    size_t scan_cnt, nheap_updates;
+
+    bool add_result(float distance, int64_t id) { return call_virtual<bool>(this, 0, distance, id); }
+};
+
+/// Hands a scan's results on to FAISS.
+class HandlerSink final : public Sink {
+  public:
+    explicit HandlerSink(float sign) : sign_(sign) {}
+
+    void scan_for(Handler* handler) {
+        handler_ = handler;
+        bound_ = sign_ * handler->threshold;
+    }
+
+    void offer(float key, int64_t id) override {
+        if (!(key < sign_ * handler_->threshold)) return;
+        if (handler_->add_result(sign_ * key, id)) updates++;
+        bound_ = sign_ * handler_->threshold;
+    }
+
+    size_t updates = 0;
+
+  private:
+    const float sign_;
+    Handler* handler_ = nullptr;
+};
+
+/// What our scanner knows.
+class ListSearch {
+  public:
+    ListSearch(const void* index, bool store_pairs, const void* selector, const void* parameters)
+        : view_(ivf_view(index)),
+          state_(std::static_pointer_cast<IvfState>(state_of(index))),
+          levels_(checked_levels(*state_, view_, parameters)),
+          prepared_(state_->prepare(view_, levels_, {}, {}, Executor())),
+          selector_{is_member, selector},
+          database_{*prepared_.quantizer,           view_.code_size,   levels_,
+                    metric_of(view_.metric_type),   view_.by_residual, prepared_.origin(),
+                    selector ? &selector_ : nullptr},
+          store_pairs_(store_pairs),
+          sign_(database_.metric == Metric::L2 ? 1 : -1),
+          sink_(sign_) {}
+
+    void set_query(const float* x) {
+        scanner_.reset();
+        queries_.emplace(database_, 1, x);
+        scanner_.emplace(database_, queries_->scorer());
+        alive_ = queries_->start(0, &sink_);
+    }
+
+    void set_list(int64_t number, float centroid_distance) {
+        std::vector<ReadList> read;
+        read.emplace_back(view_.lists, size_t(number));
+        prepared_.norms = state_->prepare(view_, levels_, {size_t(number)}, read, Executor()).norms;
+        list_ = prepared_.list(size_t(number), read[0]);
+        number_ = size_t(number);
+        centroid_distance_ = centroid_distance;
+        queries_->enter(0, list_, centroid_distance_);
+    }
+
+    /// Scans n codes, which are those of the list or a part of them.
+    size_t scan(size_t n, const uint8_t* codes, const int64_t* ids, Handler& handler) {
+        if (n == 0) return 0;
+        InvertedList part = list_;
+        part.codes = codes;
+        part.n = n;
+        part.ids = store_pairs_ ? nullptr : ids;
+        part.first_id = int64_t(uint64_t(number_) << 32);
+        std::vector<float> computed;
+        part.norms = norms_of(codes, n, computed);
+        if (!computed.empty()) part.lowest_norm = *std::min_element(computed.begin(), computed.end());
+
+        sink_.scan_for(&handler);
+        sink_.updates = 0;
+        queries_->enter(0, part, centroid_distance_);
+        ScanQuery* query = &(*queries_)[0];
+        handler.scan_cnt += scanner_->scan(part, &query, alive_ ? 1 : 0);
+        handler.nheap_updates += sink_.updates;
+        return sink_.updates;
+    }
+
+    float distance(const uint8_t* code) const {
+        std::vector<float> computed;
+        const float* norm = norms_of(code, 1, computed);
+        return sign_ * queries_->key(0, code, norm ? *norm : 0);
+    }
+
+  private:
+    /// The cached norms, if the codes lie in the index's list, or `computed`.
+    const float* norms_of(const uint8_t* codes, size_t n, std::vector<float>& computed) const {
+        if (database_.metric != Metric::L2) return nullptr;
+        const uint8_t* end = list_.codes + list_.n * view_.code_size;
+        if (codes >= list_.codes && codes + n * view_.code_size <= end)
+            return list_.norms + size_t(codes - list_.codes) / view_.code_size;
+        std::vector<float> centroid(view_.d);
+        if (view_.by_residual) reconstruct_centroid(view_.quantizer, number_, centroid.data());
+        computed.resize(n);
+        list_norms(*prepared_.quantizer, {codes, n, view_.code_size}, levels_,
+                   view_.by_residual ? centroid.data() : nullptr, database_.origin, computed.data());
+        return computed.data();
+    }
+
+    const IvfView view_;
+    const std::shared_ptr<IvfState> state_;
+    const size_t levels_;
+    PreparedLists prepared_;
+    const Selector selector_;
+    const ListDatabase database_;
+    const bool store_pairs_;
+    const float sign_;
+    HandlerSink sink_;
+    std::optional<ListQueries> queries_;
+    std::optional<ListScanner> scanner_;
+    bool alive_ = false;
+    InvertedList list_;
+    size_t number_ = 0;
+    float centroid_distance_ = 0;
+};
+
+/// The object: room for FAISS's base class, then our part.
+struct Scanner {
+    alignas(16) unsigned char base[256] = {};
+    ListSearch search;
+
+    template <class... Arguments>
+    explicit Scanner(Arguments... arguments) : search(arguments...) {}
+};
+
+Vtable* scanner_vtable = nullptr;
+
+void set_query(Scanner* self, const float* x) { self->search.set_query(x); }
+
+void set_list(Scanner* self, int64_t number, float centroid_distance) {
+    field<int64_t>(self, layout().scanner_list_no) = number;
+    self->search.set_list(number, centroid_distance);
+}
+
+float distance_to_code(const Scanner* self, const uint8_t* code) { return self->search.distance(code); }
+
+size_t scan_codes(Scanner* self, size_t n, const uint8_t* codes, const int64_t* ids, Handler* handler) {
+    return self->search.scan(n, codes, ids, *handler);
+}
+
+void destroy(Scanner* self) { self->~Scanner(); }
+
+void destroy_and_free(Scanner* self) { delete self; }
+
+}  // namespace
+
+void open_scanner(const Library& library) {
+    constexpr const char* kClass = "_ZTVN5faiss19InvertedListScannerE";
+    auto vtable = std::make_unique<Vtable>(library, kClass);
+    // set_query and distance_to_code are abstract and the destructors not exported: they are where the others
+    // leave room, in the order of their declaration.
+    const size_t set_list_slot = vtable->slot("_ZN5faiss19InvertedListScanner8set_listElf");
+    const size_t scan_codes_slot =
+        vtable->slot("_ZNK5faiss19InvertedListScanner10scan_codesEmPKhPKlRNS_22ResultHandlerUnorderedIflEE");
+    if (set_list_slot != 1 || scan_codes_slot != 6 || vtable->slots() != 9 ||
+        vtable->stock(0) != vtable->stock(2))
+        throw std::runtime_error(std::string(kClass) + " has set_list in slot " +
+                                 std::to_string(set_list_slot) + " and scan_codes in " +
+                                 std::to_string(scan_codes_slot) + " of " + std::to_string(vtable->slots()) +
+                                 ", expected 1 and 6 of 9");
+    const auto replace = [&](size_t slot, auto ours) {
+        vtable->replace(slot, reinterpret_cast<const void*>(ours));
+    };
+    replace(0, set_query);
+    replace(1, plugin::set_list);
+    replace(2, distance_to_code);
+    replace(6, plugin::scan_codes);
+    replace(7, destroy);
+    replace(8, destroy_and_free);
+    scanner_vtable = vtable.release();  // never freed, as all our virtual tables
+}
+
+void* new_scanner(const void* index, bool store_pairs, const void* selector, const void* parameters) {
+    auto scanner = std::make_unique<Scanner>(index, store_pairs, selector, parameters);
+    const IvfView view = ivf_view(index);
+    const Layout& at = layout();
+    field<const void*>(scanner.get(), 0) = scanner_vtable->pointer();
+    field<int64_t>(scanner.get(), at.scanner_list_no) = -1;
+    field<bool>(scanner.get(), at.scanner_keep_max) = metric_of(view.metric_type) == Metric::InnerProduct;
+    field<bool>(scanner.get(), at.scanner_store_pairs) = store_pairs;
+    field<const void*>(scanner.get(), at.scanner_sel) = selector;
+    field<size_t>(scanner.get(), at.scanner_code_size) = view.code_size;
+    return scanner.release();
+}
+
+}  // namespace drq::plugin

@@ -1,0 +1,17 @@
+// faiss::InvertedListScanner for our codes: what FAISS searches lists with where it does so itself.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "faiss_plugin/vtable.h"
+
+namespace drq::plugin {
+
+/// Finds the virtual functions of scanners. Throws std::runtime_error naming what is not as expected.
+void open_scanner(const Library& library);
+
+/// A new scanner of an adopted index, which FAISS deletes.
+void* new_scanner(const void* index, bool store_pairs, const void* selector, const void* parameters);
+
+}  // namespace drq::plugin

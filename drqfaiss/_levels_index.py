@@ -1,0 +1,166 @@
+"""What IndexDRQ and IndexIVFDRQ have in common: levels, and checks of arguments."""
+
+from typing import SupportsIndex
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drqfaiss import _check as check
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+from drqfaiss.training.options import original_errors
+
+FloatArray = NDArray[np.float32]
+IdArray = NDArray[np.int64]
+
+
+def stored_search_type(levels: int) -> int:
+    """Return how plain FAISS is to search our codes: with norms from tables, which needs no bytes per vector.
+
+    A single level is decompressed: FAISS keeps no products between codewords then and would abort.
+    """
+    types = faiss.AdditiveQuantizer
+    return types.ST_norm_from_LUT if levels > 1 else types.ST_decompress
+
+
+def checked_codebooks(codebooks: ArrayLike) -> tuple[FloatArray, int]:
+    """Return codebooks, shape (M, K, d), as float32, and the bits of a level."""
+    codebooks = check.floats("codebooks", codebooks, 3)
+    K = codebooks.shape[1]
+    nbits = max(K - 1, 1).bit_length()
+    if (1 << nbits) != K:
+        raise ValueError(f"codebooks: {K} codewords per level, expected a power of two from 2 to 65536")
+    check.finite("codebooks", codebooks)
+    return codebooks, nbits
+
+
+class LevelsIndex(faiss.Index):
+    """Methods of an index with levels; a base class before FAISS's own, which does the work."""
+
+    @property
+    def levels(self) -> int:
+        """Levels compared by searches that name no number; 0: all. Setting None means 0."""
+        return plugin.levels(address(self))
+
+    @levels.setter
+    def levels(self, levels: SupportsIndex | None) -> None:
+        plugin.set_levels(
+            address(self), check.integer("levels", 0 if levels is None else levels, 0, self.rq.M)
+        )
+
+    def train(
+        self, x: ArrayLike, *, numeric_type: int = faiss.Float32, xq_train: ArrayLike | None = None
+    ) -> None:
+        """Train codebook and scales on vectors x, shape (n, d), n at least the number of codewords.
+
+        ``numeric_type`` and ``xq_train`` are FAISS's; vectors of any type are converted and queries are not
+        needed.
+        """
+        x = check.vectors("x", x, self.d)
+        check.finite("x", x)
+        self._require_enough(len(x))
+        with original_errors():
+            super().train(x)
+
+    def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
+        """Encode vectors x, shape (n, d), and append their codes."""
+        x = check.vectors("x", x, self.d)
+        check.finite("x", x)
+        self._require_trained()
+        super().add(x)
+
+    def search(
+        self,
+        x: ArrayLike,
+        k: int,
+        *,
+        params: faiss.SearchParameters | None = None,
+        D: FloatArray | None = None,
+        I: IdArray | None = None,  # noqa: E741
+        numeric_type: int = faiss.Float32,
+    ) -> tuple[FloatArray, IdArray]:
+        """Return squared distances or inner products and ids, shapes (n, k), of the k nearest vectors.
+
+        Rows with fewer than k results end in id −1, as FAISS's do. ``D`` and ``I`` are optional outputs.
+        """
+        x, k = self._query(x, k, params)
+        D = check.output("D", D, (len(x), k), np.float32)
+        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        return super().search(x, k, params=params, D=D, I=I)
+
+    def range_search(
+        self, x: ArrayLike, thresh: float, *, params: faiss.SearchParameters | None = None
+    ) -> tuple[NDArray[np.uint64], FloatArray, IdArray]:
+        """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
+        x, _ = self._query(x, 1, params)
+        return super().range_search(x, check.number("thresh", thresh), params=params)
+
+    def assign(self, x: ArrayLike, k: int, labels: IdArray | None = None) -> IdArray:
+        """Return only the ids of ``search(x, k)``."""
+        x, k = self._query(x, k, None)
+        return super().assign(x, k, labels=check.output("labels", labels, (len(x), k), np.int64))
+
+    def search_and_reconstruct(
+        self,
+        x: ArrayLike,
+        k: int,
+        *,
+        params: faiss.SearchParameters | None = None,
+        D: FloatArray | None = None,
+        I: IdArray | None = None,  # noqa: E741
+        R: FloatArray | None = None,
+    ) -> tuple[FloatArray, IdArray, FloatArray]:
+        """Return ``search(x, k)`` and the vectors found, shape (n, k, d), reconstructed from all levels."""
+        x, k = self._query(x, k, params)
+        D = check.output("D", D, (len(x), k), np.float32)
+        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        R = check.output("R", R, (len(x), k, self.d), np.float32)
+        return super().search_and_reconstruct(x, k, params=params, D=D, I=I, R=R)
+
+    def sa_encode(self, x: ArrayLike, codes: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Return the codes of vectors x, shape (n, sa_code_size()), without storing them."""
+        x = check.vectors("x", x, self.d)
+        check.finite("x", x)
+        self._require_trained()
+        return super().sa_encode(
+            x, codes=check.output("codes", codes, (len(x), self.sa_code_size()), np.uint8)
+        )
+
+    def sa_decode(self, codes: NDArray[np.uint8], x: FloatArray | None = None) -> FloatArray:
+        """Return the vectors that codes stand for, shape (n, d)."""
+        codes = check.codes("codes", codes, self.sa_code_size())
+        self._require_trained()
+        return super().sa_decode(codes, x=check.output("x", x, (len(codes), self.d), np.float32))
+
+    def remove_ids(self, x: ArrayLike | faiss.IDSelector) -> int:
+        """Remove vectors by id array or selector and return how many; in a flat index ids move down."""
+        if not isinstance(x, faiss.IDSelector):
+            x = check.ids("x", x)
+        return super().remove_ids(x)
+
+    def _take_codebooks(self, codebooks: FloatArray) -> None:
+        faiss.copy_array_to_vector(codebooks.ravel(), self.rq.codebooks)
+        self.rq.compute_codebook_tables()
+        self.rq.is_trained = self.is_trained = True
+
+    def _require_enough(self, n: int) -> None:
+        codewords = 1 << max(faiss.vector_to_array(self.rq.nbits).tolist())
+        if n < codewords:
+            raise ValueError(
+                f"x: {n} training vectors, expected at least the {codewords} codewords of a level"
+            )
+
+    def _require_trained(self) -> None:
+        if not self.is_trained:
+            raise RuntimeError("the index is not trained, expected train(x) first")
+
+    def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> tuple[FloatArray, int]:
+        x, k = check.vectors("x", x, self.d), check.integer("k", k, 1)
+        self._require_trained()
+        if params is not None:
+            check.instance("params", params, faiss.SearchParameters)
+            levels = plugin.parameter_levels(address(params))
+            if levels > self.rq.M:
+                raise ValueError(f"levels: got {levels}, expected 0 (all) to {self.rq.M}")
+        return x, k

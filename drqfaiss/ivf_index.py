@@ -1,0 +1,193 @@
+"""IndexIVFDRQ: codes in inverted lists, of which a search looks into the nearest few."""
+
+from typing import Any, SupportsIndex
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drqfaiss import _check as check
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+from drqfaiss._levels_index import (
+    FloatArray,
+    IdArray,
+    LevelsIndex,
+    checked_codebooks,
+    stored_search_type,
+)
+from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
+from drqfaiss.training.options import training_options, use_drq_training
+
+
+class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
+    """Deep Recurrent Quantization in inverted lists.
+
+    Every vector goes to the list of its nearest centroid, as a DRQ code of what the centroid leaves over; a
+    search looks into the ``nprobe`` lists nearest to the query. All lists share one codebook. It is a
+    ``faiss.IndexIVFResidualQuantizer``, and files written by ``faiss.write_index`` are read by plain FAISS.
+
+    Args:
+        quantizer: The coarse quantizer, any FAISS index that holds, or will be trained to hold, nlist
+            centroids; of the same metric.
+        d: Dimensions.
+        nlist: Number of lists.
+        M: Levels; a vector takes M · nbits bits, its id 8 bytes.
+        nbits: Bits per level, 1 to 16; 8 is the fast one.
+        metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
+        by_residual: Whether codes are of residuals, or of the vectors themselves.
+        **training: How to train, see ``training.options.training_options``.
+
+    Raises:
+        TypeError, ValueError: Naming the argument and what was expected.
+    """
+
+    def __init__(
+        self,
+        quantizer: faiss.Index,
+        d: int,
+        nlist: int,
+        M: int = 8,
+        nbits: int = 8,
+        metric: int = faiss.METRIC_L2,
+        by_residual: bool = True,
+        **training: Any,
+    ) -> None:
+        check.instance("quantizer", quantizer, faiss.Index)
+        d, nlist = check.integer("d", d, 1), check.integer("nlist", nlist, 1)
+        M, nbits = check.integer("M", M, 1), check.integer("nbits", nbits, 1, 16)
+        metric = check.metric("metric", metric)
+        options = training_options(M, nbits, **training)
+        if quantizer.d != d:
+            raise ValueError(f"quantizer: it has {quantizer.d} dimensions, expected {d}")
+        if by_residual and quantizer.metric_type != metric:
+            raise ValueError(
+                f"quantizer: it has metric {quantizer.metric_type}, expected the index's, {metric}"
+            )
+        super().__init__(quantizer, d, nlist, M, nbits, metric, stored_search_type(M))
+        self.by_residual = bool(by_residual)
+        plugin.adopt(address(self))
+        use_drq_training(self, options)
+
+    @classmethod
+    def from_codebooks(
+        cls,
+        quantizer: faiss.Index,
+        codebooks: ArrayLike,
+        metric: int = faiss.METRIC_L2,
+        by_residual: bool = True,
+    ) -> "IndexIVFDRQ":
+        """Return a trained, empty index with a filled coarse quantizer and codebooks, shape (M, K, d)."""
+        codebooks, nbits = checked_codebooks(codebooks)
+        check.instance("quantizer", quantizer, faiss.Index)
+        if not (quantizer.is_trained and quantizer.ntotal):
+            raise ValueError("quantizer: it holds no centroids, expected a filled index")
+        index = cls(
+            quantizer, codebooks.shape[2], quantizer.ntotal, len(codebooks), nbits, metric, by_residual
+        )
+        index._take_codebooks(codebooks)
+        return index
+
+    @property
+    def nprobe(self) -> int:
+        """Lists that searches without parameters look into."""
+        return faiss.IndexIVFResidualQuantizer.nprobe.fget(self)
+
+    @nprobe.setter
+    def nprobe(self, nprobe: SupportsIndex) -> None:
+        faiss.IndexIVFResidualQuantizer.nprobe.fset(self, check.integer("nprobe", nprobe, 1, self.nlist))
+
+    def add_with_ids(self, x: ArrayLike, ids: ArrayLike, numeric_type: int = faiss.Float32) -> None:
+        """Encode vectors x, shape (n, d), and add their codes under the given ids, shape (n,)."""
+        x, ids = check.vectors("x", x, self.d), check.ids("ids", ids)
+        if len(ids) != len(x):
+            raise ValueError(f"ids: got {len(ids)}, expected {len(x)}, one for each vector")
+        check.finite("x", x)
+        self._require_trained()
+        super().add_with_ids(x, ids)
+
+    def add_sa_codes(self, codes: NDArray[np.uint8], ids: ArrayLike | None = None) -> None:
+        """Append codes, shape (n, sa_code_size()), as ``sa_encode`` returns them."""
+        codes = check.codes("codes", codes, self.sa_code_size())
+        if ids is not None:
+            ids = check.ids("ids", ids)
+            if len(ids) != len(codes):
+                raise ValueError(f"ids: got {len(ids)}, expected {len(codes)}, one for each code")
+        self._require_trained()
+        self._require_lists(codes)
+        super().add_sa_codes(codes, ids)
+
+    def search_preassigned(
+        self,
+        x: ArrayLike,
+        k: int,
+        Iq: ArrayLike,
+        Dq: ArrayLike | None,
+        *,
+        params: faiss.SearchParameters | None = None,
+        D: FloatArray | None = None,
+        I: IdArray | None = None,  # noqa: E741
+    ) -> tuple[FloatArray, IdArray]:
+        """Return what ``search`` finds in given lists: Iq and Dq (n, nprobe), of centroids; −1 is no list.
+
+        Dq are the centroids' distances or products; they are part of the distances returned.
+        """
+        x, k = self._query(x, k, params)
+        Iq = np.ascontiguousarray(Iq, np.int64)
+        nprobe = params.nprobe if params is not None else self.nprobe
+        if Iq.shape != (len(x), nprobe):
+            raise ValueError(f"Iq: got shape {Iq.shape}, expected {(len(x), nprobe)}")
+        if Iq.size and (Iq.min() < -1 or Iq.max() >= self.nlist):
+            raise ValueError(f"Iq: got {Iq.min()} to {Iq.max()}, expected -1 to {self.nlist - 1}")
+        if Dq is None:
+            if self.by_residual:
+                raise ValueError("Dq: got None, expected the centroids' distances: codes are of residuals")
+            Dq = np.zeros(Iq.shape, np.float32)
+        Dq = check.floats("Dq", Dq, 2)
+        if Dq.shape != Iq.shape:
+            raise ValueError(f"Dq: got shape {Dq.shape}, expected {Iq.shape}")
+        D = check.output("D", D, (len(x), k), np.float32)
+        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        return super().search_preassigned(x, k, Iq, Dq, params=params, D=D, I=I)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {"levels": self.levels, "training": plugin.training(address(self))}
+        if self.is_trained:
+            return {**super().__getstate__(), **state}
+        # FAISS serializes untrained residual quantizers but cannot read them back.
+        shape = (self.d, self.nlist, self.rq.M, self.rq.nbits.at(0), self.metric_type, self.by_residual)
+        return {
+            **state,
+            "quantizer": faiss.serialize_index(faiss.downcast_index(self.quantizer)),
+            "shape": shape,
+            "beam": self.rq.max_beam_size,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "shape" in state:
+            quantizer = faiss.deserialize_index(state["quantizer"])
+            IndexIVFDRQ.__init__(self, quantizer, *state["shape"])
+            self.rq.max_beam_size = state["beam"]
+        else:
+            super().__setstate__(state)
+        plugin.adopt(address(self))
+        plugin.set_levels(address(self), state["levels"])
+        plugin.set_training(address(self), state["training"])
+
+    def _require_enough(self, n: int) -> None:
+        super()._require_enough(n)
+        if n < self.nlist:
+            raise ValueError(f"x: {n} training vectors, expected at least {self.nlist}, one for each list")
+
+    def _require_lists(self, codes: NDArray[np.uint8]) -> None:
+        width = self.coarse_code_size()
+        numbers = (codes[:, :width].astype(np.int64) << (8 * np.arange(width))).sum(1)
+        if len(numbers) and numbers.max() >= self.nlist:
+            raise ValueError(f"codes: one is of list {numbers.max()}, expected 0 to {self.nlist - 1}")
+
+    def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> tuple[FloatArray, int]:
+        x, k = super()._query(x, k, params)
+        if params is not None:
+            check.instance("params", params, faiss.SearchParametersIVF)
+            check.integer("nprobe", params.nprobe, 1, self.nlist)
+        return x, k

@@ -1,0 +1,134 @@
+"""Search parameters with a code length, for flat and for IVF indexes."""
+
+import weakref
+from typing import Any, SupportsIndex
+
+import faiss
+
+from drqfaiss import _check as check
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
+
+
+class _Levels(faiss.SearchParameters):
+    """``levels`` and ``sel`` of search parameters; a base class before FAISS's own."""
+
+    _names: tuple[str, ...]  # of the parameters
+    _sel: faiss.IDSelector | None = None
+
+    def _keep_levels(self, levels: SupportsIndex | None) -> None:
+        # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
+        weakref.finalize(self, plugin.drop_parameter_levels, address(self)).atexit = False
+        self.levels = levels
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(type(self), name) and name not in ("this", "referenced_objects"):
+            names = f"{', '.join(self._names[:-1])} or {self._names[-1]}"
+            raise AttributeError(f"{type(self).__name__} has no {name!r}, expected {names}")
+        super().__setattr__(name, value)
+
+    @property
+    def levels(self) -> int:
+        """Levels to compare; 0: the index's default."""
+        return plugin.parameter_levels(address(self))
+
+    @levels.setter
+    def levels(self, levels: SupportsIndex | None) -> None:
+        plugin.set_parameter_levels(address(self), _levels(levels))
+
+    @property
+    def sel(self) -> faiss.IDSelector | None:
+        """Which vectors may be returned; None: all."""
+        return self._sel  # the object that was set: FAISS returns one that does not keep the selector alive
+
+    @sel.setter
+    def sel(self, sel: faiss.IDSelector | None) -> None:
+        if sel is not None:
+            check.instance("sel", sel, faiss.IDSelector)
+        faiss.SearchParameters.sel.fset(self, sel)
+        self._sel = sel
+
+
+def _levels(levels: SupportsIndex | None) -> int:
+    return check.integer("levels", 0 if levels is None else levels, 0)
+
+
+class SearchParametersDRQ(_Levels, faiss.SearchParameters):
+    """Search parameters with a code length.
+
+    Args:
+        levels: Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
+        sel: Which vectors may be returned.
+
+    Raises:
+        TypeError, ValueError: If ``levels`` is no integer or negative, or ``sel`` no selector. Whether the
+            index has that many levels is checked at the search.
+    """
+
+    _names = ("levels", "sel")
+
+    def __init__(self, levels: SupportsIndex | None = 0, sel: faiss.IDSelector | None = None) -> None:
+        levels = _levels(levels)
+        super().__init__(sel=sel)
+        self._keep_levels(levels)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        # A copy has a C++ object, and so levels, of its own. FAISS's selectors can be shared, not pickled.
+        return type(self), (self.levels, self.sel)
+
+
+class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
+    """Search parameters of an IVF index with a code length.
+
+    Args:
+        levels: Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
+        nprobe: Lists to look into. As with all of FAISS's search parameters, the index's own nprobe does not
+            count when parameters are given.
+        sel: Which vectors may be returned.
+        max_codes: Vectors to look at for each query, at most; 0: all of the probed lists.
+        quantizer_params: Search parameters for the coarse quantizer.
+
+    Raises:
+        TypeError, ValueError: Naming the argument and what was expected. Whether the index has that many
+            levels and lists is checked at the search.
+    """
+
+    _names = ("levels", "nprobe", "sel", "max_codes", "quantizer_params")
+    _quantizer_params: faiss.SearchParameters | None = None
+
+    def __init__(
+        self,
+        levels: SupportsIndex | None = 0,
+        nprobe: SupportsIndex = 1,
+        sel: faiss.IDSelector | None = None,
+        max_codes: SupportsIndex = 0,
+        quantizer_params: faiss.SearchParameters | None = None,
+    ) -> None:
+        levels, nprobe = _levels(levels), check.integer("nprobe", nprobe, 1)
+        max_codes = check.integer("max_codes", max_codes, 0)
+        super().__init__(sel=sel, nprobe=nprobe, max_codes=max_codes, quantizer_params=quantizer_params)
+        self._keep_levels(levels)
+
+    @property
+    def nprobe(self) -> int:
+        """Lists to look into."""
+        return faiss.SearchParametersIVF.nprobe.fget(self)
+
+    @nprobe.setter
+    def nprobe(self, nprobe: SupportsIndex) -> None:
+        faiss.SearchParametersIVF.nprobe.fset(self, check.integer("nprobe", nprobe, 1))
+
+    @property
+    def quantizer_params(self) -> faiss.SearchParameters | None:
+        """Search parameters for the coarse quantizer."""
+        return self._quantizer_params  # as for sel
+
+    @quantizer_params.setter
+    def quantizer_params(self, parameters: faiss.SearchParameters | None) -> None:
+        if parameters is not None:
+            check.instance("quantizer_params", parameters, faiss.SearchParameters)
+        faiss.SearchParametersIVF.quantizer_params.fset(self, parameters)
+        self._quantizer_params = parameters
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), tuple(getattr(self, name) for name in self._names)

@@ -1,0 +1,488 @@
+"""IndexIVFDRQ: the same neighbours as NumPy and plain FAISS find in the same lists."""
+
+import copy
+import pickle
+import threading
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import drqfaiss
+from drqfaiss import _core
+from drqfaiss.adopt import adopt, clone_index
+from drqfaiss.ivf_index import IndexIVFDRQ, SearchParametersIVFDRQ
+from tests import reference
+from tests.conftest import AVAILABLE_LEVELS
+from tests.indexes import make_codebooks
+from tests.ivf_indexes import (
+    METRICS,
+    NBITS,
+    NLIST,
+    D,
+    M,
+    assert_searches_right,
+    make_ivf,
+    make_quantizer,
+    make_vectors,
+    nearest,
+    stock_copy,
+)
+
+X = 2 * make_vectors(9, seed=1)
+TRAIN = 2 * make_vectors(400, seed=5)
+QUICK = {"iterations": 2, "beam": 1, "progress": False}
+KINDS = [("l2", True), ("l2", False), ("ip", True), ("ip", False)]
+
+
+@pytest.mark.parametrize("simd", AVAILABLE_LEVELS)
+@pytest.mark.parametrize(("metric", "by_residual"), KINDS)
+def test_finds_what_numpy_finds(metric, by_residual, simd):
+    _core.set_simd_level(simd)
+    index = make_ivf(metric=metric, by_residual=by_residual)
+    for levels in range(1, M + 1):
+        for nprobe in (1, 3, NLIST):
+            parameters = SearchParametersIVFDRQ(levels, nprobe)
+            assert_searches_right(index, X, levels=levels, nprobe=nprobe, params=parameters)
+
+
+@pytest.mark.parametrize(("levels", "nbits"), [(8, 8), (16, 4), (3, 8), (5, 6), (2, 9)])
+def test_every_code_width(levels, nbits):
+    index = make_ivf(500, levels=levels, nbits=nbits)
+    for used in (1, levels // 2 or 1, levels):
+        assert_searches_right(index, X, levels=used, params=SearchParametersIVFDRQ(used, 3), nprobe=3)
+
+
+@pytest.mark.parametrize(("metric", "by_residual"), KINDS)
+def test_stock_faiss_finds_the_same(metric, by_residual):
+    index = make_ivf(metric=metric, by_residual=by_residual)
+    stock = stock_copy(index)
+    for nprobe in (1, 2, NLIST):
+        index.nprobe = stock.nprobe = nprobe
+        reference.assert_neighbours(index.search(X, 10), stock.search(X, 10), scale=100)
+
+
+def test_distances_stay_accurate_far_from_the_origin():
+    index = make_ivf(offset=1000)
+    x = X + np.float32(1000)
+    assert_searches_right(index, x, scale=1e4)
+
+
+def test_results_are_the_same_bits_on_every_simd_level_and_for_any_batch():
+    index = make_ivf(2000, levels=8, nbits=8)
+    index.nprobe = 5
+    expected = index.search(X, 20)
+    for simd in AVAILABLE_LEVELS:
+        _core.set_simd_level(simd)
+        for found in (
+            index.search(X, 20),
+            [np.vstack(a) for a in zip(*(index.search(x[None], 20) for x in X), strict=True)],
+        ):
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_lists_longer_than_a_block():
+    quantizer = make_quantizer(nlist=1)
+    index = IndexIVFDRQ.from_codebooks(quantizer, make_codebooks(levels=8, nbits=4))
+    index.add(2 * make_vectors(20_000))
+    assert_searches_right(index, X[:3], k=30)
+
+
+def test_equal_codes_are_ordered_by_id():
+    index = make_ivf(0)
+    index.add_with_ids(np.repeat(X[:1], 50, 0), np.arange(50)[::-1].copy())
+    D_found, ids = index.search(X[:1], 20)
+    assert (D_found == D_found[0, 0]).all()
+    np.testing.assert_array_equal(ids[0], np.arange(20))
+
+
+def test_fewer_results_than_asked_for():
+    index = make_ivf(5, nprobe=NLIST)
+    D_found, ids = index.search(X, 8)
+    assert (ids[:, 5:] == -1).all()
+    assert (D_found[:, 5:] == np.finfo(np.float32).max).all()
+    assert_searches_right(index, X, k=8)
+
+
+def test_empty_index_and_no_queries():
+    index = make_ivf(0)
+    assert (index.search(X, 3)[1] == -1).all()
+    assert make_ivf().search(X[:0], 3)[1].shape == (0, 3)
+
+
+def test_queries_that_are_not_finite_find_nothing():
+    index = make_ivf()
+    bad = X.copy()
+    bad[1, 3], bad[4, 0] = np.nan, np.inf
+    ids = index.search(bad, 3)[1]
+    assert (ids[[1, 4]] == -1).all()
+    good = [0, 2, 3, 5]
+    np.testing.assert_array_equal(ids[good], index.search(X[good], 3)[1])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_default_levels_and_nprobe(metric):
+    index = make_ivf(metric=metric)
+    index.levels, index.nprobe = 2, 4
+    assert_searches_right(index, X, levels=2, nprobe=4)
+    index.levels = None
+    assert_searches_right(index, X, levels=M, nprobe=4)
+
+
+@pytest.mark.parametrize("parallel_mode", [0, 3])
+def test_selectors(parallel_mode):
+    index = make_ivf()
+    index.parallel_mode = parallel_mode
+    wanted = np.arange(0, 300, 3)
+    for selector, selected in [
+        (faiss.IDSelectorBatch(wanted), lambda ids: ids % 3 == 0),
+        (faiss.IDSelectorRange(50, 120), lambda ids: (ids >= 50) & (ids < 120)),
+        (faiss.IDSelectorRange(50, 120, True), lambda ids: (ids >= 50) & (ids < 120)),
+    ]:
+        parameters = SearchParametersIVFDRQ(levels=3, nprobe=4, sel=selector)
+        assert_searches_right(index, X, levels=3, nprobe=4, selected=selected, params=parameters)
+
+
+@pytest.mark.parametrize(("metric", "by_residual"), KINDS)
+@pytest.mark.parametrize("parallel_mode", [0, 1, 2, 3])
+def test_parallel_modes(metric, by_residual, parallel_mode):
+    index = make_ivf(metric=metric, by_residual=by_residual)
+    index.parallel_mode = parallel_mode
+    assert_searches_right(index, X, levels=3, params=SearchParametersIVFDRQ(3, 3))
+
+
+def rows(lims, D_found, ids):
+    """The results of each query of a range search by id."""
+    for begin, end in zip(lims[:-1].astype(int), lims[1:].astype(int), strict=True):
+        order = np.argsort(ids[begin:end])
+        yield D_found[begin:end][order], ids[begin:end][order]
+
+
+@pytest.mark.parametrize(("metric", "by_residual"), KINDS)
+@pytest.mark.parametrize("parallel_mode", [0, 1, 2])
+def test_range_search(metric, by_residual, parallel_mode):
+    index = make_ivf(metric=metric, by_residual=by_residual)
+    stock = stock_copy(index)
+    index.parallel_mode = parallel_mode
+    radius = {"l2": 80.0, "ip": 5.0}[metric]
+    found, expected = index.range_search(X, radius), stock.range_search(X, radius)
+    assert found[0][-1] > 10
+    for (D_found, ids), (D_expected, ids_expected) in zip(rows(*found), rows(*expected), strict=True):
+        np.testing.assert_array_equal(ids, ids_expected)
+        np.testing.assert_allclose(D_found, D_expected, atol=1e-3)
+    expected = nearest(index, X, 300, levels=2)
+    few = index.range_search(X, radius, params=SearchParametersIVFDRQ(2, 3))
+    for (_, ids), D_expected, ids_expected in zip(rows(*few), *expected, strict=True):
+        within = D_expected < radius if metric == "l2" else D_expected > radius
+        np.testing.assert_array_equal(ids, np.sort(ids_expected[within]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("max_codes", [1, 40, 77, 250])
+def test_max_codes(metric, max_codes):
+    index = make_ivf(metric=metric)
+    stock = stock_copy(index)
+    ours = index.search(X, 5, params=SearchParametersIVFDRQ(nprobe=NLIST, max_codes=max_codes))
+    parameters = faiss.SearchParametersIVF(nprobe=NLIST, max_codes=max_codes)
+    reference.assert_neighbours(ours, stock.search(X, 5, params=parameters), scale=100)
+    index.max_codes = max_codes
+    index.nprobe = NLIST
+    np.testing.assert_array_equal(index.search(X, 5)[1], ours[1])
+
+
+def counted(index, **arguments):
+    faiss.cvar.indexIVF_stats.reset()
+    index.search(X, 5, **arguments)
+    stats = faiss.cvar.indexIVF_stats
+    return stats.nq, stats.nlist, stats.ndis
+
+
+@pytest.mark.parametrize("parallel_mode", [0, 1, 3])
+def test_statistics_are_those_of_stock_faiss(parallel_mode):
+    index = make_ivf(20)  # so few that some lists are empty
+    stock = stock_copy(index)
+    index.parallel_mode = stock.parallel_mode = parallel_mode
+    for nprobe in (2, NLIST):
+        expected = counted(stock, params=faiss.SearchParametersIVF(nprobe=nprobe))
+        assert counted(index, params=SearchParametersIVFDRQ(nprobe=nprobe)) == expected
+    limited = {"nprobe": NLIST, "max_codes": 7}
+    if parallel_mode != 1:
+        expected = counted(stock, params=faiss.SearchParametersIVF(**limited))
+        assert counted(index, params=SearchParametersIVFDRQ(**limited)) == expected
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_search_preassigned(metric):
+    index = make_ivf(metric=metric)
+    centroid_distances, keys = index.quantizer.search(X, 3)
+    keys[2, 1:] = -1
+    D_found, ids = index.search_preassigned(X, 6, keys, centroid_distances)
+    rest = [0, 1, *range(3, len(X))]
+    expected = index.search(X, 6)
+    np.testing.assert_array_equal(ids[rest], expected[1][rest])
+    np.testing.assert_array_equal(D_found[rest], expected[0][rest])
+    alone = index.search(X[2:3], 6, params=SearchParametersIVFDRQ(nprobe=1))
+    np.testing.assert_array_equal(ids[2], alone[1][0])
+
+
+def test_search_and_reconstruct():
+    index = make_ivf()
+    D_found, ids, vectors = index.search_and_reconstruct(X, 4)
+    np.testing.assert_array_equal(ids, index.search(X, 4)[1])
+    np.testing.assert_allclose(((X[:, None] - vectors) ** 2).sum(2), D_found, rtol=1e-4)
+
+
+def test_training_finds_near_neighbours():
+    quantizer = faiss.IndexFlatL2(D)
+    index = IndexIVFDRQ(quantizer, D, 4, 4, 5, scale="vector", prefix_weights={2: 0.1, 4: 1}, **QUICK)
+    assert not index.is_trained
+    index.train(TRAIN)
+    index.add(TRAIN)
+    index.nprobe = 4
+    factors = _core.factor(faiss.vector_to_array(index.rq.codebooks).reshape(4, 32, D))[0]
+    assert len(set(factors)) == 4  # scales per dimension
+    error = ((index.reconstruct_n(0, len(TRAIN)) - TRAIN) ** 2).sum(1).mean()
+    assert error < 0.5 * ((TRAIN - TRAIN.mean(0)) ** 2).sum(1).mean()
+    assert (index.search(TRAIN[:50], 5)[1] == np.arange(50)[:, None]).any(1).mean() > 0.7
+    assert_searches_right(index, X, levels=2, params=SearchParametersIVFDRQ(2, 4))
+
+
+def test_training_shares_one_codebook():
+    index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, 4, 4, 4, **QUICK)
+    index.train(TRAIN)
+    group, scale, _ = _core.factor(faiss.vector_to_array(index.rq.codebooks).reshape(4, 16, D))
+    assert group == [0, 0, 0, 0]
+    assert scale[0] == 1 and scale[3] < 1
+
+
+def test_batched_adds_are_one_add():
+    whole, batched = make_ivf(0), make_ivf(0)
+    whole.add(TRAIN)
+    for begin in range(0, len(TRAIN), 37):
+        batched.add(TRAIN[begin : begin + 37])
+        batched.search(X, 1)
+    for found, expected in zip(batched.search(X, 9), whole.search(X, 9), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_copies_and_files(tmp_path):
+    index = make_ivf()
+    index.levels = 3
+    expected = index.search(X, 5)
+    for other in (
+        copy.copy(index),
+        copy.deepcopy(index),
+        pickle.loads(pickle.dumps(index)),
+        clone_index(index),
+    ):
+        assert type(other) is IndexIVFDRQ
+        assert (other.levels, other.nprobe) == (3, 3)
+        np.testing.assert_array_equal(other.search(X, 5)[1], expected[1])
+    drqfaiss.write_index(index, tmp_path / "x.faiss")
+    assert type(faiss.read_index(str(tmp_path / "x.faiss"))) is faiss.IndexIVFResidualQuantizer
+    other = drqfaiss.read_index(tmp_path / "x.faiss")
+    assert type(other) is IndexIVFDRQ
+    np.testing.assert_array_equal(other.search(X, 5, params=SearchParametersIVFDRQ(3, 3))[1], expected[1])
+
+
+def test_pickle_of_an_untrained_index():
+    index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, 4, 4, 4, by_residual=False, seed=3, **QUICK)
+    index.rq.max_beam_size = 3
+    other = pickle.loads(pickle.dumps(index))
+    assert (other.nlist, other.by_residual, other.rq.max_beam_size) == (4, False, 3)
+    index.train(TRAIN)
+    other.train(TRAIN)
+    np.testing.assert_array_equal(
+        faiss.vector_to_array(index.rq.codebooks), faiss.vector_to_array(other.rq.codebooks)
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_adopting_stock_indexes(metric):
+    stock = faiss.IndexIVFResidualQuantizer(make_quantizer(metric), D, NLIST, M, NBITS, METRICS[metric])
+    stock.train(TRAIN)
+    stock.add(TRAIN)
+    stock.nprobe = 4
+    before = stock.search(X, 6)
+    assert adopt(stock) is stock
+    assert type(stock) is IndexIVFDRQ
+    reference.assert_neighbours(stock.search(X, 6), before, scale=100)
+    stock.add(X)
+    assert_searches_right(stock, X, levels=2, params=SearchParametersIVFDRQ(2, 4))
+
+
+@pytest.mark.parametrize("search_type", ["LUT_nonorm", "norm_float", "norm_qint8", "norm_cqint4"])
+def test_adopting_indexes_with_stored_norms(search_type):
+    number = getattr(faiss.AdditiveQuantizer, f"ST_{search_type}")
+    stock = faiss.IndexIVFResidualQuantizer(make_quantizer(), D, NLIST, M, NBITS, faiss.METRIC_L2, number)
+    stock.train(TRAIN)
+    stock.add(TRAIN)
+    adopt(stock)
+    stock.add(X)
+    assert_searches_right(stock, X)
+
+
+def test_nested_indexes():
+    inner = make_ivf(0)
+    outer = faiss.IndexIDMap2(inner)
+    outer.add_with_ids(TRAIN, np.arange(400) + 1000)
+    ids = outer.search(X, 3, params=SearchParametersIVFDRQ(levels=2, nprobe=3))[1]
+    np.testing.assert_array_equal(ids - 1000, nearest(inner, X, 3, levels=2)[1])
+
+    stock = faiss.index_factory(D, "PCA8,IVF4,RQ3x4")
+    stock.train(TRAIN)
+    adopt(stock)
+    inside = adopt(faiss.downcast_index(stock.index))
+    assert type(inside) is IndexIVFDRQ
+
+
+def test_shards():
+    index = make_ivf(200)
+    parts = [clone_index(index), clone_index(index)]
+    quantizer = make_quantizer()
+    shards = faiss.IndexShardsIVF(quantizer, NLIST, False, True)
+    for part in parts:
+        part.reset()
+        shards.add_shard(part)
+    shards.add(TRAIN)
+    for part in parts:
+        part.nprobe = 3
+    whole = make_ivf(0)
+    whole.add(TRAIN)
+    reference.assert_neighbours(shards.search(X, 5), whole.search(X, 5), scale=100)
+
+
+def test_searches_in_threads():
+    index = make_ivf(1000)
+    expected = [index.search(X, 5, params=SearchParametersIVFDRQ(levels, 4)) for levels in (1, 2, 3, 5)]
+    fresh = clone_index(index)
+    failures = []
+
+    def run():
+        for levels, (D_expected, ids) in zip((1, 2, 3, 5), expected, strict=True):
+            found = fresh.search(X, 5, params=SearchParametersIVFDRQ(levels, 4))
+            if not (np.array_equal(found[0], D_expected) and np.array_equal(found[1], ids)):
+                failures.append(levels)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_search_is_right(data):
+    metric = data.draw(st.sampled_from(sorted(METRICS)))
+    levels, nbits = data.draw(st.sampled_from([(1, 8), (4, 8), (6, 4), (5, 5)]))
+    index = make_ivf(
+        data.draw(st.integers(0, 200)), metric, data.draw(st.booleans()), levels=levels, nbits=nbits
+    )
+    used, nprobe = data.draw(st.integers(1, levels)), data.draw(st.integers(1, NLIST))
+    x = X[: data.draw(st.integers(1, len(X)))]
+    parameters = SearchParametersIVFDRQ(used, nprobe)
+    k = data.draw(st.sampled_from([1, 3, 50]))
+    index.parallel_mode = data.draw(st.sampled_from([0, 3]))
+    assert_searches_right(index, x, k=k, levels=used, nprobe=nprobe, params=parameters)
+
+
+BAD_SEARCHES = [
+    ({"params": SearchParametersIVFDRQ(levels=M + 1)}, ValueError, f"levels: got {M + 1}"),
+    ({"params": SearchParametersIVFDRQ(nprobe=NLIST + 1)}, ValueError, "nprobe: got 9, expected 1 to 8"),
+    ({"params": drqfaiss.SearchParametersDRQ(2)}, TypeError, "expected a faiss.SearchParametersIVF"),
+    ({"k": 0}, ValueError, "k: got 0"),
+    ({"x": X[:, :5]}, ValueError, r"x: got shape \(9, 5\)"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), BAD_SEARCHES)
+def test_bad_searches(arguments, error, message):
+    index = make_ivf()
+    expected = index.search(X, 3)[1]
+    with pytest.raises(error, match=message):
+        index.search(**{"x": X, "k": 3, **arguments})
+    np.testing.assert_array_equal(index.search(X, 3)[1], expected)
+
+
+def test_bad_settings():
+    index = make_ivf()
+    for nprobe in (0, -1, NLIST + 1):
+        with pytest.raises(ValueError, match=f"nprobe: got {nprobe}, expected 1 to 8"):
+            index.nprobe = nprobe
+    with pytest.raises(ValueError, match="levels: got 6, expected 0 to 5"):
+        index.levels = 6
+    assert (index.nprobe, index.levels) == (3, 0)
+    with pytest.raises(ValueError, match="nprobe: got 0"):
+        SearchParametersIVFDRQ(nprobe=0)
+    with pytest.raises(ValueError, match="max_codes: got -1"):
+        SearchParametersIVFDRQ(max_codes=-1)
+    with pytest.raises(AttributeError, match="expected levels, nprobe, sel, max_codes or quantizer_params"):
+        SearchParametersIVFDRQ().probes = 3
+
+
+BAD_INDEXES = [
+    ({"quantizer": 3}, TypeError, "quantizer: got 3"),
+    ({"d": 5}, ValueError, "quantizer: it has 16 dimensions, expected 5"),
+    ({"nlist": 0}, ValueError, "nlist: got 0"),
+    (
+        {"metric": faiss.METRIC_INNER_PRODUCT},
+        ValueError,
+        "quantizer: it has metric 1, expected the index's, 0",
+    ),
+    ({"nbits": 17}, ValueError, "nbits: got 17"),
+    ({"scale": "log"}, ValueError, "scale: got 'log'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), BAD_INDEXES)
+def test_bad_indexes(arguments, error, message):
+    with pytest.raises(error, match=message):
+        IndexIVFDRQ(
+            **{"quantizer": faiss.IndexFlatL2(D), "d": D, "nlist": 4, "M": M, "nbits": NBITS, **arguments}
+        )
+
+
+def test_untrained():
+    index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, 4, M, NBITS)
+    for call in (lambda: index.search(X, 1), lambda: index.add(X), lambda: index.sa_encode(X)):
+        with pytest.raises(RuntimeError, match="the index is not trained"):
+            call()
+    with pytest.raises(ValueError, match="x: 9 training vectors, expected at least the 16 codewords"):
+        index.train(X)
+    with pytest.raises(ValueError, match="expected at least 40, one for each list"):
+        IndexIVFDRQ(faiss.IndexFlatL2(D), D, 40, M, NBITS).train(TRAIN[:20])
+
+
+def test_vectors_that_are_not_finite_are_not_added():
+    index = make_ivf()
+    bad = X.copy()
+    bad[3, 2] = np.nan
+    for call in (lambda: index.add(bad), lambda: index.add_with_ids(bad, np.arange(9))):
+        with pytest.raises(ValueError, match=r"x: 1 values are NaN or infinite, the first at \(3, 2\)"):
+            call()
+    inner = make_ivf(0)
+    outer = faiss.IndexIDMap(inner)
+    with pytest.raises(RuntimeError, match="vector 3 holds nan, expected finite values"):
+        outer.add_with_ids(bad, np.arange(9))
+    assert (index.ntotal, inner.ntotal) == (300, 0)
+    assert_searches_right(index, X)
+
+
+def test_lists_that_do_not_exist():
+    index = make_ivf()
+    centroid_distances, keys = index.quantizer.search(X, 3)
+    keys[1, 1] = NLIST
+    with pytest.raises(ValueError, match=r"Iq: got \d to 8, expected -1 to 7"):
+        index.search_preassigned(X, 3, keys, centroid_distances)
+    with pytest.raises(RuntimeError, match="list number 8, expected 0 to 7"):
+        faiss.IndexIVFResidualQuantizer.search_preassigned(index, X, 3, keys, centroid_distances)
+    codes = index.sa_encode(X)
+    codes[0, 0] = NLIST
+    with pytest.raises(ValueError, match="codes: one is of list 8, expected 0 to 7"):
+        index.add_sa_codes(codes)
+    assert index.ntotal == 300
