@@ -1,13 +1,16 @@
 # make demo    the main job on photographs that ship inside PyPI packages; DATA=… takes your own vectors
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
 # make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …"
+# make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
+# make test-clients    LangChain, LlamaIndex, datasets and Haystack with our indexes (constraints-clients.txt)
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
 # make lint    formatting, style and types of Python and C++
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := $(VENV)/clients
 WHEELS := 1.14.2 1.14.3 1.15.0  # besides the one in constraints.txt
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 CXX_SOURCES := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.inl')
@@ -16,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-speed test test-wheels test-avx512 lint format clean
+.PHONY: demo bench bench-speed bench-clients test test-wheels test-clients test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -26,6 +29,9 @@ bench: $(VENV)/built
 
 bench-speed: $(VENV)/built
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+bench-clients: $(VENV)/built $(CLIENTS)/installed
+	PYTHONPATH=. $(CLIENTS)/bin/python benchmarks/adopt_langchain.py $(ARGS)
 
 test: $(VENV)/built $(VENV)/torch
 	$(BIN)/python -m pytest $(ARGS)
@@ -38,6 +44,16 @@ test-wheel-%: $(VENV)/built $(VENV)/torch
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/test_readme.py \
 		--ignore=tests/training/test_trainer.py $(ARGS)
+
+# In an environment of its own, with the build from here; the clients' own warnings are no errors.
+test-clients: $(VENV)/built $(CLIENTS)/installed
+	$(CLIENTS)/bin/python -m pytest -W default tests/clients $(ARGS)
+
+$(CLIENTS)/installed: constraints-clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install -q --upgrade -c constraints-clients.txt \
+		langchain-community llama-index-vector-stores-faiss datasets faiss-haystack faiss-cpu pytest
+	touch $@
 
 # Every SIMD level against the scalar one; AVX-512 emulated by Debian's libsimde-dev, on any CPU with AVX2.
 test-avx512:

@@ -6,6 +6,7 @@ from drqfaiss._core import set_simd_level, simd_level
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.factory import index_factory
 from drqfaiss.index import IndexDRQ
+from drqfaiss.install import install, installed, uninstall
 from drqfaiss.io import read_index, write_index
 from drqfaiss.ivf_index import IndexIVFDRQ
 from drqfaiss.parameters import SearchParametersDRQ, SearchParametersIVFDRQ
@@ -20,8 +21,11 @@ __all__ = [
     "adopt",
     "clone_index",
     "index_factory",
+    "install",
+    "installed",
     "read_index",
     "set_simd_level",
     "simd_level",
+    "uninstall",
     "write_index",
 ]

@@ -87,7 +87,11 @@ def adopt_all(index: faiss.Index) -> faiss.Index:
 def clone_index(index: faiss.Index) -> faiss.Index:
     """Return a copy as ``faiss.clone_index`` makes it, keeping the class and options of each DRQ index."""
     check.instance("index", index, faiss.Index)
-    clone = faiss.clone_index(index)
+    return adopt_clone(index, faiss.clone_index(index))
+
+
+def adopt_clone(index: faiss.Index, clone: faiss.Index) -> faiss.Index:
+    """Give a copy that FAISS made of ``index`` what FAISS does not copy, and return it."""
     for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
         if plugin.is_adopted(address(old)):
             plugin.adopt(address(new))

@@ -1,0 +1,93 @@
+"""``install``: FAISS's own functions return fast indexes, for programs that call them themselves."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import faiss
+
+from drqfaiss.adopt import adopt_all, adopt_clone
+from drqfaiss.factory import index_factory
+
+_Function = Callable[..., faiss.Index]
+
+
+def _reading(stock: _Function) -> _Function:
+    @functools.wraps(stock)
+    def read_index(*arguments: Any) -> faiss.Index:
+        return adopt_all(stock(*arguments))
+
+    return read_index
+
+
+def _cloning(stock: _Function) -> _Function:
+    @functools.wraps(stock)
+    def clone_index(index: faiss.Index) -> faiss.Index:
+        return adopt_clone(index, stock(index))
+
+    return clone_index
+
+
+def _building(stock: _Function) -> _Function:
+    @functools.wraps(stock)
+    def build_index(*arguments: Any) -> faiss.Index:
+        if len(arguments) < 2 or "DRQ" not in str(arguments[1]):
+            return adopt_all(stock(*arguments))
+        try:
+            return index_factory(*arguments)
+        except ValueError as error:  # callers of FAISS's function expect FAISS's exception
+            raise RuntimeError(str(error)) from error
+
+    return build_index
+
+
+# faiss.deserialize_index and unpickling call faiss.read_index.
+_HOOKS = {"read_index": _reading, "clone_index": _cloning, "index_factory": _building}
+_stock: dict[str, _Function] = {}
+_ours: dict[str, _Function] = {}
+
+
+def install() -> None:
+    """Let ``faiss.read_index``, ``faiss.clone_index`` and ``faiss.index_factory`` return fast indexes.
+
+    Every residual quantizer index in what they return is adopted, also through ``faiss.deserialize_index``
+    and unpickling, and ``index_factory`` understands ``DRQ8x8``. Arguments and exceptions stay FAISS's. Code
+    that took a function out of the faiss module before (``from faiss import read_index``) keeps the old one.
+    Installing again changes nothing.
+    """
+    for name, hook in _HOOKS.items():
+        if name not in _ours:
+            _stock[name] = getattr(faiss, name)
+            _ours[name] = hook(_stock[name])
+            setattr(faiss, name, _ours[name])
+
+
+def uninstall() -> None:
+    """Give FAISS its functions back. Indexes that were adopted stay so.
+
+    Raises:
+        RuntimeError: If something else replaced one of the functions after ``install``. Nothing is changed.
+    """
+    for name, function in _ours.items():
+        if getattr(faiss, name) is not function:
+            raise RuntimeError(
+                f"faiss.{name} is {getattr(faiss, name)!r}, expected the function that drqfaiss.install() "
+                "set: undo the later replacement first"
+            )
+    for name, function in _stock.items():
+        setattr(faiss, name, function)
+    _stock.clear()
+    _ours.clear()
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Install for a ``with`` block; what was installed before the block stays installed after it."""
+    before = bool(_ours)
+    install()
+    try:
+        yield
+    finally:
+        if not before:
+            uninstall()
