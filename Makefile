@@ -5,6 +5,7 @@
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
 # make test-clients    LangChain, LlamaIndex, datasets and Haystack with our indexes (constraints-clients.txt)
+# make test-cpp    the library for C++ programs and the example (needs FAISS: apt install libfaiss-dev)
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
 # make lint    formatting, style and types of Python and C++
 PYTHON ?= python3
@@ -13,13 +14,13 @@ BIN := $(VENV)/bin
 CLIENTS := $(VENV)/clients
 WHEELS := 1.14.2 1.14.3 1.15.0  # besides the one in constraints.txt
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
-CXX_SOURCES := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+CXX_SOURCES := $(shell find csrc tests examples -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 # Tools that spin while they wait make each other slow on few cores.
 export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-speed bench-clients test test-wheels test-clients test-avx512 lint format clean
+.PHONY: demo bench bench-speed bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -54,6 +55,22 @@ $(CLIENTS)/installed: constraints-clients.txt
 	$(CLIENTS)/bin/python -m pip install -q --upgrade -c constraints-clients.txt \
 		langchain-community llama-index-vector-stores-faiss datasets faiss-haystack faiss-cpu pytest
 	touch $@
+
+# As a program elsewhere would: from an installation, which nothing but CMake finds.
+CPP := $(CURDIR)/build/cpp
+test-cpp: export PATH := $(CURDIR)/$(BIN):$(PATH)
+test-cpp: $(VENV)/built
+	cmake -S . -B $(CPP)/library -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(CPP)/installed \
+		-DDRQFAISS_PYTHON=OFF -DDRQFAISS_CPP=ON -DDRQFAISS_WERROR=ON
+	cmake --build $(CPP)/library --target install
+	for project in examples/cpp tests/cpp; do \
+		cmake -S $$project -B $(CPP)/$$project -G Ninja -DCMAKE_BUILD_TYPE=Release \
+			-DCMAKE_PREFIX_PATH=$(CPP)/installed && \
+		cmake --build $(CPP)/$$project || exit 1; \
+	done
+	$(BIN)/python tests/cpp/write_expected.py $(CPP)/files
+	$(CPP)/tests/cpp/test_index_drq $(CPP)/files
+	$(CPP)/examples/cpp/search $(CPP)/files/l28.faiss
 
 # Every SIMD level against the scalar one; AVX-512 emulated by Debian's libsimde-dev, on any CPU with AVX2.
 test-avx512:

@@ -1,0 +1,207 @@
+#include "drqfaiss/IndexDRQ.h"
+
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/FaissAssert.h>
+#include <faiss/impl/IDSelector.h>
+#include <faiss/index_io.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/encode.h"
+#include "core/search.h"
+#include "faiss_plugin/abi.h"
+#include "faiss_plugin/state.h"
+
+namespace drqfaiss {
+
+namespace {
+
+using drq::plugin::IndexState;
+using drq::plugin::IndexView;
+
+/// The threads FAISS uses as well.
+class OpenMP final : public drq::Executor {
+  public:
+    int threads() const override { return omp_get_max_threads(); }
+    void run(void (*body)(void*), void* context) const override {
+#pragma omp parallel
+        body(context);
+    }
+};
+
+const OpenMP openmp;
+
+drq::Codebooks codebooks_of(const faiss::ResidualQuantizer& rq) {
+    drq::Codebooks codebooks{rq.d, {rq.nbits.begin(), rq.nbits.end()}, {}};
+    if (rq.codebooks.size() != rq.total_codebook_size * rq.d) return codebooks;
+    for (size_t m = 0; m < rq.M; m++)
+        codebooks.level.push_back(rq.codebooks.data() + rq.codebook_offsets[m] * rq.d);
+    return codebooks;
+}
+
+IndexView view_of(const faiss::IndexResidualQuantizer& index) {
+    IndexView view;
+    view.d = size_t(index.d);
+    view.ntotal = size_t(index.ntotal);
+    view.metric_type = index.metric_type;
+    view.codes = {index.codes.data(), view.ntotal, index.code_size};
+    view.codes_size = index.codes.size();
+    view.codebooks = codebooks_of(index.rq);
+    view.codebooks_size = index.rq.codebooks.size();
+    view.is_trained = index.is_trained && !view.codebooks.level.empty();
+    view.search_type = index.rq.search_type;
+    view.max_beam_size = index.rq.max_beam_size;
+    view.norm_bits = index.rq.norm_bits;
+    return view;
+}
+
+IndexView trained_view(const IndexDRQ& index) {
+    IndexView view = view_of(index);
+    FAISS_THROW_IF_NOT_MSG(view.is_trained, "the index is not trained");
+    return view;
+}
+
+size_t checked_levels(const IndexDRQ& index, const faiss::SearchParameters* parameters) {
+    const auto* own = dynamic_cast<const SearchParametersDRQ*>(parameters);
+    const size_t levels = own && own->levels ? own->levels : index.levels;
+    FAISS_THROW_IF_NOT_FMT(levels <= index.rq.M, "levels is %zd, expected 0 (all) to %zd", levels,
+                           index.rq.M);
+    return levels ? levels : index.rq.M;
+}
+
+bool is_member(const void* selector, int64_t id) {
+    return static_cast<const faiss::IDSelector*>(selector)->is_member(id);
+}
+
+/// Calls search(database) with the index's codes, norms and selector in place.
+template <class Search>
+auto with_database(const IndexDRQ& index, IndexState& state, const faiss::SearchParameters* parameters,
+                   const Search& search) {
+    const IndexView view = trained_view(index);
+    const size_t levels = checked_levels(index, parameters);
+    const drq::plugin::Prepared prepared = state.prepare(view, levels, openmp);
+    const drq::Selector selector{is_member, parameters ? parameters->sel : nullptr};
+    drq::Database database{*prepared.quantizer, view.codes, levels, drq::plugin::metric_of(view.metric_type)};
+    if (prepared.norms) database.norms = {prepared.norms->values.data(), prepared.norms->lowest};
+    if (selector.self) database.selector = &selector;
+    return search(database);
+}
+
+/// A vector that is not finite would get an arbitrary code and turn up in results.
+void require_finite(int64_t n, size_t d, const float* x) {
+    for (size_t i = 0; i < size_t(n) * d; i++)
+        FAISS_THROW_IF_NOT_FMT(std::isfinite(x[i]), "vector %zd holds %g, expected finite values", i / d,
+                               double(x[i]));
+}
+
+void require_supported(const faiss::IndexResidualQuantizer& index) {
+    const std::string reason = drq::plugin::unsupported(view_of(index));
+    FAISS_THROW_IF_NOT_FMT(reason.empty(), "cannot search this index: %s", reason.c_str());
+}
+
+}  // namespace
+
+IndexDRQ::IndexDRQ(int d, size_t M, size_t nbits, faiss::MetricType metric)
+    : IndexResidualQuantizer(d, M, nbits, metric, faiss::AdditiveQuantizer::ST_decompress),
+      state_(std::make_unique<IndexState>()) {
+    require_supported(*this);
+}
+
+IndexDRQ::IndexDRQ(const faiss::IndexResidualQuantizer& stock)
+    : IndexResidualQuantizer(stock), state_(std::make_unique<IndexState>()) {
+    aq = &rq;  // the copied pointer is to the other index's quantizer
+    // Python's files say ST_norm_from_LUT, for which FAISS has no distance computer and old versions no
+    // search.
+    if (rq.search_type == faiss::AdditiveQuantizer::ST_norm_from_LUT)
+        rq.search_type = faiss::AdditiveQuantizer::ST_decompress;
+    require_supported(*this);
+}
+
+IndexDRQ::IndexDRQ(const IndexDRQ& other) : IndexDRQ(static_cast<const IndexResidualQuantizer&>(other)) {
+    levels = other.levels;
+}
+
+IndexDRQ::~IndexDRQ() = default;
+
+void IndexDRQ::train(int64_t n, const float* x) {
+    IndexResidualQuantizer::train(n, x);
+    state_->forget();
+}
+
+void IndexDRQ::add(int64_t n, const float* x) {
+    state_->before_change(view_of(*this));
+    IndexResidualQuantizer::add(n, x);
+    state_->after_append(view_of(*this));
+}
+
+size_t IndexDRQ::remove_ids(const faiss::IDSelector& selector) {
+    state_->before_change(view_of(*this));
+    std::vector<bool> kept(size_t(ntotal), false);
+    for (size_t i = 0; i < kept.size(); i++) kept[i] = !selector.is_member(int64_t(i));
+    const size_t removed = IndexResidualQuantizer::remove_ids(selector);
+    state_->after_remove(view_of(*this), kept);
+    return removed;
+}
+
+void IndexDRQ::reset() {
+    state_->forget_norms();
+    IndexResidualQuantizer::reset();
+}
+
+void IndexDRQ::check_compatible_for_merge(const faiss::Index& other) const {
+    IndexResidualQuantizer::check_compatible_for_merge(other);
+    const auto& theirs = dynamic_cast<const IndexResidualQuantizer&>(other);
+    FAISS_THROW_IF_NOT_MSG(rq.nbits == theirs.rq.nbits && rq.codebooks == theirs.rq.codebooks,
+                           "cannot merge: the other index has other codebooks");
+}
+
+void IndexDRQ::search(int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,
+                      const faiss::SearchParameters* parameters) const {
+    FAISS_THROW_IF_NOT_FMT(k > 0, "k is %zd, expected at least 1", size_t(k));
+    with_database(*this, *state_, parameters, [&](const drq::Database& database) {
+        drq::knn_search(database, size_t(n), x, size_t(k), distances, ids, openmp);
+    });
+}
+
+void IndexDRQ::range_search(int64_t n, const float* x, float radius, faiss::RangeSearchResult* result,
+                            const faiss::SearchParameters* parameters) const {
+    const auto found = with_database(*this, *state_, parameters, [&](const drq::Database& database) {
+        return drq::range_search(database, size_t(n), x, radius, openmp);
+    });
+    // Counts go into lims; do_allocation turns them into offsets and makes room.
+    for (size_t i = 0; i < found.size(); i++) result->lims[i] = found[i].size();
+    result->do_allocation();
+    for (size_t i = 0; i < found.size(); i++)
+        for (size_t j = 0; j < found[i].size(); j++) {
+            result->labels[result->lims[i] + j] = found[i][j].id;
+            result->distances[result->lims[i] + j] = found[i][j].distance;
+        }
+}
+
+void IndexDRQ::sa_encode(int64_t n, const float* x, uint8_t* packed) const {
+    const IndexView view = trained_view(*this);
+    require_finite(n, view.d, x);
+    const auto encoder = state_->encoder(view);
+    constexpr size_t kBatch = 65536;  // bounds the unpacked codes
+    std::vector<int32_t> codes(std::min(size_t(n), kBatch) * rq.M);
+    for (size_t begin = 0; begin < size_t(n); begin += kBatch) {
+        const size_t count = std::min(kBatch, size_t(n) - begin);
+        encoder->encode(count, x + begin * view.d, rq.max_beam_size, codes.data(), openmp);
+        rq.pack_codes(count, codes.data(), packed + begin * code_size);
+    }
+}
+
+std::unique_ptr<IndexDRQ> read_index(const char* path) {
+    const std::unique_ptr<faiss::Index> index(faiss::read_index(path));
+    auto* stock = dynamic_cast<faiss::IndexResidualQuantizer*>(index.get());
+    FAISS_THROW_IF_NOT_FMT(stock, "%s holds no residual quantizer index", path);
+    auto codes = std::move(stock->codes);  // not copied: there may be many
+    auto result = std::make_unique<IndexDRQ>(*stock);
+    result->codes = std::move(codes);
+    return result;
+}
+
+}  // namespace drqfaiss
