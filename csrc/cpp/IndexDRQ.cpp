@@ -13,14 +13,14 @@
 #include "core/encode.h"
 #include "core/search.h"
 #include "faiss_plugin/abi.h"
-#include "faiss_plugin/state.h"
+#include "faiss_plugin/flat_state.h"
 
 namespace drqfaiss {
 
 namespace {
 
-using drq::plugin::IndexState;
-using drq::plugin::IndexView;
+using drq::plugin::FlatState;
+using drq::plugin::FlatView;
 
 /// The threads FAISS uses as well.
 class OpenMP final : public drq::Executor {
@@ -42,8 +42,8 @@ drq::Codebooks codebooks_of(const faiss::ResidualQuantizer& rq) {
     return codebooks;
 }
 
-IndexView view_of(const faiss::IndexResidualQuantizer& index) {
-    IndexView view;
+FlatView view_of(const faiss::IndexResidualQuantizer& index) {
+    FlatView view;
     view.d = size_t(index.d);
     view.ntotal = size_t(index.ntotal);
     view.metric_type = index.metric_type;
@@ -58,8 +58,8 @@ IndexView view_of(const faiss::IndexResidualQuantizer& index) {
     return view;
 }
 
-IndexView trained_view(const IndexDRQ& index) {
-    IndexView view = view_of(index);
+FlatView trained_view(const IndexDRQ& index) {
+    FlatView view = view_of(index);
     FAISS_THROW_IF_NOT_MSG(view.is_trained, "the index is not trained");
     return view;
 }
@@ -78,9 +78,9 @@ bool is_member(const void* selector, int64_t id) {
 
 /// Calls search(database) with the index's codes, norms and selector in place.
 template <class Search>
-auto with_database(const IndexDRQ& index, IndexState& state, const faiss::SearchParameters* parameters,
+auto with_database(const IndexDRQ& index, FlatState& state, const faiss::SearchParameters* parameters,
                    const Search& search) {
-    const IndexView view = trained_view(index);
+    const FlatView view = trained_view(index);
     const size_t levels = checked_levels(index, parameters);
     const drq::plugin::Prepared prepared = state.prepare(view, levels, openmp);
     const drq::Selector selector{is_member, parameters ? parameters->sel : nullptr};
@@ -106,12 +106,12 @@ void require_supported(const faiss::IndexResidualQuantizer& index) {
 
 IndexDRQ::IndexDRQ(int d, size_t M, size_t nbits, faiss::MetricType metric)
     : IndexResidualQuantizer(d, M, nbits, metric, faiss::AdditiveQuantizer::ST_decompress),
-      state_(std::make_unique<IndexState>()) {
+      state_(std::make_unique<FlatState>()) {
     require_supported(*this);
 }
 
 IndexDRQ::IndexDRQ(const faiss::IndexResidualQuantizer& stock)
-    : IndexResidualQuantizer(stock), state_(std::make_unique<IndexState>()) {
+    : IndexResidualQuantizer(stock), state_(std::make_unique<FlatState>()) {
     aq = &rq;  // the copied pointer is to the other index's quantizer
     // Python's files say ST_norm_from_LUT, for which FAISS has no distance computer and old versions no
     // search.
@@ -182,7 +182,7 @@ void IndexDRQ::range_search(int64_t n, const float* x, float radius, faiss::Rang
 }
 
 void IndexDRQ::sa_encode(int64_t n, const float* x, uint8_t* packed) const {
-    const IndexView view = trained_view(*this);
+    const FlatView view = trained_view(*this);
     require_finite(n, view.d, x);
     const auto encoder = state_->encoder(view);
     constexpr size_t kBatch = 65536;  // bounds the unpacked codes

@@ -9,31 +9,38 @@ import pytest
 from faiss.contrib.datasets import SyntheticDataset
 
 import drqfaiss
-from drqfaiss import IndexDRQ, SearchParametersDRQ
+from drqfaiss import IndexDRQ, IndexIVFDRQ, SearchParametersDRQ, SearchParametersIVFDRQ
 from tests import reference
 from tests.indexes import METRICS
 
 DATA = SyntheticDataset(24, 1000, 400, 100)
 TRAIN, BASE, X = DATA.get_train(), DATA.get_database(), DATA.get_queries()[:15]
-D, M, K = DATA.d, 4, 10
+D, M, K, NLIST = DATA.d, 4, 10, 5
 
+KINDS = pytest.mark.parametrize("kind", ["flat", "ivf"])
 WIDTHS = pytest.mark.parametrize("nbits", [4, 6, 8])
 METRIC = pytest.mark.parametrize("metric", METRICS)
 
 
 @functools.cache
-def trained(nbits, metric):
-    index = IndexDRQ(D, M, nbits, METRICS[metric], iterations=3, progress=False)
+def trained(nbits, metric, kind):
+    training = {"iterations": 3, "progress": False}
+    if kind == "flat":
+        index = IndexDRQ(D, M, nbits, METRICS[metric], **training)
+    else:
+        lists = faiss.IndexFlat(D, METRICS[metric])
+        index = IndexIVFDRQ(lists, D, NLIST, M, nbits, METRICS[metric], **training)
+        index.nprobe = NLIST
     index.train(TRAIN)
     return index
 
 
-def make_empty(nbits, metric="l2"):
-    return drqfaiss.clone_index(trained(nbits, metric))
+def make_empty(nbits, metric="l2", kind="flat"):
+    return drqfaiss.clone_index(trained(nbits, metric, kind))
 
 
-def make_filled(nbits, metric="l2"):
-    index = make_empty(nbits, metric)
+def make_filled(nbits, metric="l2", kind="flat"):
+    index = make_empty(nbits, metric, kind)
     index.add(BASE)
     return index
 
@@ -42,20 +49,28 @@ def codebooks_of(index):
     return faiss.vector_to_array(index.rq.codebooks).reshape(index.rq.M, -1, index.d)
 
 
-def assert_finds(index, stored, metric, k=K, x=X):
-    """The index finds what brute force finds in the vectors, which were decoded by FAISS."""
+def decoded(index):
+    """The vectors that BASE's codes stand for."""
+    return index.sa_decode(index.sa_encode(BASE))
+
+
+def assert_finds(index, stored, metric):
+    """The index finds what brute force finds in the vectors, which FAISS decoded."""
     scale = 4 * float(np.abs(stored).max() * D) ** 2
-    reference.assert_neighbours(index.search(x, k), reference.nearest(x, stored, k, metric), scale)
+    reference.assert_neighbours(index.search(X, K), reference.nearest(X, stored, K, metric), scale)
 
 
 # Codecs, files, copies
 
 
+@KINDS
 @WIDTHS
-def test_codes_survive_a_file(nbits, tmp_path):
-    index = make_empty(nbits)
+def test_codes_survive_a_file(nbits, kind, tmp_path):
+    index = make_empty(nbits, kind=kind)
     codes = index.sa_encode(BASE)
-    assert codes.shape == (len(BASE), (M * nbits + 7) // 8) == (len(BASE), index.sa_code_size())
+    list_number = 1 if kind == "ivf" else 0
+    assert codes.shape == (len(BASE), list_number + (M * nbits + 7) // 8)
+    assert codes.shape[1] == index.sa_code_size()
     faiss.write_index(index, str(tmp_path / "x.faiss"))
     for back in (faiss.read_index(str(tmp_path / "x.faiss")), drqfaiss.read_index(tmp_path / "x.faiss")):
         np.testing.assert_array_equal(back.sa_encode(BASE[:50]), codes[:50])
@@ -76,19 +91,21 @@ def test_standalone_codec(nbits):
     assert error < 0.6 * ((BASE - TRAIN.mean(0)) ** 2).sum()
 
 
+@KINDS
 @WIDTHS
-def test_wider_beams_lower_the_error(nbits):
-    index = make_empty(nbits)
+def test_wider_beams_lower_the_error(nbits, kind):
+    index = make_empty(nbits, kind=kind)
     errors = []
     for index.rq.max_beam_size in (1, 4, 16):
-        errors.append(((BASE - index.sa_decode(index.sa_encode(BASE))) ** 2).sum())
+        errors.append(((BASE - decoded(index)) ** 2).sum())
     assert errors[0] > errors[1] > errors[2]
 
 
+@KINDS
 @METRIC
 @WIDTHS
-def test_copies_search_alike(nbits, metric):
-    index = make_filled(nbits, metric)
+def test_copies_search_alike(nbits, metric, kind):
+    index = make_filled(nbits, metric, kind)
     expected = index.search(X, K)
     copies = [pickle.loads(pickle.dumps(index)), drqfaiss.clone_index(index), faiss.clone_index(index)]
     del index
@@ -98,10 +115,11 @@ def test_copies_search_alike(nbits, metric):
         assert copy.ntotal == len(BASE) + 10
 
 
-@pytest.mark.parametrize("description", ["DRQ3x4", "DRQ3x6", "DRQ3x8"])
-def test_factory(description):
-    index = drqfaiss.index_factory(D, description, progress=False)
-    nbits = int(description[-1])
+@pytest.mark.parametrize("before", ["", "IVF5,"])
+@WIDTHS
+def test_factory(before, nbits):
+    index = drqfaiss.index_factory(D, f"{before}DRQ3x{nbits}", progress=False)
+    assert type(index) is (IndexIVFDRQ if before else IndexDRQ)
     np.testing.assert_array_equal(faiss.vector_to_array(index.rq.nbits), [nbits] * 3)
     assert index.rq.norm_bits == 0
     assert index.code_size == (3 * nbits + 7) // 8
@@ -110,16 +128,18 @@ def test_factory(description):
 # Search
 
 
+@KINDS
 @METRIC
 @WIDTHS
-def test_search_is_that_of_the_decoded_vectors(nbits, metric):
-    index = make_filled(nbits, metric)
-    assert_finds(index, index.reconstruct_n(0, len(BASE)), metric)
+def test_search_is_that_of_the_decoded_vectors(nbits, metric, kind):
+    index = make_filled(nbits, metric, kind)
+    assert_finds(index, decoded(index), metric)
 
 
+@KINDS
 @pytest.mark.parametrize("nbits, least", [(4, 0.45), (6, 0.65), (8, 0.8)])
-def test_recall(nbits, least):
-    ids = make_filled(nbits).search(DATA.get_queries(), K)[1]
+def test_recall(nbits, least, kind):
+    ids = make_filled(nbits, kind=kind).search(DATA.get_queries(), K)[1]
     recall = (ids == DATA.get_groundtruth()[:, :1]).any(1).mean()
     assert recall > least
 
@@ -138,7 +158,7 @@ def test_kind_of_norm_does_not_change_the_search(nbits, search_type):
     index.add(BASE)
     before = index.search(X, K)
     drqfaiss.adopt(index)
-    assert_finds(index, index.reconstruct_n(0, len(BASE)), "l2")
+    assert_finds(index, decoded(index), "l2")
     if search_type in ("norm_float", "norm_from_LUT"):
         reference.assert_neighbours(index.search(X, K), before, scale=1000)
 
@@ -236,15 +256,18 @@ SELECTORS["or"] = (
 )
 
 
-@pytest.mark.parametrize("kind", SELECTORS)
+@KINDS
+@pytest.mark.parametrize("name", SELECTORS)
 @WIDTHS
-def test_selectors_search_as_if_the_others_were_not_there(nbits, kind):
-    selector, selected = SELECTORS[kind]
-    index = make_filled(nbits)
+def test_selectors_search_as_if_the_others_were_not_there(nbits, name, kind):
+    selector, selected = SELECTORS[name]
+    index, few = make_filled(nbits, kind=kind), make_empty(nbits, kind=kind)
     kept = np.unique(selected)
-    few = make_empty(nbits)
-    few.add_sa_codes(faiss.vector_to_array(index.codes).reshape(len(BASE), -1)[kept])
-    params = SearchParametersDRQ(sel=selector)
+    few.add(BASE[kept])
+    if kind == "flat":
+        params = SearchParametersDRQ(sel=selector)
+    else:
+        params = SearchParametersIVFDRQ(sel=selector, nprobe=NLIST)
     D_expected, ids_expected = few.search(X, K)
     D_found, ids = index.search(X, K, params=params)
     np.testing.assert_array_equal(D_found, D_expected)
@@ -260,12 +283,17 @@ def test_selectors_search_as_if_the_others_were_not_there(nbits, kind):
 # Merging and removing
 
 
+@KINDS
 @WIDTHS
-def test_merge(nbits):
-    whole, first, second = make_filled(nbits), make_empty(nbits), make_empty(nbits)
+def test_merge(nbits, kind):
+    whole, first, second = (
+        make_filled(nbits, kind=kind),
+        make_empty(nbits, kind=kind),
+        make_empty(nbits, kind=kind),
+    )
     first.add(BASE[:100])
     second.add(BASE[100:])
-    first.merge_from(second)
+    first.merge_from(second, 100 if kind == "ivf" else 0)
     assert (first.ntotal, second.ntotal) == (len(BASE), 0)
     np.testing.assert_array_equal(first.search(X, K), whole.search(X, K))
 
@@ -282,10 +310,15 @@ def test_merge_with_ids(nbits):
     np.testing.assert_array_equal(first.search(X, K), whole.search(X, K))
 
 
+@KINDS
 @WIDTHS
-def test_removing_leaves_the_others_in_order(nbits):
-    index, kept = make_filled(nbits), np.flatnonzero(np.arange(len(BASE)) % 3 == 0)
-    expected = make_empty(nbits)
-    expected.add(BASE[kept])
+def test_removing_leaves_the_others(nbits, kind):
+    """A flat index numbers what is left anew; lists keep the ids."""
+    index, kept = make_filled(nbits, kind=kind), np.arange(0, len(BASE), 3)
+    expected = make_empty(nbits, kind=kind)
+    if kind == "flat":
+        expected.add(BASE[kept])
+    else:
+        expected.add_with_ids(BASE[kept], kept)
     assert index.remove_ids(np.setdiff1d(np.arange(len(BASE)), kept)) == len(BASE) - len(kept)
     np.testing.assert_array_equal(index.search(X, K), expected.search(X, K))

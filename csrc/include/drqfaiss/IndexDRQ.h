@@ -8,7 +8,7 @@
 #include <memory>
 
 namespace drq::plugin {
-class IndexState;
+class FlatState;
 }
 
 namespace drqfaiss {
@@ -58,7 +58,7 @@ struct IndexDRQ : faiss::IndexResidualQuantizer {
     void sa_encode(int64_t n, const float* x, uint8_t* codes) const override;
 
   private:
-    std::unique_ptr<drq::plugin::IndexState> state_;  ///< what searches and encoding keep between calls
+    std::unique_ptr<drq::plugin::FlatState> state_;  ///< what searches and encoding keep between calls
 };
 
 /// Reads a FAISS file that holds a residual quantizer index, whoever wrote it. Throws faiss::FaissException
