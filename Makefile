@@ -1,6 +1,7 @@
 # make demo    the main job on photographs that ship inside PyPI packages; DATA=… takes your own vectors
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
 # make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …"
+# make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
@@ -20,7 +21,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-speed bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: demo bench bench-speed bench-ann bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -30,6 +31,9 @@ bench: $(VENV)/built
 
 bench-speed: $(VENV)/built
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+bench-ann: $(VENV)/built
+	$(BIN)/python benchmarks/ann_benchmarks/run.py $(ARGS)
 
 bench-clients: $(VENV)/built $(CLIENTS)/installed
 	PYTHONPATH=. $(CLIENTS)/bin/python benchmarks/adopt_langchain.py $(ARGS)
@@ -99,7 +103,7 @@ $(VENV)/tools: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --upgrade -c constraints.txt \
 		"setuptools>=77" pybind11 cmake ninja \
 		"numpy>=1.25" "faiss-cpu>=1.14.2" \
-		h5py matplotlib scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format mypy
+		h5py matplotlib pyyaml scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format mypy
 	touch $@
 
 # Only the supervised training needs PyTorch, which is large: demo and bench go without.

@@ -95,6 +95,16 @@ def test_clone_index(installed):
     assert type(faiss.clone_index(faiss.IndexFlatL2(D))) is faiss.IndexFlatL2
 
 
+def test_inverted_lists(installed, tmp_path):
+    index = faiss.index_factory(D, "IVF4,DRQ3x4")
+    index.train(make_vectors(200))
+    index.add(make_vectors(200))
+    faiss.write_index(index, str(tmp_path / "x.faiss"))
+    for back in (faiss.read_index(str(tmp_path / "x.faiss")), faiss.clone_index(index)):
+        assert type(back) is type(index) is drqfaiss.IndexIVFDRQ
+        np.testing.assert_array_equal(back.search(X, 5), index.search(X, 5))
+
+
 @pytest.mark.parametrize("description", ["DRQ3x4", "RQ3x4"])
 def test_index_factory(installed, description):
     for arguments in ((D, description), (D, description, faiss.METRIC_INNER_PRODUCT)):
