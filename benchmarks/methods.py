@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import faiss
 
 import drqfaiss
+from drqfaiss.training.arguments import QUALITIES, SCALES
 
 MakeIndex = Callable[[int, int, int], faiss.Index]
 FLOAT_NORM_BYTES = 4
@@ -42,23 +43,38 @@ def drq(variant: str, levels: int, seed: int) -> Method:
     """IndexDRQ of so many levels; the shorter codes are prefixes of its code.
 
     Args:
-        variant: a scale, as in "level".
+        variant: words joined by "+": a scale, a quality, "own" for an own first codebook, "short" for prefix
+            weights that favour short codes; as in "vector+own+best".
         levels: how many levels.
         seed: of its training.
 
     Raises:
-        ValueError: no such variant.
+        ValueError: an unknown word.
     """
+    options = {"seed": seed}
+    for word in variant.split("+"):
+        options |= _drq_option(word, levels)
 
     def make(d: int, m: int, metric: int) -> faiss.Index:
-        return drqfaiss.IndexDRQ(d, levels, 8, metric, seed=seed, scale=variant)
-
-    make(1, 1, faiss.METRIC_L2)  # raises for a variant that is none
+        return drqfaiss.IndexDRQ(d, levels, 8, metric, **options)
 
     def parameters(d: int, m: int) -> int:
-        return 256 * d + (d * d + levels * d if variant == "vector" else levels)
+        scales = d * d + levels * d if options.get("scale") == "vector" else levels
+        return 256 * d * (2 if "own_first" in options else 1) + scales
 
-    return Method(f"DRQ {variant}", make, parameters, lambda d, m: m <= levels, levels)
+    return Method(f"DRQ {variant.replace('+', ' ')}", make, parameters, lambda d, m: m <= levels, levels)
+
+
+def _drq_option(word: str, levels: int) -> dict[str, object]:
+    if word in SCALES:
+        return {"scale": word}
+    if word in QUALITIES:
+        return {"quality": word}
+    if word == "own":
+        return {"own_first": True}
+    if word == "short":
+        return {"prefix_weights": {L: 4.0 if L == 2 else 1.0 for L in range(1, levels + 1)}}
+    raise ValueError(f"DRQ {word!r}; expected own, short or one of {[*SCALES, *QUALITIES]}")
 
 
 def pq(d: int, m: int, metric: int) -> faiss.Index:

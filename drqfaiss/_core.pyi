@@ -68,6 +68,10 @@ class plugin:
         """Return the training options of an index as `set_training` got them; empty: FAISS's trainer."""
 
     @staticmethod
+    def set_gain_weights(index: int, weights: list[float]) -> None:
+        """Set what the gain of each level counts when vectors are encoded; 1 everywhere if empty."""
+
+    @staticmethod
     def set_training(index: int, options: str) -> None:
         """Let an index train by the trainer with these options."""
 

@@ -10,6 +10,7 @@ from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
 from drqfaiss.index import IndexDRQ
 from drqfaiss.ivf_index import IndexIVFDRQ
+from drqfaiss.training.options import set_training
 
 ResidualQuantizerIndex: TypeAlias = faiss.IndexResidualQuantizer | faiss.IndexIVFResidualQuantizer
 _CLASSES = {faiss.IndexResidualQuantizer: IndexDRQ, faiss.IndexIVFResidualQuantizer: IndexIVFDRQ}
@@ -96,7 +97,7 @@ def adopt_clone(index: faiss.Index, clone: faiss.Index) -> faiss.Index:
         if plugin.is_adopted(address(old)):
             plugin.adopt(address(new))
             plugin.set_levels(address(new), plugin.levels(address(old)))
-            plugin.set_training(address(new), plugin.training(address(old)))
+            set_training(new, plugin.training(address(old)))
     as_drq(clone)
     if isinstance(index, IndexDRQ | IndexIVFDRQ):
         clone.__class__ = type(index)

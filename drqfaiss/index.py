@@ -11,7 +11,7 @@ from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
 from drqfaiss._levels_index import LevelsIndex, checked_codebooks, stored_search_type
 from drqfaiss.parameters import SearchParametersDRQ as SearchParametersDRQ  # the two are used together
-from drqfaiss.training.options import training_options, use_drq_training
+from drqfaiss.training.options import set_training, training_options, use_drq_training
 
 
 class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
@@ -94,4 +94,4 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
             super().__setstate__(state)
         plugin.adopt(address(self))
         plugin.set_levels(address(self), state["levels"])
-        plugin.set_training(address(self), state["training"])
+        set_training(self, state["training"])

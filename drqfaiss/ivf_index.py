@@ -17,7 +17,7 @@ from drqfaiss._levels_index import (
     stored_search_type,
 )
 from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
-from drqfaiss.training.options import training_options, use_drq_training
+from drqfaiss.training.options import set_training, training_options, use_drq_training
 
 
 class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
@@ -172,7 +172,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
             super().__setstate__(state)
         plugin.adopt(address(self))
         plugin.set_levels(address(self), state["levels"])
-        plugin.set_training(address(self), state["training"])
+        set_training(self, state["training"])
 
     def _require_enough(self, n: int) -> None:
         super()._require_enough(n)

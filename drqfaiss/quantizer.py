@@ -14,21 +14,23 @@ from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
 from drqfaiss.training import least_squares
+from drqfaiss.training.arguments import QUALITIES
+from drqfaiss.training.prefixes import tail_weights
 
 if TYPE_CHECKING:
     from drqfaiss.index import IndexDRQ
 
 FILE_FORMAT = "drqfaiss.Quantizer"
-FILE_VERSION = 1
-ENCODING_BEAM = 8
+FILE_VERSION = 2  # 1, which older versions read, has no first codebook
+ENCODING_BEAM = QUALITIES["default"]["encoding_beam"]
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class Quantizer:
     """x ≈ mean + rotationᵀ Σ_m scales[m] ∘ codebook[b_m], b_m the code of level m.
 
-    The first L levels of a code are a code too, of a coarser reconstruction. The arrays are checked, copied
-    and read-only.
+    The first L levels of a code are a code too, of a coarser reconstruction. Level 0 may have a codebook of
+    its own. The arrays are checked, copied and read-only.
 
     Args:
         codebook: array (K, d), float32. K a power of two from 2 to 65536.
@@ -36,6 +38,7 @@ class Quantizer:
             dimension.
         mean: array (d,), float32, optional. Zero if None.
         rotation: array (d, d), float32, optional. An orthogonal matrix; no rotation if None.
+        first_codebook: array (K, d), float32, optional. What level 0 has in the place of `codebook`.
 
     Raises:
         TypeError, ValueError: An argument is not as above; the message names it and what was expected.
@@ -45,6 +48,7 @@ class Quantizer:
     scales: np.ndarray
     mean: np.ndarray
     rotation: np.ndarray | None
+    first_codebook: np.ndarray | None
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Quantizer:
         scales: ArrayLike,
         mean: ArrayLike | None = None,
         rotation: ArrayLike | None = None,
+        first_codebook: ArrayLike | None = None,
     ) -> None:
         codebook = _frozen("codebook", codebook, 2)
         K, d = codebook.shape
@@ -68,7 +73,11 @@ class Quantizer:
             _require_shape("rotation", rotation, (d, d))
             if np.abs(rotation @ rotation.T - np.eye(d)).max() > 1e-3:
                 raise ValueError("rotation: got rows that are not orthonormal, expected an orthogonal matrix")
+        if first_codebook is not None:
+            first_codebook = _frozen("first_codebook", first_codebook, 2)
+            _require_shape("first_codebook", first_codebook, (K, d))
         checked = {"codebook": codebook, "scales": scales, "mean": mean, "rotation": rotation}
+        checked["first_codebook"] = first_codebook
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way past a frozen dataclass
 
@@ -96,24 +105,33 @@ class Quantizer:
         """Return the codebook of every level as FAISS has them, (M, K, d) float32, the mean in level 0."""
         scales = self.scales if self.scales.ndim == 2 else self.scales[:, None]
         codebooks = scales[:, None] * self.codebook
+        if self.first_codebook is not None:
+            codebooks[0] = scales[0] * self.first_codebook
         if self.rotation is not None:
             codebooks = codebooks @ self.rotation
         codebooks[0] += self.mean
         return np.ascontiguousarray(codebooks, np.float32)
 
-    def encode(self, x: ArrayLike, beam: int = ENCODING_BEAM) -> np.ndarray:
+    def encode(
+        self,
+        x: ArrayLike,
+        beam: int = ENCODING_BEAM,
+        prefix_weights: Mapping[int, float] | None = None,
+    ) -> np.ndarray:
         """Encode vectors by beam search.
 
         Args:
             x: array (n, d), float32. Finite vectors.
             beam: Partial codes kept at every level; more lower the error and take longer.
+            prefix_weights: How much the error after the first L levels counts, {L: weight}, as in `train`.
 
         Returns:
             (n, M). uint8 up to 8 bits per level, else uint16.
         """
         x = _check.vectors("x", x, self.d)
         _check.finite("x", x)
-        codes = _core.encode(x, self.codebooks(), _check.integer("beam", beam, 1, 2**31 - 1))
+        beam = _check.integer("beam", beam, 1, 2**31 - 1)
+        codes = _core.encode(x, self.codebooks(), beam, tail_weights(self.levels, prefix_weights))
         return codes.astype(np.uint8 if self.codewords <= 256 else np.uint16)
 
     def decode(self, codes: ArrayLike, levels: int | None = None) -> np.ndarray:
@@ -163,10 +181,12 @@ class Quantizer:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file that `load` reads; the name is used as it is."""
         arrays: dict[str, Any] = {"codebook": self.codebook, "scales": self.scales, "mean": self.mean}
-        if self.rotation is not None:
-            arrays["rotation"] = self.rotation
+        for name in ("rotation", "first_codebook"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
+        version = 1 if self.first_codebook is None else FILE_VERSION
         with open(path, "wb") as file:
-            np.savez(file, format=FILE_FORMAT, version=FILE_VERSION, **arrays)
+            np.savez(file, format=FILE_FORMAT, version=version, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Quantizer:
@@ -190,7 +210,8 @@ class Quantizer:
                 "a newer drqfaiss wrote it"
             )
         try:
-            return cls(fields["codebook"], fields["scales"], fields["mean"], fields.get("rotation"))
+            optional = (fields.get("rotation"), fields.get("first_codebook"))
+            return cls(fields["codebook"], fields["scales"], fields["mean"], *optional)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: a damaged {FILE_FORMAT} file ({error})") from error
 
@@ -203,6 +224,8 @@ class Quantizer:
     @classmethod
     def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:
         """Factor a trained residual quantizer index whose levels are multiples of one codebook.
+
+        The first level may have a codebook of its own.
 
         Raises:
             TypeError: The index is no residual quantizer index.
@@ -221,12 +244,15 @@ class Quantizer:
             len(nbits), 2 ** int(nbits[0]), residual.d
         )
         groups, scales, shift = _core.factor(stored)
-        if len(set(groups)) != 1:
+        own_first = len(groups) > 2 and groups == [0] + [1] * (len(groups) - 1)
+        if len(set(groups)) != 1 and not own_first:
             raise ValueError(
                 f"index: {len(set(groups))} different codebooks, expected levels that are multiples of one"
             )
         mean = np.array(shift, np.float32)
-        return cls(stored[0] - mean, np.array(scales, np.float32), mean)
+        first = stored[0] - mean
+        codebook, own = (stored[1], first) if own_first else (first, None)
+        return cls(codebook, np.array(scales, np.float32), mean, first_codebook=own)
 
 
 def _frozen(name: str, value: ArrayLike, ndim: int) -> np.ndarray:

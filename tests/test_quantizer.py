@@ -101,6 +101,19 @@ def test_anything_that_is_an_array_is_accepted():
     np.testing.assert_array_equal(replaced.mean, np.zeros(2))
 
 
+def own_first():
+    """A quantizer whose level 0 has its own codebook."""
+    q = make()
+    codebook = np.random.default_rng(5).standard_normal(q.codebook.shape).astype(np.float32)
+    return dataclasses.replace(q, first_codebook=codebook)
+
+
+def test_level_0_may_have_its_own_codebook():
+    q, own = make(), own_first()
+    np.testing.assert_allclose(own.codebooks()[0], q.scales[0] * own.first_codebook + q.mean, rtol=1e-6)
+    np.testing.assert_array_equal(own.codebooks()[1:], q.codebooks()[1:])
+
+
 def test_arrays_are_copies_and_read_only():
     codebook = np.ones((2, 3), np.float32)
     q = Quantizer(codebook, np.ones(1, np.float32))
@@ -131,6 +144,11 @@ ONES = np.ones((4, 3), np.float32)
         ((ONES, [1], np.full(3, np.inf)), ValueError, "mean: .*infinite"),
         ((ONES, [1], None, np.eye(4)), ValueError, r"rotation: got shape \(4, 4\)"),
         ((ONES, [1], None, 2 * np.eye(3)), ValueError, "rotation: .*orthogonal"),
+        (
+            (ONES, [1], None, None, ONES[:2]),
+            ValueError,
+            r"first_codebook: got shape \(2, 3\), expected \(4, 3\)",
+        ),
     ],
 )
 def test_constructor_rejects(arguments, error, message):
@@ -181,6 +199,15 @@ def test_save_and_load(tmp_path, vector):
         np.testing.assert_array_equal(getattr(loaded, field.name), getattr(q, field.name))
 
 
+def test_a_first_codebook_is_saved_in_a_newer_version(tmp_path):
+    q = own_first()
+    q.save(tmp_path / "q.npz")
+    np.testing.assert_array_equal(Quantizer.load(tmp_path / "q.npz").codebooks(), q.codebooks())
+    assert np.load(tmp_path / "q.npz")["version"] == 2
+    make().save(tmp_path / "q.npz")
+    assert np.load(tmp_path / "q.npz")["version"] == 1
+
+
 def test_load_rejects_foreign_truncated_and_newer_files(tmp_path):
     path = tmp_path / "q.npz"
     make().save(path)
@@ -197,7 +224,7 @@ def test_load_rejects_foreign_truncated_and_newer_files(tmp_path):
     with pytest.raises(ValueError, match=r"it holds \['codebook'\]"):
         Quantizer.load(path)
     np.savez(path, format=FILE_FORMAT, version=99)
-    with pytest.raises(ValueError, match="version 99, expected at most 1"):
+    with pytest.raises(ValueError, match="version 99, expected at most 2"):
         Quantizer.load(path)
     np.savez(path, format=FILE_FORMAT, version=1, codebook=ONES)
     with pytest.raises(ValueError, match=r"damaged .*scales"):
@@ -214,6 +241,28 @@ def test_from_index_factors_the_codebooks():
     found = Quantizer.from_index(residual_index(q.codebooks()))
     np.testing.assert_allclose(found.codebooks(), q.codebooks(), atol=1e-5)
     np.testing.assert_allclose(found.scales, q.scales, rtol=1e-5)
+
+
+def test_from_index_finds_a_first_codebook():
+    q = own_first()
+    found = Quantizer.from_index(residual_index(q.codebooks()))
+    assert found.first_codebook is not None
+    np.testing.assert_allclose(found.codebooks(), q.codebooks(), atol=1e-5)
+    np.testing.assert_allclose(found.scales[2] / found.scales[1], q.scales[2] / q.scales[1], rtol=1e-5)
+
+
+def test_encoding_follows_prefix_weights():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((500, 6)).astype(np.float32)
+    q = make()
+    errors = {}
+    for name, weights in {"first": {1: 1, 4: 1e-6}, "full": {4: 1}}.items():
+        codes = q.encode(x, 16, weights)
+        errors[name] = [np.square(x - q.decode(codes, L)).sum() for L in (1, 4)]
+    assert errors["first"][0] < errors["full"][0]
+    assert errors["first"][1] > errors["full"][1]
+    with pytest.raises(ValueError, match="prefix_weights: got 5, expected 1 to 4"):
+        q.encode(x, 16, {5: 1})
 
 
 def test_from_index_rejects():

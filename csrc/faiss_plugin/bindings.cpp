@@ -116,6 +116,9 @@ void bind_plugin(py::module_& module) {
     plugin.def("set_training", [](uintptr_t index, const std::string& options) {
         state_of(pointer(index))->set_training(options);
     });
+    plugin.def("set_gain_weights", [](uintptr_t index, const std::vector<float>& weights) {
+        state_of(pointer(index))->set_gain_weights(weights);
+    });
     plugin.def("set_trainer", [](py::function train) { set_trainer(python_trainer(std::move(train))); });
 
     plugin.def("parameter_levels",

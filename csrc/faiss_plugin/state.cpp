@@ -44,10 +44,16 @@ void IndexState::set_training(const std::string& options) {
     training_ = options;
 }
 
+void IndexState::set_gain_weights(const std::vector<float>& weights) {
+    std::lock_guard lock(mutex_);
+    gain_weights_ = weights;
+    encoder_.reset();
+}
+
 std::shared_ptr<const Encoder> IndexState::encoder(const QuantizerView& view) {
     std::lock_guard lock(mutex_);
     check_codebooks(view);
-    if (!encoder_) encoder_ = std::make_shared<const Encoder>(quantizer_);
+    if (!encoder_) encoder_ = std::make_shared<const Encoder>(quantizer_, gain_weights_);
     return encoder_;
 }
 

@@ -33,6 +33,9 @@ class IndexState {
     std::string training() const;
     void set_training(const std::string& options);
 
+    /// What each level's gain counts when vectors are encoded, as in drq::Encoder.
+    void set_gain_weights(const std::vector<float>& weights);
+
     std::shared_ptr<const Encoder> encoder(const QuantizerView& view);
 
     /// Codes were replaced.
@@ -65,6 +68,7 @@ class IndexState {
     static CodebooksMark mark_codebooks(const QuantizerView& view);
 
     std::string training_;
+    std::vector<float> gain_weights_;
     std::shared_ptr<const Encoder> encoder_;
     CodebooksMark codebooks_;
 };

@@ -15,11 +15,11 @@ from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors, sample_rows
 from drqfaiss.factory import index_factory
 from drqfaiss.io import write_index
-from drqfaiss.training.least_squares import SCALES
+from drqfaiss.training.arguments import QUALITIES, SCALES
 
 LEARN_ROWS = 262_144
 # What index_factory takes for DRQ; None leaves its own default.
-TRAINING = ("scale", "iterations", "beam", "max_vectors")
+TRAINING = ("scale", "own_first", "quality", "iterations", "beam", "max_vectors")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     shared.add_normalize(parser)
     drq = parser.add_argument_group("DRQ training", "see the README; defaults are those of IndexDRQ")
     drq.add_argument("--scale", choices=SCALES)
+    drq.add_argument("--own-first", action="store_true", default=None, help="an own first codebook")
+    drq.add_argument("--quality", choices=QUALITIES, help="time against accuracy")
     drq.add_argument("--iterations", type=shared.positive)
     drq.add_argument("--beam", type=shared.positive)
     drq.add_argument("--max-vectors", type=shared.positive, help="of the learned rows, for the codebook")

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.quantizer import ENCODING_BEAM, Quantizer
-from drqfaiss.training.least_squares import check_options
+from drqfaiss.quantizer import Quantizer
+from drqfaiss.training.arguments import QUALITIES, check_options
+from drqfaiss.training.prefixes import tail_weights
 
 
 def training_options(
@@ -21,7 +22,9 @@ def training_options(
     bits: int,
     *,
     scale: str | None = None,
+    own_first: bool | None = None,
     prefix_weights: Mapping[int, float] | None = None,
+    quality: str | None = None,
     iterations: int | None = None,
     beam: int | None = None,
     seed: int | None = None,
@@ -35,10 +38,14 @@ def training_options(
         bits: Bits per level.
         scale: {"geometric", "level", "vector"}. One ratio for all levels, a scale per level, or a scale per
             level and dimension.
-        prefix_weights: How much the error after the first L levels counts, by L; above 0 for all levels.
+        own_first: Whether the first level has a codebook of its own.
+        prefix_weights: How much the error after the first L levels counts, by L, in training and when vectors
+            are added; above 0 for all levels.
+        quality: {"fast", "default", "best"}. Time against accuracy, see ``training.arguments.QUALITIES``; the
+            options below replace parts of it.
         iterations: Rounds of encoding and solving.
-        beam: Beam width, at training and at encoding; None means 5 in training and 8 for encoding.
-            ``rq.max_beam_size`` holds the width for encoding and may be changed later.
+        beam: Beam width, at training and at encoding. ``rq.max_beam_size`` holds the width for encoding and
+            may be changed later.
         seed: The same seed, vectors and number of threads give the same codebook.
         max_vectors: Of more training vectors than that, at least 2**bits, a random sample is used.
         progress: Whether to show a line on stderr, if that is a terminal.
@@ -48,7 +55,9 @@ def training_options(
     """
     options = {
         "scale": scale,
+        "own_first": own_first,
         "prefix_weights": prefix_weights,
+        "quality": quality,
         "iterations": iterations,
         "beam": beam,
         "seed": seed,
@@ -60,9 +69,26 @@ def training_options(
 
 
 def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any]) -> None:
-    """Let an adopted index train as DRQ does. The options stay with the C++ object."""
-    plugin.set_training(address(index), json.dumps(options))
-    index.rq.max_beam_size = options.get("beam", ENCODING_BEAM)
+    """Let an adopted index train and encode as DRQ does. The options stay with the C++ object."""
+    set_training(index, json.dumps(options))
+    quality = QUALITIES[options.get("quality", "default")]
+    index.rq.max_beam_size = options.get("beam", quality["encoding_beam"])
+
+
+def set_training(index: faiss.IndexResidualQuantizer, options: str) -> None:
+    """Set options as `plugin.training` returns them: empty for an index that is no DRQ of ours."""
+    plugin.set_training(address(index), options)
+    if options:
+        weights = _arguments(options).get("prefix_weights")
+        plugin.set_gain_weights(address(index), tail_weights(index.rq.M, weights).tolist())
+
+
+def _arguments(options: str) -> dict[str, Any]:
+    arguments = json.loads(options)
+    weights = arguments.get("prefix_weights")
+    if weights is not None:  # JSON turned the keys into strings
+        arguments["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
+    return arguments
 
 
 _training = threading.local()  # its `error` exists inside `original_errors` in this thread
@@ -83,11 +109,7 @@ def original_errors() -> Iterator[None]:
 def _train(x: NDArray[np.float32], nbits: list[int], options: str) -> NDArray[np.float32]:
     """Train for the plug-in, which may call from any thread that trains an index containing an IndexDRQ."""
     try:
-        arguments = json.loads(options)
-        weights = arguments.pop("prefix_weights", None)
-        if weights is not None:  # JSON turned the keys into strings
-            arguments["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
-        return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **arguments).codebooks()
+        return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **_arguments(options)).codebooks()
     except BaseException as error:
         if hasattr(_training, "error"):
             _training.error = error

@@ -70,17 +70,17 @@ def test_every_seed_and_model_has_its_rows_and_a_resumed_run_keeps_them(tmp_path
     options = ["--data", tmp_path / "x.npy", "--bytes", "1,9", "--seeds", 2, "--untimed"]
     options += ["--runs", 1, "--seconds", 0.001, "--out", tmp_path / "out"]
     assert run(*options, "--methods", "itq,rabitq").returncode == 0
-    done = run(*options, "--methods", "drq,itq", "--drq-levels", "1,9", "--resume")
+    done = run(*options, "--methods", "drq,itq", "--drq", "level+own", "--drq-levels", "1,9", "--resume")
     assert done.returncode == 0, done.stderr
     assert "ITQ: training" not in done.stderr
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     models = {(r["method"], r["levels"], r["code_bytes"], r["seed"]) for r in rows}
     expected = [("ITQ", 0, 1), ("ITQ", 0, 9), ("RaBitQ", 0, 9)]
-    expected += [("DRQ level", 1, 1), ("DRQ level", 9, 1), ("DRQ level", 9, 9)]
+    expected += [("DRQ level own", levels, 1) for levels in (1, 9)] + [("DRQ level own", 9, 9)]
     assert models == {(*model, seed) for model in expected for seed in (0, 1)}
     assert len(rows) == len(models)
     assert {r["error"] is None for r in rows if r["method"] == "ITQ"} == {True}
-    assert "| DRQ level, 9 levels | 1 |" in done.stdout
+    assert "| DRQ level own, 9 levels | 1 |" in done.stdout
     assert " ± " in done.stdout
 
 
@@ -98,6 +98,12 @@ def test_an_unknown_method_is_named():
     done = run("--methods", "pq,lsh")
     assert done.returncode == 2
     assert "methods ['lsh']; expected some of" in done.stderr
+
+
+def test_an_unknown_variant_is_named():
+    done = run("--drq", "level+wide")
+    assert done.returncode == 2
+    assert "DRQ 'wide'; expected own, short or one of ['geometric'" in done.stderr
 
 
 def test_missing_data_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """Training reaches our trainer through whatever FAISS index the IndexDRQ is in."""
 
 import gc
+import pickle
 
 import faiss
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 from drqfaiss._core import factor, plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.adopt import adopt
+from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.index import IndexDRQ
 from drqfaiss.quantizer import Quantizer
+from drqfaiss.training.arguments import QUALITIES
 from tests.indexes import NBITS, D, M, assert_searches_right, make_vectors
 
 TRAIN = make_vectors(600, seed=7)
@@ -40,6 +42,31 @@ def test_train_is_quantizer_train_with_the_options():
     expected = Quantizer.train(TRAIN, levels=M, bits=NBITS, **options).codebooks()
     np.testing.assert_array_equal(codebooks_of(index), expected)
     assert index.rq.max_beam_size == 3
+
+
+def test_prefix_weights_guide_adding_and_stay_with_copies():
+    weights = {1: 1.0, M: 0.01}
+    index = IndexDRQ(D, M, NBITS, prefix_weights=weights, beam=8, **QUICK)
+    index.train(TRAIN)
+    quantizer = Quantizer.from_index(index)
+    codes = quantizer.encode(TRAIN, 8, weights)
+    assert (codes != quantizer.encode(TRAIN, 8)).any()
+    for encoder in (index, clone_index(index), pickle.loads(pickle.dumps(index))):
+        np.testing.assert_array_equal(unpacked(encoder.sa_encode(TRAIN)), codes)
+
+
+def test_quality_sets_the_beam_of_encoding():
+    for quality, numbers in QUALITIES.items():
+        assert IndexDRQ(D, M, NBITS, quality=quality).rq.max_beam_size == numbers["encoding_beam"]
+    index = IndexDRQ(D, M, NBITS, own_first=True, quality="fast", **QUICK)
+    index.train(TRAIN)
+    assert factor(codebooks_of(index))[0] == [0] + [1] * (M - 1)
+
+
+def unpacked(packed):
+    """Codes (n, M) of packed ones."""
+    bits = np.unpackbits(packed, axis=1, bitorder="little")[:, : M * NBITS].reshape(len(packed), M, NBITS)
+    return bits @ (1 << np.arange(NBITS))
 
 
 def test_options_may_be_numpy_numbers():

@@ -6,7 +6,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training import least_squares
+from drqfaiss.training import least_squares, solving
+from drqfaiss.training.arguments import QUALITIES, SCALES
 
 LEVELS, BITS = 4, 5
 
@@ -21,7 +22,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits):
-    return {mode: train(digits[0], scale=mode) for mode in least_squares.SCALES}
+    return {mode: train(digits[0], scale=mode) for mode in SCALES}
 
 
 def train(x, **options):
@@ -50,18 +51,18 @@ def stock_errors(digits):
     return errors
 
 
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_held_out_error_is_below_pq_and_opq_at_the_same_bytes(digits, trained, stock_errors, mode):
     assert error(trained[mode], digits[1]) < min(stock_errors.values())
 
 
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_every_level_lowers_the_held_out_error(digits, trained, mode):
     errors = [error(trained[mode], digits[1], levels) for levels in range(1, LEVELS + 1)]
     assert errors == sorted(errors, reverse=True)
 
 
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_scales(trained, mode):
     scales = trained[mode].scales
     assert scales.shape == ((LEVELS, 64) if mode == "vector" else (LEVELS,))
@@ -75,10 +76,10 @@ def test_scales(trained, mode):
 
 
 def test_only_vector_scales_are_rotated(trained):
-    assert [mode for mode in least_squares.SCALES if trained[mode].rotation is not None] == ["vector"]
+    assert [mode for mode in SCALES if trained[mode].rotation is not None] == ["vector"]
 
 
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_the_same_seed_gives_the_same_bits(digits, mode):
     options = {"scale": mode, "iterations": 4, "seed": 7, "max_vectors": 1000}
     first, second = (train(digits[0], **options) for _ in range(2))
@@ -95,12 +96,42 @@ def test_prefix_weights_lower_the_error_of_prefixes(digits, trained):
     assert error(full_only, learn) < error(short, learn)
 
 
+@pytest.mark.parametrize("mode", SCALES)
+def test_an_own_first_codebook_lowers_the_error(digits, trained, mode):
+    own = train(digits[0], scale=mode, own_first=True)
+    assert own.first_codebook.shape == (2**BITS, 64)
+    assert (own.scales[:2] == 1).all()
+    if mode == "geometric":
+        np.testing.assert_allclose(own.scales[1:], own.scales[2] ** np.arange(LEVELS - 1), rtol=1e-5)
+    for levels in range(1, LEVELS + 1):
+        assert error(own, digits[0], levels) < error(trained[mode], digits[0], levels)
+
+
+def test_an_own_first_codebook_of_one_level_is_the_codebook(digits):
+    own, shared = (train(digits[0], levels=1, own_first=own, iterations=2) for own in (True, False))
+    assert own.first_codebook is None
+    np.testing.assert_array_equal(own.codebooks(), shared.codebooks())
+
+
+def test_better_quality_lowers_the_error(digits):
+    errors = [error(train(digits[0], quality=quality), digits[0]) for quality in QUALITIES]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_options_replace_parts_of_a_quality(digits):
+    both = train(digits[0], quality="fast", iterations=3, max_vectors=500)
+    beam = QUALITIES["fast"]["beam"]
+    np.testing.assert_array_equal(
+        both.codebooks(), train(digits[0], iterations=3, max_vectors=500, beam=beam).codebooks()
+    )
+
+
 def test_iterations_lower_the_error(digits):
     errors = [error(train(digits[0], iterations=n), digits[0]) for n in (1, 5, 20)]
     assert errors == sorted(errors, reverse=True)
 
 
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_scale_and_place_of_the_data_do_not_matter(digits, mode):
     learn, held_out = digits
     plain = error(train(learn, scale=mode, iterations=6), held_out)
@@ -110,14 +141,14 @@ def test_scale_and_place_of_the_data_do_not_matter(digits, mode):
         assert ratio == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_vectors_that_are_all_the_same(mode):
     x = np.full((40, 8), 3, np.float32)
     q = train(x, scale=mode, iterations=3)
     np.testing.assert_allclose(q.decode(q.encode(x)), x, atol=1e-4)
 
 
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_few_distinct_vectors_and_constant_dimensions(mode):
     x = np.repeat(np.eye(10, 12, dtype=np.float32), 5, axis=0)
     q = train(x, scale=mode, iterations=8)
@@ -125,7 +156,7 @@ def test_few_distinct_vectors_and_constant_dimensions(mode):
 
 
 @pytest.mark.parametrize(("levels", "bits"), [(1, 1), (1, 6), (12, 3)])
-@pytest.mark.parametrize("mode", least_squares.SCALES)
+@pytest.mark.parametrize("mode", SCALES)
 def test_other_shapes_of_code(digits, levels, bits, mode):
     learn, held_out = digits
     q = train(learn, levels=levels, bits=bits, scale=mode, iterations=5)
@@ -134,30 +165,18 @@ def test_other_shapes_of_code(digits, levels, bits, mode):
 
 
 def test_unused_codewords_are_replaced():
-    codebook = np.zeros((4, 2))
     x = np.arange(20, dtype=np.float32).reshape(10, 2) + 1
     codes = np.array([[0, 2]] * 10, np.int32)
-    least_squares.reseed_unused(codebook, codes, x, np.random.default_rng(0))
-    assert not codebook[[0, 2]].any()
-    assert all((x == row).all(1).any() for row in codebook[[1, 3]])
-
-
-def test_conjugate_gradients_solve_every_column():
-    rng = np.random.default_rng(0)
-    matrices = [a @ a.T + 8 * np.eye(8) for a in rng.standard_normal((3, 8, 8))]
-    right = rng.standard_normal((8, 3))
-
-    def multiply(c):
-        return np.stack([a @ c[:, j] for j, a in enumerate(matrices)], 1)
-
-    diagonal = np.stack([a.diagonal() for a in matrices], 1)
-    solution = least_squares.conjugate_gradients(multiply, right, np.zeros((8, 3)), diagonal)
-    np.testing.assert_allclose(multiply(solution), right, atol=1e-6)
-
-
-def test_best_geometric_finds_the_minimum():
-    truth = 0.7 ** np.arange(5)
-    np.testing.assert_allclose(least_squares.best_geometric(np.eye(5), truth)[:, 0], truth, atol=1e-5)
+    shared = solving.Levels(np.zeros((1, 4, 2)), np.array([0, 0]), np.ones((2, 1)))
+    least_squares.reseed_unused(shared, codes, x, np.random.default_rng(0))
+    assert not shared.bases[0, [0, 2]].any()
+    assert all((x == row).all(1).any() for row in shared.bases[0, [1, 3]])
+    bases = np.zeros((2, 4, 2))
+    bases[0, 0] = 100  # what the first level explains
+    own = solving.Levels(bases, np.array([0, 1]), np.ones((2, 1)))
+    least_squares.reseed_unused(own, codes, x, np.random.default_rng(0))
+    assert all((x == row).all(1).any() for row in own.bases[0, 1:])
+    assert all((x - 100 == row).all(1).any() for row in own.bases[1, [0, 1, 3]])
 
 
 def test_progress_is_silent_without_a_terminal(digits, capsys):
@@ -198,6 +217,8 @@ WITH_INF[9, 0] = np.inf
         (X, {"beam": 0}, ValueError, "beam: got 0"),
         (X, {"seed": -1}, ValueError, "seed: got -1"),
         (X, {"scale": "cubic"}, ValueError, "'cubic', expected one of 'geometric', 'level', 'vector'"),
+        (X, {"quality": "good"}, ValueError, "'good', expected one of 'fast', 'default', 'best'"),
+        (X, {"own_first": 1}, TypeError, "own_first: got 1, expected True or False"),
         (X, {"prefix_weights": {5: 1}}, ValueError, "prefix_weights: got 5, expected 1 to 4"),
         (X, {"prefix_weights": {0: 1}}, ValueError, "prefix_weights: got 0"),
         (X, {"prefix_weights": {4: -1}}, ValueError, "prefix_weights: -1.0 for length 4"),
