@@ -131,7 +131,8 @@ class Quantizer:
         x = _check.vectors("x", x, self.d)
         _check.finite("x", x)
         beam = _check.integer("beam", beam, 1, 2**31 - 1)
-        codes = _core.encode(x, self.codebooks(), beam, tail_weights(self.levels, prefix_weights))
+        tail = tail_weights(self.levels, prefix_weights)
+        codes = _core.encode(x, self.codebooks(), beam, tail.tolist())
         return codes.astype(np.uint8 if self.codewords <= 256 else np.uint16)
 
     def decode(self, codes: ArrayLike, levels: int | None = None) -> np.ndarray:
@@ -244,7 +245,7 @@ class Quantizer:
             len(nbits), 2 ** int(nbits[0]), residual.d
         )
         groups, scales, shift = _core.factor(stored)
-        own_first = len(groups) > 2 and groups == [0] + [1] * (len(groups) - 1)
+        own_first = len(groups) > 1 and groups == [0] + [1] * (len(groups) - 1)
         if len(set(groups)) != 1 and not own_first:
             raise ValueError(
                 f"index: {len(set(groups))} different codebooks, expected levels that are multiples of one"

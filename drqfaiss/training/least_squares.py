@@ -84,11 +84,11 @@ def train(
     """
     x = _check.floats("x", x, 2)
     _check.finite("x", x)
-    given = {"iterations": iterations, "beam": beam, "max_vectors": max_vectors}
-    given = {name: value for name, value in given.items() if value is not None}
-    given |= {"scale": scale, "own_first": own_first, "quality": quality, "seed": seed}
-    options = check_options(levels, bits, given)
-    options = QUALITIES[quality] | options
+    replaced = {"iterations": iterations, "beam": beam, "max_vectors": max_vectors}
+    given = {name: value for name, value in replaced.items() if value is not None}
+    chosen = {"scale": scale, "own_first": own_first, "quality": quality, "seed": seed}
+    checked = check_options(levels, bits, {**chosen, **given})
+    options = QUALITIES[quality] | checked
     check_size(levels, bits)
     K = 2**bits
     if len(x) < K:
@@ -99,7 +99,7 @@ def train(
     group = np.minimum(np.arange(levels), int(own_first))
     fitted = start(x, group, K, scale, seed)
     for iteration in with_progress(options["iterations"], progress):
-        codes = _core.encode(x, fitted.codebooks(), options["beam"], tail)
+        codes = _core.encode(x, fitted.codebooks(), options["beam"], tail.tolist())
         relaxation = RELAXATION if iteration + SETTLING < options["iterations"] else 0.0
         fitted = update(Statistics.of(x, codes, K), fitted, tail, scale, relaxation)
         if iteration + 1 < options["iterations"]:
@@ -135,7 +135,8 @@ def start(x: np.ndarray, group: np.ndarray, K: int, scale: str, seed: int) -> Le
     """Start level by level from residuals: k-means for each base, scales (M, 1 or d) by its fit to them."""
     axis = 0 if scale == "vector" else None
     bases: list[np.ndarray] = []
-    scales, residual = [], x
+    scales: list[np.ndarray] = []
+    residual = x
     for g in group:
         spread = np.maximum(np.square(residual).mean(axis), 1e-20)
         if g == len(bases):
@@ -145,7 +146,7 @@ def start(x: np.ndarray, group: np.ndarray, K: int, scale: str, seed: int) -> Le
         codebook = np.ascontiguousarray(guess * bases[g], np.float32)
         chosen = codebook[_core.encode(residual, codebook[None], 1)[:, 0]]
         gain = (chosen * residual).sum(axis) / np.maximum(np.square(chosen).sum(axis), 1e-20)
-        found.append(np.maximum(guess * gain, SCALE_FLOOR))
+        scales.append(np.maximum(guess * gain, SCALE_FLOOR))
         residual = residual - (gain * chosen).astype(np.float32)
     levels = Levels(np.array(bases), group, np.array(scales, np.float64))
     first = levels.scales[levels.starts]

@@ -37,6 +37,9 @@ def test_options_reach_the_training(files, run, tmp_path):
     )
     assert drqfaiss.read_index(tmp_path / "ip.faiss").metric_type == faiss.METRIC_INNER_PRODUCT
     assert (tmp_path / "l2.faiss").read_bytes() != (tmp_path / "ip.faiss").read_bytes()
+    run(*common, "-o", tmp_path / "own.faiss", "--own-first", "--quality", "fast")
+    own = drqfaiss.read_index(tmp_path / "own.faiss")
+    assert drqfaiss.Quantizer.from_index(own.index).first_codebook is not None
     told = run(*common, "-o", tmp_path / "few.faiss", "--learn", 100)
     assert told["learned rows"] == 100
 
