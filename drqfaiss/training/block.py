@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from drqfaiss import _check
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training.least_squares import SCALES
+from drqfaiss.training.arguments import SCALES
 
 SIMILARITIES = ("l2", "cosine")
 FIRST_RATIO = 0.5  # of the scales of two successive levels, until they are fitted

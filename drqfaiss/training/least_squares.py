@@ -148,9 +148,7 @@ def start(x: np.ndarray, group: np.ndarray, K: int, scale: str, seed: int) -> Le
         gain = (chosen * residual).sum(axis) / np.maximum(np.square(chosen).sum(axis), 1e-20)
         scales.append(np.maximum(guess * gain, SCALE_FLOOR))
         residual = residual - (gain * chosen).astype(np.float32)
-    levels = Levels(np.array(bases), group, np.array(scales, np.float64))
-    first = levels.scales[levels.starts]
-    levels = levels._replace(bases=levels.bases * first[:, None], scales=levels.scales / first[group])
+    levels = Levels(np.array(bases), group, np.array(scales, np.float64)).normalised()
     return levels._replace(scales=nearest_geometric(levels)) if scale == "geometric" else levels
 
 

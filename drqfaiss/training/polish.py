@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training import least_squares
+from drqfaiss.training.arguments import SCALES
+from drqfaiss.training.prefixes import tail_weights
+from drqfaiss.training.solving import Levels, Statistics, update
 
 
 def polish(
@@ -42,20 +44,23 @@ def polish(
         raise ValueError("x: no vectors, expected at least one")
     own = "vector" if quantizer.scales.ndim == 2 else "level"
     scale = own if scale is None else scale
-    if scale not in least_squares.SCALES or (scale == "vector") != (own == "vector"):
+    if scale not in SCALES or (scale == "vector") != (own == "vector"):
         raise ValueError(f"scale: got {scale!r} for scales of shape {quantizer.scales.shape}")
     _check.integer("iterations", iterations, 0)
-    weights = least_squares.pair_weights(quantizer.levels, prefix_weights)
+    tail = tail_weights(quantizer.levels, prefix_weights)
     centred = x - quantizer.mean
     if quantizer.rotation is not None:
         centred = centred @ quantizer.rotation.T
     unit = float(np.sqrt(np.square(centred, dtype=np.float64).mean())) or 1.0
     centred = np.ascontiguousarray(centred / np.float32(unit))
-    codebook = quantizer.codebook.astype(np.float64) / unit
+    first = [] if quantizer.first_codebook is None else [quantizer.first_codebook]
+    bases = np.array([*first, quantizer.codebook], np.float64) / unit
     scales = quantizer.scales.reshape(quantizer.levels, -1).astype(np.float64)
+    fitted = Levels(bases, np.minimum(np.arange(quantizer.levels), len(first)), scales).normalised()
     for _ in range(iterations):
-        codes = _core.encode(centred, least_squares.scaled_codebooks(codebook, scales), beam)
-        statistics = least_squares.Statistics.of(centred, codes, quantizer.codewords)
-        codebook, scales = least_squares.update(statistics, codebook, scales, weights, scale, relaxation=0.0)
-    scales = scales if own == "vector" else scales[:, 0]
-    return Quantizer(codebook * unit, scales, quantizer.mean, quantizer.rotation)
+        codes = _core.encode(centred, fitted.codebooks(), beam, tail.tolist())
+        fitted = update(Statistics.of(centred, codes, quantizer.codewords), fitted, tail, scale, relaxation=0)
+    bases = fitted.bases * unit
+    scales = fitted.scales if own == "vector" else fitted.scales[:, 0]
+    own_first = bases[0] if first else None
+    return Quantizer(bases[-1], scales, quantizer.mean, quantizer.rotation, own_first)

@@ -28,6 +28,11 @@ class Levels(NamedTuple):
         """The first level of each base, (G,)."""
         return np.unique(self.group, return_index=True)[1]
 
+    def normalised(self) -> Levels:
+        """Return the same codebooks with scales that are 1 at the first level of each base."""
+        first = self.scales[self.starts]
+        return self._replace(bases=self.bases * first[:, None], scales=self.scales / first[self.group])
+
     def codebooks(self, bases: np.ndarray | None = None) -> np.ndarray:
         """Return the codebook of every level, (M, K, d) float32, of these or of other bases."""
         bases = self.bases if bases is None else bases

@@ -227,9 +227,10 @@ class Trainer:
         chance = generator(self.options.seed, STREAMS["start"])
         rows = torch.randperm(n, generator=chance)[: max(self.options.start_vectors, K)]
         features = self.model.encode_features(take(self.inputs, rows.to(self.device)))
-        codebook, scales = least_squares.start(features, block.levels, K, block.scale, self.options.seed)
-        block.set_codebook(codebook)
-        block.set_scales(scales / scales[:1])
+        one_base = np.zeros(block.levels, np.int64)
+        start = least_squares.start(features, one_base, K, block.scale, self.options.seed)
+        block.set_codebook(start.bases[0])
+        block.set_scales(start.scales)
         processes.share([block.codebook.data, block.log_scales.data], self.processes)
 
     def _report(self, bar: tqdm, losses: dict[str, float]) -> None:
