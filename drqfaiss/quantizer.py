@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check, _core
 from drqfaiss.training import least_squares
 from drqfaiss.training.arguments import QUALITIES
-from drqfaiss.training.prefixes import tail_weights
+from drqfaiss.training.prefixes import gain_weights
 
 if TYPE_CHECKING:
     from drqfaiss.index import IndexDRQ
@@ -123,7 +123,8 @@ class Quantizer:
         Args:
             x: array (n, d), float32. Finite vectors.
             beam: Partial codes kept at every level; more lower the error and take longer.
-            prefix_weights: How much the error after the first L levels counts, {L: weight}, as in `train`.
+            prefix_weights: How much the error after the first L levels counts, {L: weight}, as in `train`;
+                None: only that of the full code counts.
 
         Returns:
             (n, M). uint8 up to 8 bits per level, else uint16.
@@ -131,8 +132,8 @@ class Quantizer:
         x = _check.vectors("x", x, self.d)
         _check.finite("x", x)
         beam = _check.integer("beam", beam, 1, 2**31 - 1)
-        tail = tail_weights(self.levels, prefix_weights)
-        codes = _core.encode(x, self.codebooks(), beam, tail.tolist())
+        gains = gain_weights(self.levels, prefix_weights)
+        codes = _core.encode(x, self.codebooks(), beam, gains)
         return codes.astype(np.uint8 if self.codewords <= 256 else np.uint16)
 
     def decode(self, codes: ArrayLike, levels: int | None = None) -> np.ndarray:

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
 from drqfaiss.training.arguments import QUALITIES, check_options, check_size
-from drqfaiss.training.prefixes import tail_weights
+from drqfaiss.training.prefixes import gain_weights, tail_weights
 from drqfaiss.training.solving import SCALE_FLOOR, Levels, Statistics, nearest_geometric, update
 
 START_ITERATIONS = 8  # of k-means; the codebook changes a lot afterwards
@@ -69,8 +69,9 @@ def train(
         scale: {"geometric", "level", "vector"}. One ratio (s_m = s^m), a scale per level, or a scale per
             level and dimension after a rotation: the most accurate, the slowest to train and encode.
         own_first: Whether the first level has a codebook of its own: K·d parameters more.
-        prefix_weights: Loss weight of each code length, {L: weight}; lengths left out have weight 0. None
-            weighs every length L by (L / levels)**4; {levels: 1} trains for the full code only.
+        prefix_weights: Loss weight of each code length, {L: weight}; lengths left out have weight 0. They
+            guide codes and codebooks. None chooses codes for the full length only and weighs every length L
+            by (L / levels)**4 in the codebooks.
         quality: {"fast", "default", "best"}. What `iterations`, `beam` and `max_vectors` are where they are
             None.
         iterations: Rounds of encoding and solving.
@@ -93,13 +94,13 @@ def train(
     K = 2**bits
     if len(x) < K:
         raise ValueError(f"x: {len(x)} training vectors, expected at least the {K} codewords of a level")
-    tail = tail_weights(levels, prefix_weights)
+    tail, gains = tail_weights(levels, prefix_weights), gain_weights(levels, prefix_weights)
     rng = np.random.default_rng(seed)
     x, mean, unit, rotation = prepare(x, max(options["max_vectors"], K), rotate=scale == "vector", rng=rng)
     group = np.minimum(np.arange(levels), int(own_first))
     fitted = start(x, group, K, scale, seed)
     for iteration in with_progress(options["iterations"], progress):
-        codes = _core.encode(x, fitted.codebooks(), options["beam"], tail.tolist())
+        codes = _core.encode(x, fitted.codebooks(), options["beam"], gains)
         relaxation = RELAXATION if iteration + SETTLING < options["iterations"] else 0.0
         fitted = update(Statistics.of(x, codes, K), fitted, tail, scale, relaxation)
         if iteration + 1 < options["iterations"]:

@@ -14,7 +14,7 @@ from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
 from drqfaiss.quantizer import Quantizer
 from drqfaiss.training.arguments import QUALITIES, check_options
-from drqfaiss.training.prefixes import tail_weights
+from drqfaiss.training.prefixes import gain_weights
 
 
 def training_options(
@@ -80,7 +80,7 @@ def set_training(index: faiss.IndexResidualQuantizer, options: str) -> None:
     plugin.set_training(address(index), options)
     if options:
         weights = _arguments(options).get("prefix_weights")
-        plugin.set_gain_weights(address(index), tail_weights(index.rq.M, weights).tolist())
+        plugin.set_gain_weights(address(index), gain_weights(index.rq.M, weights))
 
 
 def _arguments(options: str) -> dict[str, Any]:

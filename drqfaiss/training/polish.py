@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check, _core
 from drqfaiss.quantizer import Quantizer
 from drqfaiss.training.arguments import SCALES
-from drqfaiss.training.prefixes import tail_weights
+from drqfaiss.training.prefixes import gain_weights, tail_weights
 from drqfaiss.training.solving import Levels, Statistics, update
 
 
@@ -48,6 +48,7 @@ def polish(
         raise ValueError(f"scale: got {scale!r} for scales of shape {quantizer.scales.shape}")
     _check.integer("iterations", iterations, 0)
     tail = tail_weights(quantizer.levels, prefix_weights)
+    gains = gain_weights(quantizer.levels, prefix_weights)
     centred = x - quantizer.mean
     if quantizer.rotation is not None:
         centred = centred @ quantizer.rotation.T
@@ -58,7 +59,7 @@ def polish(
     scales = quantizer.scales.reshape(quantizer.levels, -1).astype(np.float64)
     fitted = Levels(bases, np.minimum(np.arange(quantizer.levels), len(first)), scales).normalised()
     for _ in range(iterations):
-        codes = _core.encode(centred, fitted.codebooks(), beam, tail.tolist())
+        codes = _core.encode(centred, fitted.codebooks(), beam, gains)
         fitted = update(Statistics.of(centred, codes, quantizer.codewords), fitted, tail, scale, relaxation=0)
     bases = fitted.bases * unit
     scales = fitted.scales if own == "vector" else fitted.scales[:, 0]

@@ -2,7 +2,8 @@
 
 The loss of a vector is Σ_L α_L ‖x − x̂_L‖², α_L the weight of the prefix of L levels. With the tail weights
 w_m = Σ_{L > m} α_L it is ‖x‖² − Σ_m w_m δ_m, where δ_m is how much level m reduces the squared error: beam
-search minimises it by weighing the gain of every level.
+search minimises it by weighing the gain of every level. Without weights of the user's, codes are chosen for
+the full length only, as FAISS chooses them, and the default weights only shape the codebooks.
 """
 
 from __future__ import annotations
@@ -47,3 +48,8 @@ def tail_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.
     for length, weight in check_prefix_weights(levels, prefix_weights).items():
         alpha[length - 1] = weight
     return np.cumsum(alpha[::-1])[::-1] / alpha.sum()
+
+
+def gain_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> list[float]:
+    """Return what each level counts in beam search: tail weights, or nothing, all 1, for None."""
+    return [] if prefix_weights is None else tail_weights(levels, prefix_weights).tolist()
