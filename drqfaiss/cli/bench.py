@@ -20,6 +20,7 @@ from drqfaiss.cli.sweep import add_sweep, sweep
 from drqfaiss.datasets import Dataset, load_dataset, read_floats
 from drqfaiss.evaluation import exact_neighbours
 from drqfaiss.factory import index_factory
+from drqfaiss.settings import drq_indexes
 
 FACTORIES = ["DRQ8x8", "PQ8x8", "RQ8x8", "PQ16x4fs"]
 
@@ -89,7 +90,7 @@ def measure(
         "add µs/vector": (added - trained) / len(data.base) * 1e6,
     }
     chosen = argparse.Namespace(**vars(options))
-    if not shared.drq_indexes(index):
+    if not drq_indexes(index):
         chosen.levels = [None]
     if faiss.try_extract_index_ivf(index) is None:
         chosen.nprobe = [None]

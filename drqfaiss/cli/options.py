@@ -8,9 +8,7 @@ from pathlib import Path
 import faiss
 
 from drqfaiss import _check as check
-from drqfaiss.adopt import as_drq, residual_quantizers
 from drqfaiss.datasets import VectorsOnDisk, open_vectors
-from drqfaiss.index import IndexDRQ
 
 METRICS = {name: metric for metric, name in check.METRIC_NAMES.items()}
 VECTORS_HELP = "vectors: .fvecs, .bvecs, .npy, or an HDF5 file and the array in it: x.hdf5:train"
@@ -55,38 +53,3 @@ def require_folder(name: str) -> None:
     folder = Path(name).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{name}: the folder {folder} does not exist")
-
-
-def drq_indexes(index: faiss.Index) -> list[IndexDRQ]:
-    """Return the indexes with ``levels`` in an index that drqfaiss built or read."""
-    found = [as_drq(quantizer) for quantizer in residual_quantizers(index)]
-    return [quantizer for quantizer in found if hasattr(type(quantizer), "levels")]
-
-
-def set_levels(index: faiss.Index, levels: int | None) -> None:
-    """Search with so many levels from now on; None leaves them.
-
-    Raises:
-        ValueError: the index has no levels to choose, or fewer.
-    """
-    if levels is None:
-        return
-    found = drq_indexes(index)
-    if not found:
-        raise ValueError(f"levels: {type(index).__name__} has no levels to choose")
-    for quantizer in found:
-        quantizer.levels = levels
-
-
-def set_nprobe(index: faiss.Index, nprobe: int | None) -> None:
-    """Visit so many inverted lists from now on; None leaves the number.
-
-    Raises:
-        ValueError: the index has no inverted lists, or fewer.
-    """
-    if nprobe is None:
-        return
-    ivf = faiss.try_extract_index_ivf(index)
-    if ivf is None:
-        raise ValueError(f"nprobe: {type(index).__name__} has no inverted lists")
-    ivf.nprobe = check.integer("nprobe", nprobe, 1, ivf.nlist)

@@ -18,6 +18,7 @@ from drqfaiss._progress import bar
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import VectorsOnDisk, read_floats, write_vecs
 from drqfaiss.io import read_index
+from drqfaiss.settings import set_levels, set_nprobe
 
 BATCH = 1024
 OUTPUTS = (".npz", ".npy", ".ivecs")
@@ -42,8 +43,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         if output.suffix not in OUTPUTS:
             raise ValueError(f"{output}: suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
     index = read_index(options.index)
-    shared.set_levels(index, options.levels)
-    shared.set_nprobe(index, options.nprobe)
+    set_levels(index, options.levels)
+    set_nprobe(index, options.nprobe)
     queries = shared.open_for(index, options.queries)
     began = time.perf_counter()
     distances, ids = search(index, queries, options.k, options.normalize, not options.quiet)

@@ -13,6 +13,7 @@ import numpy as np
 from drqfaiss.cli import options as shared
 from drqfaiss.evaluation import recall_at
 from drqfaiss.index import IndexDRQ
+from drqfaiss.settings import set_levels, set_nprobe
 from drqfaiss.timing import Task, best_times
 
 RANKS = "1,10,100"
@@ -26,8 +27,8 @@ class Setting(NamedTuple):
 
     def apply(self, index: faiss.Index) -> None:
         """Search with this setting from now on."""
-        shared.set_levels(index, self.levels)
-        shared.set_nprobe(index, self.nprobe)
+        set_levels(index, self.levels)
+        set_nprobe(index, self.nprobe)
 
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,136 @@
+"""What the documentation site has beyond the pages in this folder.
+
+- the notebook, as `make docs` has executed it,
+- a page for every table in benchmarks/results,
+- a reference page for every public module,
+- navigation for pages that mkdocs.yml does not name,
+- links that leave this folder: to the site's pages where there is one, else plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from posixpath import normpath, relpath
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "build" / "notebook"
+RESULTS = ROOT / "benchmarks" / "results"
+PICTURES = (".png", ".svg")
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Complete the navigation."""
+    named = set(_pages(config.nav))
+    docs = Path(config.docs_dir)
+    others = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    config.nav.insert(1, {"A tour in pictures": "notebook/tour.md"})
+    config.nav += [page for page in others if page not in named]
+    config.nav += [
+        {"Benchmarks": ["benchmarks/README.md", *sorted(f"benchmarks/{path.name}" for path in _tables())]},
+        {"Reference": [f"reference/{module}.md" for module in _modules()]},
+    ]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are made from other files."""
+    if not NOTEBOOK.is_dir():
+        raise PluginError(f"{NOTEBOOK} does not exist: `make docs` executes the notebook first")
+    for path in filter(Path.is_file, NOTEBOOK.rglob("*")):
+        _add(files, config, f"notebook/{path.relative_to(NOTEBOOK).as_posix()}", path)
+    for path in RESULTS.iterdir():
+        if path.suffix in PICTURES:
+            _add(files, config, f"benchmarks/{path.name}", path)
+    overview = (RESULTS / "README.md").read_text()
+    files.append(File.generated(config, "benchmarks/README.md", content=f"# Benchmarks\n\n{overview}"))
+    for path in _tables():
+        files.append(File.generated(config, f"benchmarks/{path.name}", content=_table_page(path)))
+    for module in _modules():
+        content = f"# {module}\n\n::: {module}\n"
+        files.append(File.generated(config, f"reference/{module}.md", content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links that leave the folder to where their files are on the site."""
+    folder = _source_folder(page.file.src_uri)
+
+    def resolved(match: re.Match[str]) -> str:
+        picture, text, target = match.groups()
+        path, _, anchor = target.partition("#")
+        if not path.startswith(".."):
+            return match[0]
+        place = normpath(f"{folder}/{path}")
+        if not (ROOT / place).exists():
+            raise PluginError(
+                f"{page.file.src_uri}: the link {target} leads to {place}, which does not exist"
+            )
+        on_site = _on_site(place)
+        if on_site is None:
+            return text
+        link = relpath(on_site, Path(page.file.src_uri).parent.as_posix())
+        return f"{picture}[{text}]({link}{'#' + anchor if anchor and on_site != 'index.md' else ''})"
+
+    return _LINK.sub(resolved, markdown)
+
+
+def _pages(nav: list) -> list[str]:
+    """Return the files that a navigation names."""
+    found = []
+    for entry in nav:
+        values = entry.values() if isinstance(entry, dict) else [entry]
+        for value in values:
+            found += _pages(value) if isinstance(value, list) else [value]
+    return found
+
+
+def _tables() -> list[Path]:
+    return sorted(path for path in RESULTS.rglob("*.md") if path.name != "README.md")
+
+
+def _table_page(path: Path) -> str:
+    """Return a table with its title and the pictures that belong to it."""
+    pictures = [p for p in sorted(RESULTS.iterdir()) if p.suffix in PICTURES and p.stem.startswith(path.stem)]
+    text = path.read_text()
+    title = "" if text.startswith("# ") else f"# {path.stem}\n\n"
+    return title + text + "".join(f"\n![{picture.stem}]({picture.name})\n" for picture in pictures)
+
+
+def _modules() -> list[str]:
+    """Return the names of the public modules, the package first."""
+    found = ["drqfaiss"]
+    for path in sorted((ROOT / "drqfaiss").rglob("*.py")):
+        names = path.relative_to(ROOT).with_suffix("").parts
+        if not any(name.startswith("_") or name == "cli" for name in names):
+            found.append(".".join(names))
+    return found
+
+
+def _add(files: Files, config: MkDocsConfig, uri: str, path: Path) -> None:
+    files.append(File.generated(config, uri, abs_src_path=str(path)))
+
+
+def _source_folder(uri: str) -> str:
+    """Return the folder in the repository that a page's links start from."""
+    folder = Path(uri).parent.as_posix()
+    return {"benchmarks": "benchmarks/results", "notebook": "examples"}.get(folder, f"docs/{folder}")
+
+
+def _on_site(place: str) -> str | None:
+    """Return the page or picture of a file in the repository; None if it has none."""
+    if place == "README.md":
+        return "index.md"
+    if place.startswith("docs/") and place.endswith(".md"):
+        return place.removeprefix("docs/")
+    if place in ("benchmarks", "benchmarks/results"):
+        return "benchmarks/README.md"
+    if place.startswith("benchmarks/results/") and Path(place).suffix in (".md", *PICTURES):
+        return place.replace("benchmarks/results/", "benchmarks/")
+    return "notebook/tour.md" if place == "examples/tour.ipynb" else None
