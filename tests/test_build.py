@@ -74,7 +74,7 @@ class Failing:
         return self.vectors[rows]
 
 
-@pytest.mark.parametrize("description", ["DRQ3x4", "PCA8,DRQ3x4", "DRQ3x4,RFlat", "IVF4,Flat"])
+@pytest.mark.parametrize("description", ["DRQ3x4", "PCA8,DRQ3x4", "DRQ3x4,RFlat", "IVF4,DRQ3x4", "IVF4,Flat"])
 def test_an_interrupted_build_goes_on(description, containers, tmp_path, checkpoint_always):
     if "DRQ" in description:
         trained = containers(description)

@@ -41,6 +41,19 @@ def test_more_lists_find_more(files, run):
     assert [row["id"] for row in few] != exact
 
 
+def test_levels_and_lists_are_chosen_together(files, run, tmp_path):
+    run("train", files / "base.npy", "-o", tmp_path / "trained.faiss", "--factory", "IVF8,DRQ3x4")
+    run("build", tmp_path / "trained.faiss", files / "base.npy", "-o", tmp_path / "ivf.faiss")
+    index = drqfaiss.read_index(tmp_path / "ivf.faiss")
+    for levels, nprobe in ((3, 8), (1, 8), (1, 2)):
+        index.levels, index.nprobe = levels, nprobe
+        arguments = ("search", tmp_path / "ivf.faiss", files / "query.npy", "-k", 3)
+        rows = run(*arguments, "--levels", levels, "--nprobe", nprobe)["rows"]
+        D, ids = index.search(np.load(files / "query.npy"), 3)
+        assert [row["id"] for row in rows] == ids.ravel().tolist()
+        assert [row["distance"] for row in rows] == D.ravel().tolist()
+
+
 def test_queries_are_normalized(files, index, run):
     query = np.load(files / "query.npy")
     rows = run("search", files / "filled.faiss", files / "query.npy", "-k", 1, "--normalize")["rows"]
