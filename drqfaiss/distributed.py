@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check as check
+from drqfaiss._levels_index import FloatArray, IdArray
 from drqfaiss.build import CHUNK_ROWS, build_index
 from drqfaiss.datasets import RowRange, open_vectors
-from drqfaiss.index import FloatArray, IdArray
 from drqfaiss.io import read_index
 from drqfaiss.settings import set_levels, set_nprobe
 

@@ -15,18 +15,21 @@ from drqfaiss.build import CHECKPOINT, build_index
 from drqfaiss.datasets import open_vectors, sample_rows
 from tests.indexes import make_codebooks, make_vectors
 
-BUILDER = [
-    sys.executable,
-    "-m",
-    "drqfaiss",
-    "build",
-    "trained.faiss",
-    "x.npy",
-    "--chunk",
-    "100",
-    "--checkpoint",
-    "0",
-]
+# The command, slow enough to be killed in the middle on any machine.
+SLOW = """
+import sys, time
+from drqfaiss import build, cli
+
+def slow(*arguments, chunks=build._chunks):
+    for rows in chunks(*arguments):
+        time.sleep(0.03)
+        yield rows
+
+build._chunks = slow
+sys.exit(cli.main())
+"""
+BUILDER = [sys.executable, "-c", SLOW, "build", "trained.faiss", "x.npy", "-o", "x.faiss"]
+BUILDER += ["--chunk", "20", "--checkpoint", "0"]
 
 
 @pytest.fixture
@@ -101,18 +104,18 @@ def wait_for_progress(path, process, before):
 
 
 def test_a_killed_build_ends_in_the_same_file(trained, tmp_path):
-    np.save(tmp_path / "x.npy", make_vectors(20_000))
-    build_index(trained, open_vectors(tmp_path / "x.npy"), tmp_path / "whole.faiss", chunk=100)
+    np.save(tmp_path / "x.npy", make_vectors(2_000))
+    build_index(trained, open_vectors(tmp_path / "x.npy"), tmp_path / "whole.faiss", chunk=20)
     checkpoint, seen = tmp_path / "x.faiss.build" / CHECKPOINT, 0
     for _ in range(3):
-        process = subprocess.Popen([*BUILDER, "-o", "x.faiss"], cwd=tmp_path, stdout=subprocess.PIPE)
+        process = subprocess.Popen(BUILDER, cwd=tmp_path, stdout=subprocess.PIPE)
         seen = wait_for_progress(checkpoint, process, seen)
         process.kill()
         process.stdout.close()
         assert process.wait() == -9
         assert not (tmp_path / "x.faiss").exists()
-    built = build_index(trained, open_vectors(tmp_path / "x.npy"), tmp_path / "x.faiss", chunk=100)
-    assert 0 < built.resumed_at < 20_000
+    built = build_index(trained, open_vectors(tmp_path / "x.npy"), tmp_path / "x.faiss", chunk=20)
+    assert 0 < built.resumed_at < 2_000
     assert (tmp_path / "x.faiss").read_bytes() == (tmp_path / "whole.faiss").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "trained.faiss", "whole.faiss", "x.faiss"}
 
