@@ -24,16 +24,16 @@ void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict
 
 }  // namespace
 
-BlockPacker::BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels)
+BlockPacker::BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels, size_t most)
     : database_(database), kernels_(kernels) {
     const Quantizer& quantizer = database.quantizer;
     byte_codes_ = quantizer.all_levels_have(8);
     nibble_codes_ = quantizer.all_levels_have(4);
     block_.levels = database.levels;
     block_.group = group;
+    const size_t wanted = std::max<size_t>(kBlockBytes / database.levels, 512);
     // An odd multiple: planes a power of two apart would fall into the same few lines of the cache.
-    block_.stride =
-        (std::max<size_t>(kBlockBytes / database.levels, 512) / ScanBlock::kPad | 1) * ScanBlock::kPad;
+    block_.stride = (std::min(wanted, most) / ScanBlock::kPad | 1) * ScanBlock::kPad;
     if (quantizer.max_nbits() > 8) {
         words_.resize(database.levels * block_.stride);
         block_.words = words_.data();

@@ -15,7 +15,8 @@ namespace drq {
 class BlockPacker {
   public:
     /// `group`: levels per plane, 1 or 4 (ScanBlock::group), as `kernels` take them.
-    BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels);
+    /// `most`: vectors that there are to pack.
+    BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels, size_t most = SIZE_MAX);
 
     /// Vectors a block takes.
     size_t capacity() const { return block_.stride; }

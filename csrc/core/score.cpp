@@ -10,19 +10,57 @@ namespace {
 constexpr size_t kMostByteLevels = 128;     // 128 · 255 and the start values fit in 16 bits
 constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start values fit in 32 bits
 
-constexpr size_t kTogether = 4;             // queries that a kernel scores at a time
-constexpr size_t kChunk = 64 * kMostMasks;  // vectors scored before their candidates are looked at
-constexpr size_t kFirstChunk = 256;         // the same while there is no bound and all are candidates
+constexpr size_t kTogether = 4;                // queries that a kernel scores at a time
+constexpr size_t kChunk = 64 * kMostMasks;     // vectors scored before their candidates are looked at
+constexpr size_t kFirstChunk = 256;            // the same while there is no bound and all are candidates
+constexpr double kLargestBoundedShare = 1e-2;  // of vectors that are results, where bounds are worth it
 
 /// The next of four values per octave.
 double round_up_unit(double unit) { return std::exp2(std::ceil(4 * std::log2(unit)) / 4); }
 
-/// Tables of bounds are faster to look up and let more vectors through, the more the larger their share in
-/// the results is: where the sum of both is least, on trained codes of real data.
+struct Range {
+    float low, high;
+};
+
+Range range_of(const float* table, size_t n) {
+    typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+    Four low = Four{} + table[0], high = low;
+    const size_t whole = n / 4 * 4;
+    for (size_t k = 0; k < whole; k += 4) {
+        const Four values = *reinterpret_cast<const Four*>(table + k);
+        low = values < low ? values : low;
+        high = values > high ? values : high;
+    }
+    Range range{table[0], table[0]};
+    for (int i = 0; i < 4; i++) range = {std::min(range.low, low[i]), std::max(range.high, high[i])};
+    for (size_t k = whole; k < n; k++)
+        range = {std::min(range.low, table[k]), std::max(range.high, table[k])};
+    return range;
+}
+
+/// The largest of every `width` values, to out; returns how many.
+size_t maxima(const float* __restrict table, size_t n, size_t width, float* __restrict out) {
+    const size_t whole = n / width;
+    for (size_t k = 0; k < whole; k++) out[k] = table[k * width];
+    for (size_t i = 1; i < width; i++)
+        for (size_t k = 0; k < whole; k++) out[k] = std::max(out[k], table[k * width + i]);
+    if (whole * width == n) return whole;
+    out[whole] = *std::max_element(table + whole * width, table + n);
+    return whole + 1;
+}
+
+void to_bytes(size_t n, const float* __restrict values, float low, float per_unit, uint8_t* __restrict out) {
+    for (size_t k = 0; k < n; k++) {
+        const float scaled = (values[k] - low) * per_unit + 0.5f;
+        out[k] = uint8_t(int32_t(scaled < 255.f ? scaled : 255.f));
+    }
+}
+
+/// Tables of bounds are faster to look up and let more vectors through, the more the more results there are.
 ByteTables choose_byte_tables(const simd::Kernels& kernels, const Quantizer& quantizer, double share) {
     const int bits = std::max(4, std::min(8, quantizer.max_nbits()));
     if (!kernels.bounds_pay || bits < 8) return {bits, 0};
-    return share <= 2e-4 ? ByteTables{6, 2} : share <= 1e-2 ? ByteTables{7, 1} : ByteTables{8, 0};
+    return share <= kLargestBoundedShare ? ByteTables{7, 1} : ByteTables{8, 0};
 }
 
 Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
@@ -80,54 +118,36 @@ void Scorer::choose_weights() {
     }
 }
 
-Scorer::Range Scorer::range(const ScanQuery& query, size_t m) const {
-    const float* table = query.lut + layout_.offsets[m];
-    const auto [low, high] = std::minmax_element(table, table + quantizer_.base(m).K);
-    return {*low, *high};
-}
-
 void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
     query.tables = tables;
     if (kind_ == Kind::Bytes) quantize_bytes(query, tables);
     if (kind_ == Kind::Shared) quantize_shared(query, tables);
 }
 
-/// What the byte table of a level stands for: level m's float entries, or bounds for several codes each.
-std::vector<float> Scorer::byte_entries(const ScanQuery& query, size_t m) const {
-    const float* table = query.lut + layout_.offsets[m];
-    const size_t K = quantizer_.base(m).K, width = size_t{1} << byte_tables_.dropped;
-    std::vector<float> entries;
-    for (size_t k = 0; k < K; k += width)
-        entries.push_back(*std::max_element(table + k, table + std::min(k + width, K)));
-    return entries;
-}
-
 void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
+    const size_t size = size_t{1} << byte_tables_.bits, width = size_t{1} << byte_tables_.dropped;
     double widest = 0, base = 0, largest_sum = 0;
-    std::vector<std::vector<float>> entries;
-    std::vector<float> lowest;
+    std::vector<float> entries(levels_ * size), lowest(levels_);
     for (size_t m = 0; m < levels_; m++) {
-        const Range range = this->range(query, m);
+        const float* table = query.lut + layout_.offsets[m];
+        const size_t K = quantizer_.base(m).K;
+        const Range range = range_of(table, K);
+        const size_t n = maxima(table, K, width, &entries[m * size]);
+        lowest[m] = range_of(&entries[m * size], n).low;
         largest_sum += std::max(std::fabs(range.low), std::fabs(range.high));
-        entries.push_back(byte_entries(query, m));
-        lowest.push_back(*std::min_element(entries[m].begin(), entries[m].end()));
         widest = std::max(widest, double(range.high) - lowest[m]);
         base += lowest[m];
     }
     query.unit = round_up_unit(std::max(widest / 255, 1e-30));
-    const float per_unit = float(1 / query.unit);
-    for (size_t m = 0; m < levels_; m++) {
-        uint8_t* bytes = tables + (m << byte_tables_.bits);
-        for (size_t k = 0; k < entries[m].size(); k++)
-            bytes[k] = uint8_t(std::min((entries[m][k] - lowest[m]) * per_unit + 0.5f, 255.f));
-    }
+    for (size_t m = 0; m < levels_; m++)
+        to_bytes(size, &entries[m * size], lowest[m], float(1 / query.unit), tables + m * size);
     query.lowest_threshold = INT16_MIN;
     query.highest_threshold = INT16_MAX;
     set_bound(query, base, 0.5 * double(levels_) * query.unit, largest_sum);
 }
 
 void Scorer::quantize_shared(ScanQuery& query, uint8_t* tables) const {
-    const Range whole = range(query, 0);
+    const Range whole = range_of(query.lut, 256);
     const double step_wanted = std::max((double(whole.high) - whole.low) / 254, 1e-30);
     query.unit = round_up_unit(step_wanted * weight_unit_);
     const double step = query.unit / weight_unit_, centre = 0.5 * (double(whole.low) + whole.high);

@@ -49,12 +49,7 @@ class Scorer {
     void scan(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;
 
   private:
-    struct Range {
-        float low, high;
-    };
-    Range range(const ScanQuery& query, size_t m) const;
     void choose_weights();
-    std::vector<float> byte_entries(const ScanQuery& query, size_t m) const;
     void quantize_bytes(ScanQuery& query, uint8_t* tables) const;
     void quantize_shared(ScanQuery& query, uint8_t* tables) const;
     void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <numeric>
 
@@ -18,6 +19,18 @@ constexpr size_t kTableBytes = 1 << 18;     // of float tables per task: they st
 constexpr size_t kMostResults = 1 << 20;    // collected per task
 constexpr size_t kMostCollected = 1 << 22;  // collected at a time by all tasks
 constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
+
+/// By the exponents, which compilers vectorize.
+bool all_finite(size_t n, const float* x) {
+    constexpr uint32_t kExponent = 0x7f800000;
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        finite &= (bits & kExponent) != kExponent;
+    }
+    return finite;
+}
 
 /// A batch of queries ready to scan.
 class QueryBatch {
@@ -39,7 +52,7 @@ class QueryBatch {
     }
 
     void scan(size_t begin, size_t end) {
-        BlockPacker packer(database_, scorer_.group(), scorer_.kernels());
+        BlockPacker packer(database_, scorer_.group(), scorer_.kernels(), end - begin);
         const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
         // Far-apart blocks in turn, so that vectors stored farthest first do not raise the bound one by one.
         size_t stride = size_t(double(blocks) * 0.618) | 1;
@@ -57,7 +70,8 @@ class QueryBatch {
         const size_t d = database_.quantizer.d;
         std::vector<float> centred(x, x + n * d);
         if (database_.metric == Metric::L2)
-            for (size_t i = 0; i < n * d; i++) centred[i] -= database_.quantizer.shift[i % d];
+            for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < d; j++) centred[i * d + j] -= database_.quantizer.shift[j];
         return centred;
     }
 
@@ -76,8 +90,7 @@ class QueryBatch {
         query.bias = float(bias);
         query.sink = sink;
         // A query with NaN or overflowing distances has no neighbours, as in FAISS.
-        const bool finite =
-            std::all_of(query.lut, query.lut + layout_.size, [](float x) { return std::isfinite(x); });
+        const bool finite = all_finite(layout_.size, query.lut);
         if (!finite || !std::isfinite(query.square) || !std::isfinite(query.bias)) return;
         scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());
         queries_.push_back(query);

@@ -74,7 +74,7 @@ void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* co
             case 5:
                 return score_bytes_by_count<5, 0>;
             case 6:
-                return tables.dropped ? score_bytes_by_count<6, 2> : score_bytes_by_count<6, 0>;
+                return score_bytes_by_count<6, 0>;
             case 7:
                 return tables.dropped ? score_bytes_by_count<7, 1> : score_bytes_by_count<7, 0>;
             default:
