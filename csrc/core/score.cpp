@@ -10,9 +10,9 @@ namespace {
 constexpr size_t kMostByteLevels = 128;     // 128 · 255 and the start values fit in 16 bits
 constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start values fit in 32 bits
 
-constexpr size_t kTogether = 4;                // queries that a kernel scores at a time
-constexpr size_t kChunk = 64 * kMostMasks;     // vectors scored before their candidates are looked at
-constexpr size_t kFirstChunk = 256;            // the same while there is no bound and all are candidates
+constexpr size_t kTogether = 4;             // queries that a kernel scores at a time
+constexpr size_t kChunk = 64 * kMostMasks;  // vectors scored before their candidates are looked at
+constexpr size_t kFirstChunk = 64;  // the same while there is no bound and all are candidates; it doubles
 constexpr double kLargestBoundedShare = 1e-2;  // of vectors that are results, where bounds are worth it
 
 /// The next of four values per octave.
@@ -192,15 +192,15 @@ void Scorer::scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_
     uint64_t above[kTogether][kMostMasks];
     uint64_t* const rows[kTogether] = {above[0], above[1], above[2], above[3]};
     for (; count > 0; queries += std::min(count, kTogether), count -= std::min(count, kTogether)) {
-        const size_t together = std::min(count, kTogether);
-        for (size_t begin = 0, end; begin < block.n; begin = end) {
-            const bool bounded = std::all_of(queries, queries + together, [](const ScanQuery* query) {
-                return query->sink->bound() < std::numeric_limits<float>::infinity();
-            });
-            end = std::min(begin + (bounded ? kChunk : kFirstChunk), (block.n + 63) / 64 * 64);
-            kernels_.score_bytes(block, begin, end, queries, together, byte_tables_, rows);
-            for (size_t q = 0; q < together; q++)
-                rescore(*queries[q], block, begin, above[q], (end - begin) / 64);
+        const size_t together = std::min(count, kTogether), last = (block.n + 63) / 64 * 64;
+        const bool bounded = std::all_of(queries, queries + together, [](const ScanQuery* query) {
+            return query->sink->bound() < std::numeric_limits<float>::infinity();
+        });
+        size_t chunk = bounded ? kChunk : kFirstChunk;
+        for (size_t begin = 0; begin < block.n; begin += chunk, chunk = std::min(2 * chunk, kChunk)) {
+            chunk = std::min(chunk, last - begin);
+            kernels_.score_bytes(block, begin, begin + chunk, queries, together, byte_tables_, rows);
+            for (size_t q = 0; q < together; q++) rescore(*queries[q], block, begin, above[q], chunk / 64);
         }
     }
 }
