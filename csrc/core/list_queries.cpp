@@ -2,67 +2,85 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 namespace drq {
 
 namespace {
 
-/// L2 does not change when the origin is taken off queries and vectors.
-std::vector<float> centre(const ListDatabase& database, size_t n, const float* x) {
-    const size_t d = database.quantizer.d;
-    std::vector<float> centred(x, x + n * d);
-    if (database.metric == Metric::L2)
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < d; j++) centred[i * d + j] -= database.origin[j];
-    return centred;
+float product(size_t d, const float* a, const float* b) {
+    constexpr size_t kSums = 16;  // independent ones, which the compiler turns into vectors
+    float sums[kSums] = {};
+    size_t j = 0;
+    for (; j + kSums <= d; j += kSums)
+        for (size_t i = 0; i < kSums; i++) sums[i] += a[j + i] * b[j + i];
+    for (; j < d; j++) sums[0] += a[j] * b[j];
+    return std::accumulate(sums, sums + kSums, 0.f);
 }
 
-double product(size_t d, const float* a, const float* b) { return std::inner_product(a, a + d, b, 0.0); }
+/// Whether no value is NaN or infinite, by the bits of their exponents.
+bool all_finite(size_t n, const float* values) {
+    int32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t bits;
+        std::memcpy(&bits, values + i, sizeof bits);
+        largest = std::max(largest, bits & 0x7fffffff);
+    }
+    return largest < 0x7f800000;
+}
+
+// Of results among the vectors: large, as exact distances are dear while float tables are not in the caches.
+constexpr double kShare = 1;
 
 constexpr float kNoNorm = 0;  // scores are prepared for a norm of zero and moved by enter()
 
 }  // namespace
 
-ListQueries::ListQueries(const ListDatabase& database, size_t n, const float* x)
+ListQueries::ListQueries(const ListDatabase& database, size_t n)
     : database_(database),
       layout_(database.quantizer, database.levels),
-      scorer_(database.quantizer, database.levels, layout_, kNoNorm),
-      luts_(n * layout_.size),
-      tables_(n * scorer_.table_bytes()),
+      scorer_(database.quantizer, database.levels, layout_, kNoNorm, kShare),
+      luts_(new float[n * layout_.size]),  // not initialized: every float is written by prepare()
+      tables_(new uint8_t[n * scorer_.table_bytes()]),
       queries_(n),
       constants_(n),
       offsets_(n),
       finite_(n) {
-    const size_t d = database.quantizer.d;
-    const std::vector<float> centred = centre(database, n, x);
-    build_luts(database.quantizer, layout_, n, centred.data(), luts_.data());
-    for (size_t i = 0; i < n; i++) add_query(i, x + i * d, centred.data() + i * d);
+    const float* shift = database.quantizer.shift.data();
+    shift_square_ = product(database.quantizer.d, shift, shift);
 }
 
-void ListQueries::add_query(size_t i, const float* x, const float* centred) {
+void ListQueries::prepare(size_t first, size_t n, const float* x, Sink* const* sinks) {
+    const size_t d = database_.quantizer.d;
+    centred_.assign(x, x + n * d);
+    if (database_.metric == Metric::L2)  // does not change when the origin is taken off queries and vectors
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < d; j++) centred_[i * d + j] -= database_.origin[j];
+    build_luts(database_.quantizer, layout_, n, centred_.data(), luts_.get() + first * layout_.size);
+    for (size_t i = 0; i < n; i++) {
+        queries_[first + i].sink = sinks[i];
+        prepare_query(first + i, x + i * d, centred_.data() + i * d);
+    }
+}
+
+void ListQueries::prepare_query(size_t i, const float* x, const float* centred) {
     const size_t d = database_.quantizer.d;
     const float* shift = database_.quantizer.shift.data();
     ScanQuery& query = queries_[i];
-    query.lut = luts_.data() + i * layout_.size;
+    query.lut = luts_.get() + i * layout_.size;
     query.lut_offsets = layout_.offsets.data();
     query.l2 = database_.metric == Metric::L2;
     if (!query.l2)
-        constants_[i] = float(product(d, x, shift));
+        constants_[i] = product(d, x, shift);
     else if (database_.by_residual)
-        constants_[i] = float(product(d, shift, shift) - 2 * product(d, x, shift));
+        constants_[i] = shift_square_ - 2 * product(d, x, shift);
     else
-        constants_[i] = float(product(d, centred, centred));
-    finite_[i] = std::isfinite(constants_[i]) &&
-                 std::all_of(query.lut, query.lut + layout_.size, [](float x) { return std::isfinite(x); });
-}
-
-bool ListQueries::start(size_t i, Sink* sink) {
-    if (!finite_[i]) return false;
-    queries_[i].sink = sink;
-    scorer_.quantize(queries_[i], tables_.data() + i * scorer_.table_bytes());
-    offsets_[i] = queries_[i].offset;
-    return true;
+        constants_[i] = product(d, centred, centred);
+    finite_[i] = std::isfinite(constants_[i]) && all_finite(layout_.size, query.lut);
+    if (!finite_[i]) return;
+    scorer_.quantize(query, tables_.get() + i * scorer_.table_bytes());
+    offsets_[i] = query.offset;
 }
 
 void ListQueries::enter(size_t i, const InvertedList& list, float centroid_distance) {

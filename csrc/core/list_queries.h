@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/list_search.h"
@@ -12,13 +13,17 @@ namespace drq {
 
 class ListQueries {
   public:
-    /// n queries x (n, d). The database must outlive this.
-    ListQueries(const ListDatabase& database, size_t n, const float* x);
+    /// Room for n queries. The database must outlive this.
+    ListQueries(const ListDatabase& database, size_t n);
 
     const Scorer& scorer() const { return scorer_; }
 
-    /// Sets where query i's results go; false if it has no neighbours, because it is not finite.
-    bool start(size_t i, Sink* sink);
+    /// Builds the tables of queries [first, first + n) from their vectors x (n, d); results go to their
+    /// sinks.
+    void prepare(size_t first, size_t n, const float* x, Sink* const* sinks);
+
+    /// Whether query i can have neighbours: it is finite.
+    bool is_finite(size_t i) const { return finite_[i]; }
 
     /// From now on query i scans `list`, whose centroid has this distance to it.
     void enter(size_t i, const InvertedList& list, float centroid_distance);
@@ -29,17 +34,19 @@ class ListQueries {
     float key(size_t i, const uint8_t* code, float norm) const;
 
   private:
-    void add_query(size_t i, const float* x, const float* centred);
+    void prepare_query(size_t i, const float* x, const float* centred);
 
     const ListDatabase& database_;
     const LutLayout layout_;
     const Scorer scorer_;
-    std::vector<float> luts_;
-    std::vector<uint8_t> tables_;
+    const std::unique_ptr<float[]> luts_;
+    const std::unique_ptr<uint8_t[]> tables_;
+    std::vector<float> centred_;
     std::vector<ScanQuery> queries_;
+    float shift_square_ = 0;
     std::vector<float> constants_;  ///< per query, what does not depend on the list
     std::vector<double> offsets_;   ///< per query, of the score for a list whose numbers are all zero
-    std::vector<bool> finite_;
+    std::vector<char> finite_;
 };
 
 }  // namespace drq

@@ -12,75 +12,123 @@ namespace drq {
 
 namespace {
 
+constexpr size_t kMostQueries = 512;  // at a time: more do not share much more
+constexpr size_t kChunk = 32;         // whose tables are in the caches when they scan their first list
+
 /// A query that looks at a list.
 struct Visit {
     uint32_t query;
     float distance;
 };
 
-/// Probes of ranks [first, last), grouped by list; queries of a list stay in `order`.
-class VisitsByList {
+/// Queries that go through the lists together.
+class Batch {
   public:
-    VisitsByList(const Probes& probes, size_t lists, const std::vector<uint32_t>& order, size_t first,
-                 size_t last)
-        : begin_(lists + 1) {
-        for_each(probes, order, first, last, [&](size_t list, Visit) { begin_[list + 1]++; });
-        for (size_t l = 0; l < lists; l++) begin_[l + 1] += begin_[l];
-        visits_.resize(begin_[lists]);
-        std::vector<size_t> next(begin_.begin(), begin_.end() - 1);
-        for_each(probes, order, first, last,
-                 [&](size_t list, Visit visit) { visits_[next[list]++] = visit; });
+    Batch(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n, const float* x,
+          const Probes& probes, Sink* const* sinks)
+        : database_(database),
+          lists_(lists),
+          n_lists_(n_lists),
+          n_(n),
+          x_(x),
+          probes_(probes),
+          sinks_(sinks),
+          queries_(database, n),
+          scanner_(database, queries_.scorer()) {
+        // Queries with the same nearest list next to each other.
+        for (size_t i = 0; i < n; i++) order_.push_back(uint32_t(i));
+        std::stable_sort(order_.begin(), order_.end(),
+                         [&](uint32_t a, uint32_t b) { return nearest(a) < nearest(b); });
     }
 
-    const Visit* begin(size_t list) const { return visits_.data() + begin_[list]; }
-    size_t count(size_t list) const { return begin_[list + 1] - begin_[list]; }
+    /// First every query's nearest list, so that all have a good bound when it comes to the others.
+    void scan(ListStats& stats) {
+        for (size_t first = 0; first < n_; first += kChunk) {
+            const size_t count = std::min(kChunk, n_ - first);
+            prepare(first, count);
+            scan_ranks(first, count, 0, 1, stats);
+        }
+        scan_ranks(0, n_, 1, probes_.per_query, stats);
+    }
 
   private:
-    template <class F>
-    static void for_each(const Probes& probes, const std::vector<uint32_t>& order, size_t first, size_t last,
-                         const F& f) {
-        for (const uint32_t query : order)
-            for (size_t p = first; p < last; p++) {
-                const size_t i = query * probes.per_query + p;
-                if (probes.list[i] >= 0 && std::isfinite(probes.distance[i]))
-                    f(size_t(probes.list[i]), Visit{query, probes.distance[i]});
-            }
+    int32_t nearest(size_t query) const { return probes_.list[query * probes_.per_query]; }
+
+    /// Tables of queries order_[first], …: their numbers in queries_ are those in the order.
+    void prepare(size_t first, size_t count) {
+        const size_t d = database_.quantizer.d;
+        gathered_.resize(count * d);
+        std::vector<Sink*> sinks(count);
+        for (size_t i = 0; i < count; i++) {
+            std::copy_n(x_ + order_[first + i] * d, d, gathered_.data() + i * d);
+            sinks[i] = sinks_[order_[first + i]];
+        }
+        queries_.prepare(first, count, gathered_.data(), sinks.data());
     }
 
-    std::vector<size_t> begin_;
+    template <class F>
+    void for_each_probe(size_t first, size_t count, size_t first_rank, size_t last_rank, const F& f) const {
+        for (size_t i = first; i < first + count; i++) {
+            if (!queries_.is_finite(i)) continue;
+            const size_t row = order_[i] * probes_.per_query;
+            for (size_t p = row + first_rank; p < row + last_rank; p++)
+                if (probes_.list[p] >= 0 && std::isfinite(probes_.distance[p]))
+                    f(size_t(probes_.list[p]), Visit{uint32_t(i), probes_.distance[p]});
+        }
+    }
+
+    /// Probes of some ranks of some queries, list by list.
+    void scan_ranks(size_t first, size_t count, size_t first_rank, size_t last_rank, ListStats& stats) {
+        begin_.assign(n_lists_ + 1, 0);
+        for_each_probe(first, count, first_rank, last_rank, [&](size_t list, Visit) { begin_[list + 1]++; });
+        for (size_t l = 0; l < n_lists_; l++) begin_[l + 1] += begin_[l];
+        visits_.resize(begin_[n_lists_]);
+        next_.assign(begin_.begin(), begin_.end() - 1);
+        for_each_probe(first, count, first_rank, last_rank,
+                       [&](size_t list, Visit visit) { visits_[next_[list]++] = visit; });
+        for (size_t l = 0; l < n_lists_; l++)
+            if (begin_[l] < begin_[l + 1] && lists_[l].n > 0)
+                scan_list(lists_[l], visits_.data() + begin_[l], begin_[l + 1] - begin_[l], stats);
+    }
+
+    void scan_list(const InvertedList& list, const Visit* visits, size_t count, ListStats& stats) {
+        visitors_.clear();
+        for (const Visit* visit = visits; visit < visits + count; visit++) {
+            queries_.enter(visit->query, list, visit->distance);
+            visitors_.push_back(&queries_[visit->query]);
+        }
+        // Queries of one unit next to each other: start values are set once for all of them.
+        std::sort(visitors_.begin(), visitors_.end(),
+                  [](const ScanQuery* a, const ScanQuery* b) { return a->unit < b->unit; });
+        stats.lists += count;
+        stats.vectors += count * scanner_.scan(list, visitors_.data(), count);
+    }
+
+    const ListDatabase& database_;
+    const InvertedList* lists_;
+    const size_t n_lists_, n_;
+    const float* x_;
+    const Probes& probes_;
+    Sink* const* sinks_;
+    ListQueries queries_;
+    ListScanner scanner_;
+    std::vector<uint32_t> order_;
+    std::vector<float> gathered_;
+    std::vector<size_t> begin_, next_;
     std::vector<Visit> visits_;
+    std::vector<ScanQuery*> visitors_;
 };
 
-/// Offers the probed vectors to each query's sink: first those of all queries' nearest lists, so that every
-/// query has a good bound when it comes to the others.
+/// Offers the probed vectors to each query's sink.
 void scan_lists(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n,
                 const float* x, const Probes& probes, Sink* const* sinks, ListStats& stats) {
-    ListQueries queries(database, n, x);
-    std::vector<uint32_t> order;
-    for (size_t i = 0; i < n; i++)
-        if (queries.start(i, sinks[i])) order.push_back(uint32_t(i));
-    // Queries of one unit next to each other: start values are set once for all of them.
-    std::stable_sort(order.begin(), order.end(),
-                     [&](uint32_t a, uint32_t b) { return queries[a].unit < queries[b].unit; });
-
-    ListScanner scanner(database, queries.scorer());
-    std::vector<ScanQuery*> visitors;
-    const auto scan_ranks = [&](size_t first, size_t last) {
-        const VisitsByList visits(probes, n_lists, order, first, last);
-        for (size_t l = 0; l < n_lists; l++) {
-            const size_t count = visits.count(l);
-            if (count == 0 || lists[l].n == 0) continue;
-            visitors.clear();
-            for (const Visit* v = visits.begin(l); v < visits.begin(l) + count; v++) {
-                queries.enter(v->query, lists[l], v->distance);
-                visitors.push_back(&queries[v->query]);
-            }
-            stats.lists += count;
-            stats.vectors += count * scanner.scan(lists[l], visitors.data(), count);
-        }
-    };
-    scan_ranks(0, 1);
-    scan_ranks(1, probes.per_query);
+    for (size_t first = 0; first < n; first += kMostQueries) {
+        const size_t probe = first * probes.per_query;
+        const Probes own{probes.per_query, probes.list + probe, probes.distance + probe};
+        Batch(database, lists, n_lists, std::min(kMostQueries, n - first), x + first * database.quantizer.d,
+              own, sinks + first)
+            .scan(stats);
+    }
 }
 
 }  // namespace

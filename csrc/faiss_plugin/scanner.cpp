@@ -64,9 +64,10 @@ class ListSearch {
 
     void set_query(const float* x) {
         scanner_.reset();
-        queries_.emplace(database_, 1, x);
+        queries_.emplace(database_, 1);
+        Sink* sink = &sink_;
+        queries_->prepare(0, 1, x, &sink);
         scanner_.emplace(database_, queries_->scorer());
-        alive_ = queries_->start(0, &sink_);
     }
 
     void set_list(int64_t number, float centroid_distance) {
@@ -95,7 +96,7 @@ class ListSearch {
         sink_.updates = 0;
         queries_->enter(0, part, centroid_distance_);
         ScanQuery* query = &(*queries_)[0];
-        handler.scan_cnt += scanner_->scan(part, &query, alive_ ? 1 : 0);
+        handler.scan_cnt += scanner_->scan(part, &query, queries_->is_finite(0) ? 1 : 0);
         handler.nheap_updates += sink_.updates;
         return sink_.updates;
     }
@@ -132,7 +133,6 @@ class ListSearch {
     HandlerSink sink_;
     std::optional<ListQueries> queries_;
     std::optional<ListScanner> scanner_;
-    bool alive_ = false;
     InvertedList list_;
     size_t number_ = 0;
     float centroid_distance_ = 0;

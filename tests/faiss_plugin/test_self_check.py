@@ -103,6 +103,39 @@ _faiss_abi.self_check()
     assert_refused(import_after(shifted), "the probe index was read wrongly: code_size is 3, expected 2")
 
 
+@pytest.mark.parametrize(
+    ("field", "taken_for", "reason"),
+    [
+        ("ivf_nprobe", "ivf_nlist", "the probe IVF index was read wrongly: nprobe is 2, expected 1"),
+        ("stats_ndis", "stats_nlist", "counts nq, nlist, ndis, nheap_updates"),
+    ],
+)
+def test_ivf_field_taken_for_another(field, taken_for, reason):
+    shifted = f"""
+from drqfaiss._core import plugin
+set_layout = plugin.set_layout
+plugin.set_layout = lambda offsets: set_layout({{**offsets, "{field}": offsets["{taken_for}"]}})
+from drqfaiss import _faiss_abi
+_faiss_abi.self_check()
+"""
+    assert_refused(import_after(shifted), reason)
+
+
+def test_ivf_search_that_finds_something_else():
+    """As if a slot or a field of the scanner or the result handler had moved."""
+    reversed_queries = """
+import drqfaiss._faiss_abi_ivf as check
+search = check._search
+calls = iter(range(1000))
+check._search = lambda index, x, *rest: search(index, x[::-1].copy() if next(calls) % 2 else x, *rest)
+from drqfaiss import _faiss_abi
+_faiss_abi.self_check()
+"""
+    assert_refused(
+        import_after(reversed_queries), "IVF search with parallel_mode 0, max_codes 0, metric 1 finds"
+    )
+
+
 def test_another_class_than_expected():
     swapped = "faiss.IndexResidualQuantizer = lambda *_: faiss.IndexLocalSearchQuantizer(24, 3, 5)"
     assert_refused(
