@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/encode.h"
+#include "core/list_search.h"
 #include "core/search.h"
 #include "core/simd/kernels.h"
 
@@ -53,6 +54,42 @@ Data make(const Case& c, std::mt19937& random) {
     return data;
 }
 
+/// Distances and ids of searches in the codes as three lists, of which every query probes two.
+std::vector<float> list_results(const Case& c, const Data& data, size_t levels, Metric metric,
+                                const Selector* selector) {
+    constexpr size_t kLists = 3, kProbes = 2, kResults = 12;
+    const std::vector<float> origin(c.d, 0.25f), centroid(c.d, 0.5f);
+    std::vector<float> norms(c.n);
+    std::vector<InvertedList> lists(kLists);
+    for (size_t l = 0; l < kLists; l++) {
+        const size_t begin = c.n * l / kLists, end = c.n * (l + 1) / kLists;
+        const Codes codes{data.codes.row(begin), end - begin, data.codes.code_size};
+        list_norms(data.quantizer, codes, levels, centroid.data(), origin.data(), norms.data() + begin);
+        lists[l].codes = codes.data;
+        lists[l].n = codes.n;
+        lists[l].first_id = int64_t(begin);
+        if (metric == Metric::InnerProduct || codes.n == 0) continue;
+        lists[l].norms = norms.data() + begin;
+        lists[l].lowest_norm = *std::min_element(norms.data() + begin, norms.data() + end);
+    }
+    std::vector<int32_t> probed;
+    std::vector<float> centroid_distances;
+    for (size_t i = 0; i < kQueries * kProbes; i++) {
+        probed.push_back(int32_t((i / kProbes + i % kProbes) % kLists));
+        centroid_distances.push_back(float(i));
+    }
+    const ListDatabase database{data.quantizer, data.codes.code_size, levels,  metric,
+                                true,           origin.data(),        selector};
+    std::vector<float> found(kQueries * kResults);
+    std::vector<int64_t> ids(found.size());
+    ListStats stats;
+    knn_search_lists(database, lists.data(), kLists, kQueries, data.x.data(),
+                     {kProbes, probed.data(), centroid_distances.data()}, kResults, found.data(), ids.data(),
+                     stats);
+    found.insert(found.end(), ids.begin(), ids.end());
+    return found;
+}
+
 /// Everything the core computes, as bytes to compare.
 std::vector<uint8_t> results(const Case& c, const Data& data) {
     std::vector<uint8_t> bytes;
@@ -80,6 +117,7 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
                     append(std::vector<float>{neighbour.distance});
                     append(std::vector<int64_t>{neighbour.id});
                 }
+            append(list_results(c, data, levels, metric, c.masked ? &selector : nullptr));
             for (const size_t k : {1, 20}) {
                 std::vector<float> distances(kQueries * k);
                 std::vector<int64_t> ids(kQueries * k);
