@@ -2,6 +2,7 @@
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
 # make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …"
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
+# make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
 # make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
@@ -24,7 +25,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-speed bench-ann bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: demo bench bench-speed bench-ann bench-ivf bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -37,6 +38,9 @@ bench-speed: $(VENV)/built
 
 bench-ann: $(VENV)/built
 	$(BIN)/python benchmarks/ann_benchmarks/run.py $(ARGS)
+
+bench-ivf: $(VENV)/built
+	$(BIN)/python benchmarks/ivf.py $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench-clients: $(VENV)/built $(CLIENTS)/installed
 	PYTHONPATH=. $(CLIENTS)/bin/python benchmarks/adopt_langchain.py $(ARGS)
