@@ -4,6 +4,7 @@
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
 # make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"
+# make bench-paper    supervised training and mAP as in the paper: ARGS="cifar10-1 --data …"
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
 # make test-clients    LangChain, LlamaIndex, datasets and Haystack with our indexes (constraints-clients.txt)
@@ -28,10 +29,14 @@ export DRQFAISS_WERROR := ON
 .PHONY: demo bench bench-speed bench-ann bench-ivf bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
-	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out paper-out $(if $(DATA),--data "$(DATA)")
 
 bench: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py $(ARGS)
+
+.PHONY: bench-paper
+bench-paper: $(VENV)/built $(VENV)/torch
+	$(BIN)/python benchmarks/paper.py $(ARGS)
 
 bench-speed: $(VENV)/built
 	$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -77,9 +77,9 @@ def _drq_option(word: str, levels: int) -> dict[str, object]:
     raise ValueError(f"DRQ {word!r}; expected own, short or one of {[*SCALES, *QUALITIES]}")
 
 
-def pq(d: int, m: int, metric: int) -> faiss.Index:
-    """Product quantizer, 8 bits per subspace; without the polysemous training index_factory adds."""
-    return _pad(d, m, lambda wide: faiss.IndexPQ(wide, m, 8, metric))
+def pq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
+    """Product quantizer of m subspaces; without the polysemous training index_factory adds."""
+    return _pad(d, m, lambda wide: faiss.IndexPQ(wide, m, bits, metric))
 
 
 def pq_fast_scan(d: int, m: int, metric: int) -> faiss.Index:
@@ -87,32 +87,32 @@ def pq_fast_scan(d: int, m: int, metric: int) -> faiss.Index:
     return _pad(d, 2 * m, lambda wide: faiss.IndexPQFastScan(wide, 2 * m, 4, metric))
 
 
-def opq(d: int, m: int, metric: int) -> faiss.Index:
+def opq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
     """Product quantizer behind a learned rotation, FAISS's defaults."""
     wide = _round_up(d, m)
-    return faiss.IndexPreTransform(faiss.OPQMatrix(d, m, wide), faiss.IndexPQ(wide, m, 8, metric))
+    return faiss.IndexPreTransform(faiss.OPQMatrix(d, m, wide), faiss.IndexPQ(wide, m, bits, metric))
 
 
 def rq(beam: int) -> MakeIndex:
     """Residual quantizer with stored float32 norms: the stock search type with the memory ours needs."""
 
-    def make(d: int, m: int, metric: int) -> faiss.Index:
-        index = faiss.IndexResidualQuantizer(d, m, 8, metric, _search_type(metric))
+    def make(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
+        index = faiss.IndexResidualQuantizer(d, m, bits, metric, _search_type(metric))
         index.rq.max_beam_size = beam
         return index
 
     return make
 
 
-def lsq(d: int, m: int, metric: int) -> faiss.Index:
+def lsq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
     """Local search quantizer, norms stored as in ``rq``."""
-    return faiss.IndexLocalSearchQuantizer(d, m, 8, metric, _search_type(metric))
+    return faiss.IndexLocalSearchQuantizer(d, m, bits, metric, _search_type(metric))
 
 
-def itq(d: int, m: int, metric: int) -> faiss.Index:
+def itq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
     """Rotate principal directions to fit bits (ITQ), a bit each, compared by Hamming distance."""
-    lsh = faiss.IndexLSH(8 * m, 8 * m, False, False)
-    return faiss.IndexPreTransform(faiss.ITQTransform(d, 8 * m, True), lsh)
+    lsh = faiss.IndexLSH(bits * m, bits * m, False, False)
+    return faiss.IndexPreTransform(faiss.ITQTransform(d, bits * m, True), lsh)
 
 
 def rabitq(d: int, m: int, metric: int) -> faiss.Index:

@@ -89,13 +89,14 @@ def machine(data: Dataset, seed: int, threads: str) -> dict[str, str]:
         "Data": f"{data.name}: learn {len(data.learn):,}, base {len(data.base):,}, "
         f"queries {len(data.query):,}, "
         f"d = {data.d}, {METRIC_NAMES[data.metric]}, seed {seed}",
-        "Machine": f"{_cpu_name()}, {os.cpu_count()} cores; threads: {threads}",
+        "Machine": f"{cpu_name()}, {os.cpu_count()} cores; threads: {threads}",
         "Versions": f"Python {platform.python_version()} · {packages}",
         "SIMD": f"drqfaiss {drqfaiss.simd_level()}; FAISS: best of {', '.join(faiss_simd_levels())}",
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return what the processor calls itself."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(
         (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()

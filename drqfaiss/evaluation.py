@@ -141,10 +141,14 @@ def mean_average_precision(relevant: np.ndarray) -> float:
 
     AP@R = Σ_i P(i) rel(i) / (number of relevant results within the top R), 0 where there is none.
     """
+    blocks = [relevant[i : i + RANKED_QUERIES] for i in range(0, len(relevant), RANKED_QUERIES)]
+    return float(sum(_average_precision(block).sum() for block in blocks) / len(relevant))
+
+
+def _average_precision(relevant: np.ndarray) -> np.ndarray:
     found = relevant.cumsum(axis=1)
     precision = found / np.arange(1, relevant.shape[1] + 1)
-    average = (precision * relevant).sum(axis=1) / np.maximum(found[:, -1], 1)
-    return float(average.mean())
+    return (precision * relevant).sum(axis=1) / np.maximum(found[:, -1], 1)
 
 
 def precision_at(relevant: np.ndarray, ranks: np.ndarray) -> np.ndarray:
