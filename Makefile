@@ -29,7 +29,7 @@ export DRQFAISS_WERROR := ON
 .PHONY: demo bench bench-speed bench-ann bench-ivf bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
-	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out paper-out $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
 
 bench: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py $(ARGS)
@@ -146,7 +146,7 @@ format: $(VENV)/tools
 	$(BIN)/clang-format -i $(CXX_SOURCES)
 
 clean:
-	rm -rf $(VENV) build demo-out drqfaiss/_core*.so *.egg-info
+	rm -rf $(VENV) build demo-out paper-out drqfaiss/_core*.so *.egg-info
 
 # The stamps: tools change when the lists of packages do, the build when a source does.
 $(VENV)/tools: pyproject.toml constraints.txt

@@ -208,5 +208,5 @@ class DRQModel(nn.Module):
 def take(inputs: Any, rows: slice | Tensor) -> Tensor:
     """Return rows of an array or tensor as a tensor, copied from an array that is mapped from a file."""
     if isinstance(inputs, Tensor):
-        return inputs[rows]
+        return inputs[rows.to(inputs.device) if isinstance(rows, Tensor) else rows]
     return torch.from_numpy(np.array(inputs[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]))

@@ -29,6 +29,8 @@ def join(device: str | torch.device | None) -> Processes:
     if device is None:
         device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
     place = torch.device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
     if world > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     joined = distributed.is_initialized()

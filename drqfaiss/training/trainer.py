@@ -161,7 +161,7 @@ class Trainer:
             rows = rows[:, rank::world].reshape(-1)
         else:
             rows = rows[rank::world]
-        batch = take(self.inputs, rows.to(device)).to(device, non_blocking=True)
+        batch = take(self.inputs, rows).to(device, non_blocking=True)
         if self.augment is not None:
             chance = generator(self.options.seed, STREAMS["augment"], self.step, rank, device=device)
             batch = self.augment(batch, chance)
@@ -226,7 +226,7 @@ class Trainer:
             raise ValueError(f"inputs: {n} samples, expected at least the {K} codewords to cluster")
         chance = generator(self.options.seed, STREAMS["start"])
         rows = torch.randperm(n, generator=chance)[: max(self.options.start_vectors, K)]
-        features = self.model.encode_features(take(self.inputs, rows.to(self.device)))
+        features = self.model.encode_features(take(self.inputs, rows))
         one_base = np.zeros(block.levels, np.int64)
         start = least_squares.start(features, one_base, K, block.scale, self.options.seed)
         block.set_codebook(start.bases[0])
