@@ -1,5 +1,6 @@
 # make demo    the main job on photographs that ship inside PyPI packages; DATA=… takes your own vectors
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
+# make bench-accuracy    every quantizer at 1 to 16 bytes, hours: DATA=path/to/sift OUT=folder ARGS="--metric ip …"
 # make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …"
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
@@ -26,7 +27,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-speed bench-ann bench-ivf bench-clients test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: demo bench bench-accuracy bench-speed bench-ann bench-ivf bench-clients bench-paper test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -34,9 +35,13 @@ demo: $(VENV)/built
 bench: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py $(ARGS)
 
-.PHONY: bench-paper
 bench-paper: $(VENV)/built $(VENV)/torch
 	$(BIN)/python benchmarks/paper.py $(ARGS)
+
+bench-accuracy: $(VENV)/built
+	$(BIN)/python benchmarks/compare.py --data "$(DATA)" --out "$(OUT)" --untimed --resume \
+		--methods drq,pq,opq,rq,rq16,lsq,pqfs,rabitq,itq --bytes 1,2,4,6,8,12,16 --drq-levels 8,16 \
+		--drq level,level+own,level+own+best,level+own+short,vector+own $(ARGS)
 
 bench-speed: $(VENV)/built
 	$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -107,7 +107,8 @@ def markdown(about: dict[str, str], rows: list[Row]) -> str:
     """Lay out header, table and notes of a comparison."""
     ranks = list(rows[0].recall)
     columns = ["method", "code bytes", "bytes in memory", "parameters", "training s", "encode µs/vector"]
-    columns += ["error", *(f"R@{k}" for k in ranks), "µs/query"]
+    timings = any(row.search_us is not None for row in rows)
+    columns += ["error", *(f"R@{k}" for k in ranks), *["µs/query"] * timings]
     lines, shared = [], None
     for name, curve in curves(rows).items():
         for seeds in curve:
@@ -122,7 +123,7 @@ def markdown(about: dict[str, str], rows: list[Row]) -> str:
                     timed(row.encode_us, row.encode_simd),
                     "" if row.error is None else spread([row.error for row in seeds]),
                     *(spread([row.recall[k] for row in seeds]) for k in ranks),
-                    "" if row.search_us is None else timed(row.search_us, row.search_simd),
+                    *["" if row.search_us is None else timed(row.search_us, row.search_simd)] * timings,
                 ]
             )
             shared = training
