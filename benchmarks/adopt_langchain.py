@@ -30,7 +30,6 @@ from drqfaiss.timing import Task, best_times
 
 SEARCH_TYPES = {
     "": "ST_decompress, FAISS's default",
-    "_Nlsq2x4": "ST_norm_lsq2x4",
     "_Nqint8": "ST_norm_qint8",
     "_Nfloat": "ST_norm_float",
 }
