@@ -45,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         raise PluginError(f"{NOTEBOOK} does not exist: `make docs` executes the notebook first")
     for path in filter(Path.is_file, NOTEBOOK.rglob("*")):
         _add(files, config, f"notebook/{path.relative_to(NOTEBOOK).as_posix()}", path)
-    for path in RESULTS.iterdir():
+    for path in RESULTS.rglob("*"):
         if path.suffix in PICTURES:
             _add(files, config, f"benchmarks/{path.name}", path)
     overview = (RESULTS / "README.md").read_text()
@@ -97,7 +97,7 @@ def _tables() -> list[Path]:
 
 def _table_page(path: Path) -> str:
     """Return a table with its title and the pictures that belong to it."""
-    pictures = [p for p in sorted(RESULTS.iterdir()) if p.suffix in PICTURES and p.stem.startswith(path.stem)]
+    pictures = [p for p in sorted(path.parent.glob(f"{path.stem}*")) if p.suffix in PICTURES]
     text = path.read_text()
     title = "" if text.startswith("# ") else f"# {path.stem}\n\n"
     return title + text + "".join(f"\n![{picture.stem}]({picture.name})\n" for picture in pictures)
@@ -132,5 +132,5 @@ def _on_site(place: str) -> str | None:
     if place in ("benchmarks", "benchmarks/results"):
         return "benchmarks/README.md"
     if place.startswith("benchmarks/results/") and Path(place).suffix in (".md", *PICTURES):
-        return place.replace("benchmarks/results/", "benchmarks/")
+        return f"benchmarks/{Path(place).name}"
     return "notebook/tour.md" if place == "examples/tour.ipynb" else None
