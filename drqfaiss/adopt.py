@@ -48,7 +48,7 @@ def why_not(*quantizers: ResidualQuantizerIndex) -> str:
 
 def as_drq(index: faiss.Index) -> faiss.Index:
     """Give an adopted index its Python class; containers and other indexes are returned as they are."""
-    if type(index) is faiss.Index:  # FAISS returns members of other indexes like this
+    if type(index) in (faiss.Index, faiss.IndexIVF):  # FAISS returns what is in other indexes like this
         owner, index = index, faiss.downcast_index(index)
         index.referenced_objects = [owner]
     if type(index) in _CLASSES and plugin.is_adopted(address(index)):

@@ -335,8 +335,8 @@ def test_nested_indexes():
     stock = faiss.index_factory(D, "PCA8,IVF4,RQ3x4")
     stock.train(TRAIN)
     adopt(stock)
-    inside = adopt(faiss.downcast_index(stock.index))
-    assert type(inside) is IndexIVFDRQ
+    for inside in (faiss.downcast_index(stock.index), faiss.extract_index_ivf(stock)):
+        assert type(adopt(inside)) is IndexIVFDRQ
 
 
 def test_shards():
