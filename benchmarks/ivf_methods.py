@@ -73,6 +73,7 @@ def all_methods(
 
 def _own(nlist: int, m: int, nprobes: list[int], seed: int) -> list[Method]:
     training = {"seed": seed, "progress": False}
+    own_first = {**training, "own_first": True}
     finer = sorted({*nprobes, *((a + b) // 2 for a, b in pairwise(nprobes))})
 
     def method(code: str, family: str, levels: list[int], more: str = "", **variant: object) -> Method:
@@ -86,6 +87,9 @@ def _own(nlist: int, m: int, nprobes: list[int], seed: int) -> list[Method]:
         method(drq_name(m), DRQ, lengths),
         method(drq_name(m), DRQ, [m // 2, m], " vector", training={**training, "scale": "vector"}),
         method(drq_name(m), DRQ, [m // 2, m], " no residual", by_residual=False),
+        method(
+            drq_name(m), DRQ, [m // 2, m], " no residual own first", training=own_first, by_residual=False
+        ),
         method(f"DRQ{2 * m}x4", DRQ, [2 * length for length in lengths]),
         Method(drq_name(m // 2), DRQ_SHORT, f"IVF{nlist},{drq_name(m // 2)}", short, training),
         Method(drq_name(m) + REFINED, DRQ + REFINED, f"IVF{nlist},{drq_name(m)},RFlat", refined, training),
