@@ -125,6 +125,7 @@ docs: $(VENV)/built $(VENV)/docs-tools
 
 # What a user gets, from nothing but the sdist: the package alone first, then its tests beside no source of it.
 PACKAGE := build/package
+NEEDS_TORCH := tests/test_readme.py::test_python_snippets_run tests/test_docs.py::test_snippets_run[supervised.md]
 test-package: $(VENV)/package-tools
 	rm -rf $(PACKAGE) dist
 	$(BIN)/python -m build --outdir $(PACKAGE) >/dev/null
@@ -138,7 +139,7 @@ test-package: $(VENV)/package-tools
 	cd $(PACKAGE) && venv/bin/drqfaiss info
 	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[cli,test]"
 	tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE) && rm -r $(PACKAGE)/drqfaiss-*/drqfaiss
-	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest --ignore=tests/benchmarks --ignore=tests/training $(ARGS)
+	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest --ignore=tests/benchmarks --ignore=tests/training $(NEEDS_TORCH:%=--deselect '%') $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
