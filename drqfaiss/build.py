@@ -122,6 +122,10 @@ class _Saver:
 def _check_index(index: faiss.Index, vectors: VectorsOnDisk) -> None:
     if not index.is_trained:
         raise ValueError("trained: the index is not trained, expected a trained one")
+    if isinstance(index, faiss.IndexIDMap):
+        raise ValueError(
+            f"trained: got {type(index).__name__}, expected an index that numbers vectors itself"
+        )
     if len(vectors.shape) != 2 or vectors.shape[1] != index.d:
         raise ValueError(f"vectors: got shape {vectors.shape}, expected (n, {index.d}) as the index has")
 

@@ -21,7 +21,7 @@ from drqfaiss._levels_index import FloatArray, IdArray
 from drqfaiss.build import CHUNK_ROWS, build_index
 from drqfaiss.datasets import RowRange, open_vectors
 from drqfaiss.io import read_index
-from drqfaiss.settings import set_levels, set_nprobe
+from drqfaiss.settings import searched_with
 
 try:
     import ray
@@ -63,7 +63,6 @@ def build_shards(
     tasks = [
         _build.remote(os.fspath(trained), os.fspath(vectors), first, last, file, options)
         for first, last, file in zip(bounds, bounds[1:], files, strict=False)
-        if not os.path.exists(file)
     ]
     _get(tasks)
     return files
@@ -71,6 +70,13 @@ def build_shards(
 
 @ray.remote
 def _build(trained: str, vectors: str, first: int, last: int, output: str, options: dict[str, Any]) -> None:
+    if os.path.exists(output):
+        held, wanted = read_index(output).ntotal, last - first
+        if held != wanted:
+            raise ValueError(
+                f"{output}: holds {held} vectors, expected {wanted}; remove it to build it again"
+            )
+        return
     build_index(trained, RowRange(open_vectors(vectors), first, last), output, **options)
 
 
@@ -87,9 +93,8 @@ class _Shard:
         self, x: FloatArray, k: int, levels: int | None, nprobe: int | None
     ) -> tuple[FloatArray, IdArray]:
         """Return distances and the part's own ids, (n, k)."""
-        set_levels(self.index, levels)
-        set_nprobe(self.index, nprobe)
-        return self.index.search(x, k)
+        with searched_with(self.index, levels, nprobe):
+            return self.index.search(x, k)
 
 
 class ShardedIndex:

@@ -24,7 +24,7 @@ def _reading(stock: _Function) -> _Function:
 def _cloning(stock: _Function) -> _Function:
     @functools.wraps(stock)
     def clone_index(index: faiss.Index) -> faiss.Index:
-        return adopt_clone(index, stock(index))
+        return adopt_all(adopt_clone(index, stock(index)))
 
     return clone_index
 
@@ -52,7 +52,8 @@ def install() -> None:
     """Let ``faiss.read_index``, ``faiss.clone_index`` and ``faiss.index_factory`` return fast indexes.
 
     Every residual quantizer index in what they return is adopted, also through ``faiss.deserialize_index``
-    and unpickling, and ``index_factory`` understands ``DRQ8x8``. Arguments and exceptions stay FAISS's. Code
+    and unpickling, and ``index_factory`` understands ``DRQ8x8``. Arguments and exceptions stay FAISS's, but
+    own_invlists is not for descriptions with DRQ. Code
     that took a function out of the faiss module before (``from faiss import read_index``) keeps the old one.
     Installing again changes nothing.
     """

@@ -19,6 +19,8 @@ from drqfaiss._levels_index import (
 from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
 from drqfaiss.training.options import set_training, training_options, use_drq_training
 
+_SETTINGS = ("by_residual", "nprobe", "max_codes", "parallel_mode")
+
 
 class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
     """Deep Recurrent Quantization in inverted lists.
@@ -148,26 +150,35 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
             raise ValueError(f"Dq: got shape {Dq.shape}, expected {Iq.shape}")
         D = check.output("D", D, (len(x), k), np.float32)
         I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
-        return super().search_preassigned(x, k, Iq, Dq, params=params, D=D, I=I)
+        # FAISS's Python wrapper refuses parameters, its C++ function takes them.
+        pointers = map(faiss.swig_ptr, (Iq, Dq, D, I))
+        self.search_preassigned_c(len(x), faiss.swig_ptr(x), k, *pointers, False, params)
+        return D, I
 
     def __getstate__(self) -> dict[str, Any]:
         state = {"levels": self.levels, "training": plugin.training(address(self))}
         if self.is_trained:
             return {**super().__getstate__(), **state}
         # FAISS serializes untrained residual quantizers but cannot read them back.
-        shape = (self.d, self.nlist, self.rq.M, self.rq.nbits.at(0), self.metric_type, self.by_residual)
+        nbits = faiss.vector_to_array(self.rq.nbits)
         return {
             **state,
             "quantizer": faiss.serialize_index(faiss.downcast_index(self.quantizer)),
-            "shape": shape,
+            "shape": (self.d, self.nlist, nbits, self.metric_type, self.rq.search_type),
             "beam": self.rq.max_beam_size,
+            "settings": {name: getattr(self, name) for name in _SETTINGS},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "shape" in state:
             quantizer = faiss.deserialize_index(state["quantizer"])
-            IndexIVFDRQ.__init__(self, quantizer, *state["shape"])
+            d, nlist, nbits, metric, search_type = state["shape"]
+            widths = faiss.UInt64Vector()
+            faiss.copy_array_to_vector(nbits, widths)
+            faiss.IndexIVFResidualQuantizer.__init__(self, quantizer, d, nlist, widths, metric, search_type)
             self.rq.max_beam_size = state["beam"]
+            for name, value in state["settings"].items():
+                setattr(self, name, value)
         else:
             super().__setstate__(state)
         plugin.adopt(address(self))

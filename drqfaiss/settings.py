@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import faiss
 
 from drqfaiss import _check as check
@@ -42,3 +45,24 @@ def set_nprobe(index: faiss.Index, nprobe: int | None) -> None:
     if ivf is None:
         raise ValueError(f"nprobe: {type(index).__name__} has no inverted lists")
     ivf.nprobe = check.integer("nprobe", nprobe, 1, ivf.nlist)
+
+
+@contextmanager
+def searched_with(index: faiss.Index, levels: int | None, nprobe: int | None) -> Iterator[None]:
+    """Set levels and nprobe for a ``with`` block; None leaves them.
+
+    Raises:
+        ValueError: As `set_levels` and `set_nprobe`.
+    """
+    ivf = faiss.try_extract_index_ivf(index)
+    before = [(quantizer, quantizer.levels) for quantizer in drq_indexes(index)]
+    lists = None if ivf is None else ivf.nprobe
+    try:
+        set_levels(index, levels)
+        set_nprobe(index, nprobe)
+        yield
+    finally:
+        for quantizer, old in before:
+            quantizer.levels = old
+        if ivf is not None:
+            ivf.nprobe = lists

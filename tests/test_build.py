@@ -174,9 +174,17 @@ def test_indexes_and_vectors_that_do_not_fit_are_refused(trained, tmp_path):
     faiss.write_index(faiss.index_factory(16, "SQ8"), str(tmp_path / "untrained.faiss"))
     with pytest.raises(ValueError, match="not trained"):
         build_index(tmp_path / "untrained.faiss", make_vectors(3), tmp_path / "x.faiss")
+    numbered = faiss.IndexIDMap2(faiss.IndexFlatL2(16))
+    faiss.write_index(numbered, str(tmp_path / "numbered.faiss"))
+    with pytest.raises(ValueError, match="IndexIDMap2, expected an index that numbers vectors itself"):
+        build_index(tmp_path / "numbered.faiss", make_vectors(3), tmp_path / "x.faiss")
     with pytest.raises(ValueError, match="chunk: got 0"):
         build_index(trained, make_vectors(3), tmp_path / "x.faiss", chunk=0)
-    assert {path.name for path in tmp_path.iterdir()} == {"trained.faiss", "untrained.faiss"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "trained.faiss",
+        "untrained.faiss",
+        "numbered.faiss",
+    }
 
 
 def test_a_sample_has_distinct_rows_in_file_order(tmp_path, monkeypatch):

@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ["index.md", "cli.md", "supervised.md", "howto/code-length.md", "howto/migrate.md", "howto/serve.md"]
+PAGES = [
+    "index.md",
+    "cli.md",
+    "ivf.md",
+    "supervised.md",
+    "howto/code-length.md",
+    "howto/migrate.md",
+    "howto/serve.md",
+]
 LINKED = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")]
 
 

@@ -93,6 +93,7 @@ def test_clone_index(installed):
         assert clone.levels == 3
         np.testing.assert_array_equal(clone.search(X, 5), index.search(X, 5))
     assert type(faiss.clone_index(faiss.IndexFlatL2(D))) is faiss.IndexFlatL2
+    assert type(faiss.clone_index(faiss.IndexResidualQuantizer(D, 2, 4))) is IndexDRQ
 
 
 def test_inverted_lists(installed, tmp_path):

@@ -224,6 +224,9 @@ def test_search_preassigned(metric):
     expected = index.search(X, 6)
     np.testing.assert_array_equal(ids[rest], expected[1][rest])
     np.testing.assert_array_equal(D_found[rest], expected[0][rest])
+    shorter = SearchParametersIVFDRQ(levels=1, nprobe=3)
+    D_found, _ = index.search_preassigned(X[:2], 6, keys[:2], centroid_distances[:2], params=shorter)
+    np.testing.assert_array_equal(D_found, index.search(X[:2], 6, params=shorter)[0])
     alone = index.search(X[2:3], 6, params=SearchParametersIVFDRQ(nprobe=1))
     np.testing.assert_array_equal(ids[2], alone[1][0])
 
@@ -290,9 +293,10 @@ def test_copies_and_files(tmp_path):
 
 def test_pickle_of_an_untrained_index():
     index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, 4, 4, 4, by_residual=False, seed=3, **QUICK)
-    index.rq.max_beam_size = 3
+    index.rq.max_beam_size, index.nprobe = 3, 2
     other = pickle.loads(pickle.dumps(index))
-    assert (other.nlist, other.by_residual, other.rq.max_beam_size) == (4, False, 3)
+    assert (other.nlist, other.nprobe, other.by_residual, other.rq.max_beam_size) == (4, 2, False, 3)
+    assert other.rq.search_type == index.rq.search_type
     index.train(TRAIN)
     other.train(TRAIN)
     np.testing.assert_array_equal(

@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 
 from drqfaiss.cli import options as shared
+from drqfaiss.cli.info import code_bytes
 from drqfaiss.cli.sweep import add_sweep, sweep
 from drqfaiss.datasets import Dataset, load_dataset, read_floats
 from drqfaiss.evaluation import exact_neighbours
@@ -85,7 +86,7 @@ def measure(
     added = time.perf_counter()
     figures = {
         "index": factory,
-        "code bytes": index.sa_code_size(),
+        "code bytes": code_bytes(index),
         "train s": trained - began,
         "add µs/vector": (added - trained) / len(data.base) * 1e6,
     }

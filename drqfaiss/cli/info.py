@@ -50,10 +50,18 @@ def described(index: faiss.Index) -> dict[str, Any]:
         "metric": METRIC_NAMES.get(index.metric_type, str(index.metric_type)),
         "levels": ", ".join(str(quantizer.rq.M) for quantizer in quantizers) or None,
         "bits": ", ".join(_bits(quantizer) for quantizer in quantizers) or None,
-        "code bytes": index.sa_code_size(),
+        "code bytes": code_bytes(index),
         "lists": None if ivf is None else ivf.nlist,
         "nprobe": None if ivf is None else ivf.nprobe,
     }
+
+
+def code_bytes(index: faiss.Index) -> int | None:
+    """Return the bytes of a vector's code, None for an index without a codec."""
+    try:
+        return index.sa_code_size()
+    except RuntimeError:
+        return None
 
 
 def _bits(quantizer: faiss.IndexResidualQuantizer) -> str:

@@ -167,10 +167,12 @@ def decode(
     shape = (len(sources), 3, size, size)
     if cache is not None and cache.exists():
         return Images(_cached(cache, shape), labels, names)
-    if cache is None:
+    # A run that is killed must not leave a cache with holes.
+    unfinished = None if cache is None else cache.with_name(f"{cache.name}.unfinished")
+    if unfinished is None:
         pixels = np.empty(shape, np.uint8)
     else:
-        pixels = np.lib.format.open_memmap(cache, "w+", np.uint8, shape)
+        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
     unreadable = {}
     for i, source in enumerate(progress(sources)):
         try:
@@ -178,7 +180,10 @@ def decode(
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
             unreadable[i] = f"{source if isinstance(source, Path) else f'image {i}'} ({error})"
     if unreadable:
-        _complain(list(unreadable.values()), skip_unreadable, cache)
+        _complain(list(unreadable.values()), skip_unreadable, unfinished)
+    elif unfinished is not None:
+        pixels.flush()
+        unfinished.replace(cache)
     kept = np.setdiff1d(np.arange(len(sources)), list(unreadable))
     return Images(pixels[kept] if unreadable else pixels, labels[kept], names)
 
@@ -193,11 +198,11 @@ def _decode_one(source: Source, size: int) -> np.ndarray:
         return np.asarray(image).transpose(2, 0, 1)
 
 
-def _complain(unreadable: list[str], skip: bool, cache: Path | None) -> None:
+def _complain(unreadable: list[str], skip: bool, unfinished: Path | None) -> None:
     shown = "; ".join(unreadable[:SHOWN_NAMES]) + (" …" if len(unreadable) > SHOWN_NAMES else "")
     message = f"{len(unreadable)} images cannot be read: {shown}"
-    if cache is not None:
-        cache.unlink()  # it has holes
+    if unfinished is not None:
+        unfinished.unlink()
     if not skip:
         raise ValueError(f"{message}; expected readable ones, or skip_unreadable")
     warnings.warn(f"{message}; left out", stacklevel=3)

@@ -34,6 +34,11 @@ def test_lists_are_described(files, run):
     assert (info["index"], info["lists"], info["nprobe"], info["levels"]) == ("IndexIVFFlat", 8, 1, None)
 
 
+def test_an_index_without_codes_is_described(tmp_path, run):
+    faiss.write_index(faiss.IndexHNSWFlat(8, 4), str(tmp_path / "hnsw.faiss"))
+    assert run("info", tmp_path / "hnsw.faiss")["code bytes"] is None
+
+
 @pytest.mark.parametrize("content", [b"", b"abc", np.arange(100).tobytes()])
 def test_other_files_are_refused(content, tmp_path, fails):
     (tmp_path / "x.faiss").write_bytes(content)

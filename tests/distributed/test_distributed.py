@@ -40,10 +40,10 @@ def test_shards_find_what_one_index_finds(metric, vectors, tmp_path):
     queries = make_vectors(7, seed=1)
     with ShardedIndex(files) as sharded:
         assert (sharded.d, sharded.ntotal) == (whole.d, N)
-        for levels in (None, 2):
-            whole.levels = levels
+        for levels in (None, 2, None):  # a search's levels are not kept
+            whole.levels = levels or 0
             for k in (1, 10, N + 5):
-                D, ids = sharded.search(queries, k, levels=levels or 5)
+                D, ids = sharded.search(queries, k, levels=levels)
                 expected = whole.search(queries, k)
                 np.testing.assert_array_equal(D, expected[0])
                 np.testing.assert_array_equal(ids, expected[1])
@@ -60,6 +60,8 @@ def test_shards_that_are_there_are_not_built_again(vectors, tmp_path):
     assert build_shards(*arguments) == [first, second]
     assert (tmp_path / "shard-00.faiss").read_bytes().endswith(b"kept")
     assert drqfaiss.read_index(second).ntotal == N // 2
+    with pytest.raises(ValueError, match="holds 250 vectors, expected 125"):
+        build_shards(*arguments[:3], 4)
 
 
 def test_parts_with_ids_of_their_own(vectors, tmp_path):
