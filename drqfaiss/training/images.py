@@ -167,12 +167,10 @@ def decode(
     shape = (len(sources), 3, size, size)
     if cache is not None and cache.exists():
         return Images(_cached(cache, shape), labels, names)
-    # A run that is killed must not leave a cache with holes.
-    unfinished = None if cache is None else cache.with_name(f"{cache.name}.unfinished")
-    if unfinished is None:
+    if cache is None:
         pixels = np.empty(shape, np.uint8)
     else:
-        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        pixels = np.lib.format.open_memmap(_unfinished(cache), "w+", np.uint8, shape)
     unreadable = {}
     for i, source in enumerate(progress(sources)):
         try:
@@ -180,12 +178,16 @@ def decode(
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
             unreadable[i] = f"{source if isinstance(source, Path) else f'image {i}'} ({error})"
     if unreadable:
-        _complain(list(unreadable.values()), skip_unreadable, unfinished)
-    elif unfinished is not None:
-        pixels.flush()
-        unfinished.replace(cache)
+        _complain(list(unreadable.values()), skip_unreadable, cache)
+    elif cache is not None:
+        _unfinished(cache).replace(cache)
     kept = np.setdiff1d(np.arange(len(sources)), list(unreadable))
     return Images(pixels[kept] if unreadable else pixels, labels[kept], names)
+
+
+def _unfinished(cache: Path) -> Path:
+    """Where a cache is while it has holes, which a run that is killed must not leave in it."""
+    return cache.with_name(f"{cache.name}.unfinished")
 
 
 def _decode_one(source: Source, size: int) -> np.ndarray:
@@ -198,11 +200,11 @@ def _decode_one(source: Source, size: int) -> np.ndarray:
         return np.asarray(image).transpose(2, 0, 1)
 
 
-def _complain(unreadable: list[str], skip: bool, unfinished: Path | None) -> None:
+def _complain(unreadable: list[str], skip: bool, cache: Path | None) -> None:
     shown = "; ".join(unreadable[:SHOWN_NAMES]) + (" …" if len(unreadable) > SHOWN_NAMES else "")
     message = f"{len(unreadable)} images cannot be read: {shown}"
-    if unfinished is not None:
-        unfinished.unlink()
+    if cache is not None:
+        _unfinished(cache).unlink()
     if not skip:
         raise ValueError(f"{message}; expected readable ones, or skip_unreadable")
     warnings.warn(f"{message}; left out", stacklevel=3)
