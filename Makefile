@@ -64,7 +64,7 @@ test-wheels: $(WHEELS:%=test-wheel-%)
 test-wheel-%: $(VENV)/built $(VENV)/torch
 	test -d $(VENV)/faiss-$* || $(BIN)/python -m pip install -q --no-deps --target $(VENV)/faiss-$* faiss-cpu==$*
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
-	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/test_readme.py \
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/benchmarks --ignore=tests/test_readme.py \
 		--ignore=tests/training/test_trainer.py $(ARGS)
 
 # In an environment of its own, with the build from here; the clients' own warnings are no errors.
