@@ -3,7 +3,7 @@
 The faiss-cpu wheels carry ``libfaiss.so`` but no headers, and a patch release may move fields. So nothing
 that can be measured is written down: FAISS's own Python proxies write known values into a probe index, and
 the only place in its memory that follows them is the field. What cannot be measured is compared with how
-FAISS behaves. Anything that does not fit raises ``ImportError``; it takes about a millisecond.
+FAISS behaves. Anything that does not fit raises ``ImportError``; it takes ten milliseconds.
 """
 
 import ctypes

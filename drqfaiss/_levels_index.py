@@ -1,6 +1,6 @@
 """What IndexDRQ and IndexIVFDRQ have in common: levels, and checks of arguments."""
 
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import faiss
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.training.options import original_errors
+from drqfaiss.training.options import original_errors, set_training
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
@@ -33,6 +33,13 @@ def checked_codebooks(codebooks: ArrayLike) -> tuple[FloatArray, int]:
         raise ValueError(f"codebooks: {K} codewords per level, expected a power of two from 2 to 65536")
     check.finite("codebooks", codebooks)
     return codebooks, nbits
+
+
+def bit_widths(nbits: NDArray[np.uint64]) -> faiss.UInt64Vector:
+    """Return bits per level, shape (M,), as FAISS's constructors take them."""
+    widths = faiss.UInt64Vector()
+    faiss.copy_array_to_vector(nbits, widths)
+    return widths
 
 
 class LevelsIndex(faiss.Index):
@@ -85,8 +92,7 @@ class LevelsIndex(faiss.Index):
         Rows with fewer than k results end in id −1, as FAISS's do. ``D`` and ``I`` are optional outputs.
         """
         x, k = self._query(x, k, params)
-        D = check.output("D", D, (len(x), k), np.float32)
-        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        D, I = self._outputs(len(x), k, D, I)  # noqa: E741
         return super().search(x, k, params=params, D=D, I=I)
 
     def range_search(
@@ -113,8 +119,7 @@ class LevelsIndex(faiss.Index):
     ) -> tuple[FloatArray, IdArray, FloatArray]:
         """Return ``search(x, k)`` and the vectors found, shape (n, k, d), reconstructed from all levels."""
         x, k = self._query(x, k, params)
-        D = check.output("D", D, (len(x), k), np.float32)
-        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        D, I = self._outputs(len(x), k, D, I)  # noqa: E741
         R = check.output("R", R, (len(x), k, self.d), np.float32)
         return super().search_and_reconstruct(x, k, params=params, D=D, I=I, R=R)
 
@@ -138,6 +143,43 @@ class LevelsIndex(faiss.Index):
         if not isinstance(x, faiss.IDSelector):
             x = check.ids("x", x)
         return super().remove_ids(x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {"levels": self.levels, "training": plugin.training(address(self))}
+        # FAISS serializes untrained residual quantizers but cannot read them back.
+        return {**state, **(super().__getstate__() if self.is_trained else {"untrained": self._untrained()})}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "untrained" in state:
+            self._make_untrained(state["untrained"])
+        else:
+            super().__setstate__(state)
+        plugin.adopt(address(self))
+        plugin.set_levels(address(self), state["levels"])
+        set_training(self, state["training"])
+
+    def _untrained(self) -> dict[str, Any]:
+        """Return what `_make_untrained` needs to make an index like this one."""
+        return {
+            "d": self.d,
+            "nbits": faiss.vector_to_array(self.rq.nbits),
+            "metric": self.metric_type,
+            "search_type": self.rq.search_type,
+            "beam": self.rq.max_beam_size,
+        }
+
+    def _make_untrained(self, shape: dict[str, Any]) -> None:
+        """Call FAISS's constructor with what `_untrained` returned."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _outputs(
+        n: int,
+        k: int,
+        D: FloatArray | None,
+        I: IdArray | None,  # noqa: E741
+    ) -> tuple[FloatArray, IdArray]:
+        return check.output("D", D, (n, k), np.float32), check.output("I", I, (n, k), np.int64)
 
     def _take_codebooks(self, codebooks: FloatArray) -> None:
         faiss.copy_array_to_vector(codebooks.ravel(), self.rq.codebooks)

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss._levels_index import LevelsIndex, checked_codebooks, stored_search_type
+from drqfaiss._levels_index import LevelsIndex, bit_widths, checked_codebooks, stored_search_type
 from drqfaiss.parameters import SearchParametersDRQ as SearchParametersDRQ  # the two are used together
-from drqfaiss.training.options import set_training, training_options, use_drq_training
+from drqfaiss.training.options import training_options, use_drq_training
 
 
 class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
@@ -72,26 +72,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         super().permute_entries(perm)
         plugin.adopt(address(self))  # drops the cached norms: FAISS moves the codes without a virtual call
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = {"levels": self.levels, "training": plugin.training(address(self))}
-        if self.is_trained:
-            return {**super().__getstate__(), **state}
-        # FAISS serializes untrained residual quantizers but cannot read them back.
-        nbits = faiss.vector_to_array(self.rq.nbits)
-        return {
-            **state,
-            "shape": (self.d, nbits, self.metric_type, self.rq.search_type, self.rq.max_beam_size),
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "shape" in state:
-            d, nbits, metric, search_type, beam = state["shape"]
-            widths = faiss.UInt64Vector()
-            faiss.copy_array_to_vector(nbits, widths)
-            faiss.IndexResidualQuantizer.__init__(self, d, widths, metric, search_type)
-            self.rq.max_beam_size = beam
-        else:
-            super().__setstate__(state)
-        plugin.adopt(address(self))
-        plugin.set_levels(address(self), state["levels"])
-        set_training(self, state["training"])
+    def _make_untrained(self, shape: dict[str, Any]) -> None:
+        widths = bit_widths(shape["nbits"])
+        faiss.IndexResidualQuantizer.__init__(self, shape["d"], widths, shape["metric"], shape["search_type"])
+        self.rq.max_beam_size = shape["beam"]

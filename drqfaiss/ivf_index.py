@@ -13,11 +13,12 @@ from drqfaiss._levels_index import (
     FloatArray,
     IdArray,
     LevelsIndex,
+    bit_widths,
     checked_codebooks,
     stored_search_type,
 )
 from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
-from drqfaiss.training.options import set_training, training_options, use_drq_training
+from drqfaiss.training.options import training_options, use_drq_training
 
 _SETTINGS = ("by_residual", "nprobe", "max_codes", "parallel_mode")
 
@@ -148,42 +149,29 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         Dq = check.floats("Dq", Dq, 2)
         if Dq.shape != Iq.shape:
             raise ValueError(f"Dq: got shape {Dq.shape}, expected {Iq.shape}")
-        D = check.output("D", D, (len(x), k), np.float32)
-        I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+        D, I = self._outputs(len(x), k, D, I)  # noqa: E741
         # FAISS's Python wrapper refuses parameters, its C++ function takes them.
         pointers = map(faiss.swig_ptr, (Iq, Dq, D, I))
         self.search_preassigned_c(len(x), faiss.swig_ptr(x), k, *pointers, False, params)
         return D, I
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = {"levels": self.levels, "training": plugin.training(address(self))}
-        if self.is_trained:
-            return {**super().__getstate__(), **state}
-        # FAISS serializes untrained residual quantizers but cannot read them back.
-        nbits = faiss.vector_to_array(self.rq.nbits)
+    def _untrained(self) -> dict[str, Any]:
         return {
-            **state,
+            **super()._untrained(),
             "quantizer": faiss.serialize_index(faiss.downcast_index(self.quantizer)),
-            "shape": (self.d, self.nlist, nbits, self.metric_type, self.rq.search_type),
-            "beam": self.rq.max_beam_size,
+            "nlist": self.nlist,
             "settings": {name: getattr(self, name) for name in _SETTINGS},
         }
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "shape" in state:
-            quantizer = faiss.deserialize_index(state["quantizer"])
-            d, nlist, nbits, metric, search_type = state["shape"]
-            widths = faiss.UInt64Vector()
-            faiss.copy_array_to_vector(nbits, widths)
-            faiss.IndexIVFResidualQuantizer.__init__(self, quantizer, d, nlist, widths, metric, search_type)
-            self.rq.max_beam_size = state["beam"]
-            for name, value in state["settings"].items():
-                setattr(self, name, value)
-        else:
-            super().__setstate__(state)
-        plugin.adopt(address(self))
-        plugin.set_levels(address(self), state["levels"])
-        set_training(self, state["training"])
+    def _make_untrained(self, shape: dict[str, Any]) -> None:
+        quantizer = faiss.deserialize_index(shape["quantizer"])
+        sizes = shape["d"], shape["nlist"], bit_widths(shape["nbits"])
+        faiss.IndexIVFResidualQuantizer.__init__(
+            self, quantizer, *sizes, shape["metric"], shape["search_type"]
+        )
+        self.rq.max_beam_size = shape["beam"]
+        for name, value in shape["settings"].items():
+            setattr(self, name, value)
 
     def _require_enough(self, n: int) -> None:
         super()._require_enough(n)

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import faiss
 
 from drqfaiss import _check as check
+from drqfaiss._levels_index import LevelsIndex
 from drqfaiss.adopt import as_drq, residual_quantizers
-from drqfaiss.index import IndexDRQ
 
 
-def drq_indexes(index: faiss.Index) -> list[IndexDRQ]:
+def drq_indexes(index: faiss.Index) -> list[LevelsIndex]:
     """Return the indexes with ``levels`` in an index that drqfaiss built or read."""
     found = [as_drq(quantizer) for quantizer in residual_quantizers(index)]
-    return [quantizer for quantizer in found if hasattr(type(quantizer), "levels")]
+    return [quantizer for quantizer in found if isinstance(quantizer, LevelsIndex)]
 
 
 def set_levels(index: faiss.Index, levels: int | None) -> None:

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "core/list_queries.h"
 #include "core/list_scanner.h"
+#include "core/results.h"
 #include "core/sinks.h"
 
 namespace drq {
@@ -154,36 +154,23 @@ void list_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, c
 void knn_search_lists(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n,
                       const float* x, const Probes& probes, size_t k, float* distances, int64_t* ids,
                       ListStats& stats) {
-    const float sign = database.metric == Metric::L2 ? 1 : -1;
     std::vector<TopK> best(n, TopK(k));
     std::vector<Sink*> sinks;
     for (TopK& sink : best) sinks.push_back(&sink);
     scan_lists(database, lists, n_lists, n, x, probes, sinks.data(), stats);
-    for (size_t i = 0; i < n; i++) {
-        const std::vector<Keyed> results = best[i].sorted();
-        for (size_t j = 0; j < k; j++) {
-            const bool found = j < results.size();
-            distances[i * k + j] = sign * (found ? results[j].first : std::numeric_limits<float>::max());
-            ids[i * k + j] = found ? results[j].second : -1;
-        }
-    }
+    for (size_t i = 0; i < n; i++) write_nearest(best[i], k, database.metric, distances + i * k, ids + i * k);
 }
 
 std::vector<std::vector<Neighbour>> range_search_lists(const ListDatabase& database,
                                                        const InvertedList* lists, size_t n_lists, size_t n,
                                                        const float* x, float radius, const Probes& probes,
                                                        ListStats& stats) {
-    const float sign = database.metric == Metric::L2 ? 1 : -1;
-    std::vector<Within> within(n, Within(sign * radius));
+    std::vector<Within> within(n, Within(key_sign(database.metric) * radius));
     std::vector<Sink*> sinks;
     for (Within& sink : within) sinks.push_back(&sink);
     scan_lists(database, lists, n_lists, n, x, probes, sinks.data(), stats);
     std::vector<std::vector<Neighbour>> results(n);
-    for (size_t i = 0; i < n; i++) {
-        for (const auto& [key, id] : within[i].found) results[i].push_back({sign * key, id});
-        std::sort(results[i].begin(), results[i].end(),
-                  [](const Neighbour& a, const Neighbour& b) { return a.id < b.id; });
-    }
+    for (size_t i = 0; i < n; i++) results[i] = by_id(&within[i], 1, database.metric);
     return results;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/block_packer.h"
 #include "core/lut.h"
+#include "core/results.h"
 #include "core/score.h"
 
 namespace drq {
@@ -153,13 +154,8 @@ void scan_all(const Database& database, const Plan& plan, size_t n, const float*
     });
 }
 
-}  // namespace
-
-namespace {
-
 void search_slice(const Database& database, size_t n, const float* x, size_t k, float* distances,
                   int64_t* ids, const Executor& executor) {
-    const float sign = database.metric == Metric::L2 ? 1 : -1;
     const Plan plan(database, n, k, executor);
     std::vector<TopK> sinks(n * plan.ranges, TopK(k));
     scan_all(
@@ -169,12 +165,7 @@ void search_slice(const Database& database, size_t n, const float* x, size_t k, 
         for (size_t q = batch * plan.batch; q < std::min((batch + 1) * plan.batch, n); q++) {
             TopK& best = sinks[q * plan.ranges];
             for (size_t range = 1; range < plan.ranges; range++) best.merge(sinks[q * plan.ranges + range]);
-            const std::vector<Keyed> results = best.sorted();
-            for (size_t j = 0; j < k; j++) {
-                const bool found = j < results.size();
-                distances[q * k + j] = sign * (found ? results[j].first : std::numeric_limits<float>::max());
-                ids[q * k + j] = found ? results[j].second : -1;
-            }
+            write_nearest(best, k, database.metric, distances + q * k, ids + q * k);
         }
     });
 }
@@ -191,21 +182,14 @@ void knn_search(const Database& database, size_t n, const float* x, size_t k, fl
 
 std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x,
                                                  float radius, const Executor& executor) {
-    const float sign = database.metric == Metric::L2 ? 1 : -1;
     if (n == 0) return {};
     const Plan plan(database, n, 1, executor);
-    std::vector<Within> sinks(n * plan.ranges, Within(sign * radius));
+    std::vector<Within> sinks(n * plan.ranges, Within(key_sign(database.metric) * radius));
     scan_all(
         database, plan, n, x, [&](size_t query, size_t range) { return &sinks[query * plan.ranges + range]; },
         executor);
     std::vector<std::vector<Neighbour>> results(n);
-    for (size_t q = 0; q < n; q++) {
-        for (size_t range = 0; range < plan.ranges; range++)
-            for (const auto& [key, id] : sinks[q * plan.ranges + range].found)
-                results[q].push_back({sign * key, id});
-        std::sort(results[q].begin(), results[q].end(),
-                  [](const Neighbour& a, const Neighbour& b) { return a.id < b.id; });
-    }
+    for (size_t q = 0; q < n; q++) results[q] = by_id(&sinks[q * plan.ranges], plan.ranges, database.metric);
     return results;
 }
 
