@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 namespace drq {
@@ -19,18 +18,7 @@ float product(size_t d, const float* a, const float* b) {
     return std::accumulate(sums, sums + kSums, 0.f);
 }
 
-/// Whether no value is NaN or infinite, by the bits of their exponents.
-bool all_finite(size_t n, const float* values) {
-    int32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        int32_t bits;
-        std::memcpy(&bits, values + i, sizeof bits);
-        largest = std::max(largest, bits & 0x7fffffff);
-    }
-    return largest < 0x7f800000;
-}
-
-// Of results among the vectors: large, as exact distances are dear while float tables are not in the caches.
+// Of results among the vectors: large, as tables of bounds would let ten times the candidates through.
 constexpr double kShare = 1;
 
 constexpr float kNoNorm = 0;  // scores are prepared for a norm of zero and moved by enter()
@@ -70,6 +58,7 @@ void ListQueries::prepare_query(size_t i, const float* x, const float* centred) 
     ScanQuery& query = queries_[i];
     query.lut = luts_.get() + i * layout_.size;
     query.lut_offsets = layout_.offsets.data();
+    query.lut_scales = layout_.scales.data();
     query.l2 = database_.metric == Metric::L2;
     if (!query.l2)
         constants_[i] = product(d, x, shift);
@@ -77,7 +66,7 @@ void ListQueries::prepare_query(size_t i, const float* x, const float* centred) 
         constants_[i] = shift_square_ - 2 * product(d, x, shift);
     else
         constants_[i] = product(d, centred, centred);
-    finite_[i] = std::isfinite(constants_[i]) && all_finite(layout_.size, query.lut);
+    finite_[i] = std::isfinite(constants_[i]) && drq::is_finite(layout_, query.lut);
     if (!finite_[i]) return;
     scorer_.quantize(query, tables_.get() + i * scorer_.table_bytes());
     offsets_[i] = query.offset;
@@ -102,7 +91,7 @@ float ListQueries::key(size_t i, const uint8_t* code, float norm) const {
     unpack_codes(database_.quantizer, {code, 1, database_.code_size}, 0, 1, database_.levels, indices.data());
     float sum = 0;
     for (size_t m = 0; m < indices.size(); m++)
-        sum += queries_[i].lut[layout_.offsets[m] + size_t(indices[m])];
+        sum += layout_.scales[m] * queries_[i].lut[layout_.offsets[m] + size_t(indices[m])];
     return queries_[i].key(sum, norm);
 }
 

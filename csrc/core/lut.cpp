@@ -1,38 +1,54 @@
 #include "core/lut.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "core/simd/kernels.h"
 
 namespace drq {
 
-LutLayout::LutLayout(const Quantizer& quantizer, size_t levels) {
+namespace {
+
+/// The first of `levels` levels that uses base g, or `levels`.
+size_t first_level(const Quantizer& quantizer, size_t levels, int g) {
+    const auto begin = quantizer.group.begin();
+    return size_t(std::find(begin, begin + ptrdiff_t(levels), g) - begin);
+}
+
+}  // namespace
+
+LutLayout::LutLayout(const Quantizer& quantizer, size_t levels)
+    : scales(quantizer.scale.begin(), quantizer.scale.begin() + ptrdiff_t(levels)) {
     for (size_t m = 0; m < levels; m++) {
-        offsets.push_back(size);
-        size += quantizer.base(m).stride;
+        const size_t first = first_level(quantizer, m, quantizer.group[m]);
+        offsets.push_back(first < m ? offsets[first] : size);
+        if (first == m) size += quantizer.base(m).stride;
+        largest_scale = std::max(largest_scale, scales[m]);
     }
 }
 
 void build_luts(const Quantizer& quantizer, const LutLayout& layout, size_t n, const float* x, float* out) {
     const size_t levels = layout.offsets.size();
     for (size_t g = 0; g < quantizer.bases.size(); g++) {
-        const auto end = quantizer.group.begin() + ptrdiff_t(levels);
-        const size_t first =
-            size_t(std::find(quantizer.group.begin(), end, int(g)) - quantizer.group.begin());
+        const size_t first = first_level(quantizer, levels, int(g));
         if (first == levels) continue;
         const Quantizer::Base& base = quantizer.bases[g];
         simd::active().products(n, quantizer.d, x, quantizer.d, base.stride, base.columns.data(),
                                 out + layout.offsets[first], layout.size);
-        // The first level of a base has scale 1, so its table is the product itself.
-        for (size_t m = first + 1; m < levels; m++) {
-            if (quantizer.group[m] != int(g)) continue;
-            for (size_t i = 0; i < n; i++) {
-                const float* product = out + i * layout.size + layout.offsets[first];
-                float* table = out + i * layout.size + layout.offsets[m];
-                for (size_t k = 0; k < base.stride; k++) table[k] = quantizer.scale[m] * product[k];
-            }
-        }
     }
+}
+
+bool is_finite(const LutLayout& layout, const float* lut) {
+    int32_t largest_bits = 0;  // of absolute values, whose order is that of their bits; NaN is above infinity
+    for (size_t i = 0; i < layout.size; i++) {
+        int32_t bits;
+        std::memcpy(&bits, lut + i, sizeof bits);
+        largest_bits = std::max(largest_bits, bits & 0x7fffffff);
+    }
+    float largest;
+    std::memcpy(&largest, &largest_bits, sizeof largest);
+    return std::isfinite(largest) && std::isfinite(largest * layout.largest_scale);
 }
 
 }  // namespace drq

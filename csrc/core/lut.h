@@ -8,15 +8,21 @@
 
 namespace drq {
 
-/// Where each level's table lies in a query's tables.
+/// Where each level's entries come from: levels that share a base share its table, so that tables stay in the
+/// caches. Codeword k adds scales[m] · table[offsets[m] + k] to level m.
 struct LutLayout {
     LutLayout(const Quantizer& quantizer, size_t levels);
 
     std::vector<size_t> offsets;  ///< (levels)
-    size_t size = 0;              ///< floats per query
+    std::vector<float> scales;    ///< (levels)
+    float largest_scale = 0;
+    size_t size = 0;  ///< floats per query
 };
 
-/// Tables of n centred queries x (n, d), out (n, layout.size): out[m][k] = scale_m · ⟨x, base_m[k]⟩.
+/// Tables of n centred queries x (n, d), out (n, layout.size): ⟨x, base[k]⟩ for every base in use.
 void build_luts(const Quantizer& quantizer, const LutLayout& layout, size_t n, const float* x, float* out);
+
+/// Whether no entry of any level is NaN or infinite.
+bool is_finite(const LutLayout& layout, const float* lut);
 
 }  // namespace drq

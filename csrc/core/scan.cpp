@@ -17,7 +17,8 @@ inline void offer(ScanQuery& query, const ScanBlock& block, const Code* codes, c
     for (size_t j = 0; j < n; j++) rows[j] = codes + kGroup * vectors[j];
     for (size_t m = 0, plane = 0; m < block.levels; m++) {
         const float* table = query.lut + query.lut_offsets[m];
-        for (size_t j = 0; j < n; j++) sums[j] += table[rows[j][plane + m % kGroup]];
+        const float scale = query.lut_scales[m];
+        for (size_t j = 0; j < n; j++) sums[j] += scale * table[rows[j][plane + m % kGroup]];
         if (m % kGroup == kGroup - 1) plane += kGroup * block.stride;
     }
     for (size_t j = 0; j < n; j++) {

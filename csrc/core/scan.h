@@ -45,8 +45,9 @@ struct ByteTables {
 /// One query during a scan.
 struct ScanQuery {
     // The exact distance.
-    const float* lut = nullptr;           ///< float tables, level m's at lut_offsets[m]
+    const float* lut = nullptr;           ///< float tables, see LutLayout
     const size_t* lut_offsets = nullptr;  ///< (levels)
+    const float* lut_scales = nullptr;    ///< (levels)
     float square = 0;                     ///< ‖q − shift‖², L2
     float bias = 0;                       ///< ⟨q, shift⟩, inner product
     bool l2 = true;

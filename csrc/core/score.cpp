@@ -127,20 +127,29 @@ void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
 void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     const size_t size = size_t{1} << byte_tables_.bits, width = size_t{1} << byte_tables_.dropped;
     double widest = 0, base = 0, largest_sum = 0;
-    std::vector<float> entries(levels_ * size), lowest(levels_);
+    std::vector<float> entries(layout_.size / width), lowest(levels_);
+    Range range{}, whole{};    // of the last base's entries and of its table
+    size_t of = layout_.size;  // where that table lies: none yet
     for (size_t m = 0; m < levels_; m++) {
-        const float* table = query.lut + layout_.offsets[m];
-        const size_t K = quantizer_.base(m).K;
-        const Range range = range_of(table, K);
-        const size_t n = maxima(table, K, width, &entries[m * size]);
-        lowest[m] = range_of(&entries[m * size], n).low;
-        largest_sum += std::max(std::fabs(range.low), std::fabs(range.high));
-        widest = std::max(widest, double(range.high) - lowest[m]);
-        base += lowest[m];
+        const float scale = layout_.scales[m];
+        if (layout_.offsets[m] != of) {
+            of = layout_.offsets[m];
+            const size_t K = quantizer_.base(m).K;
+            whole = range_of(query.lut + of, K);
+            range = range_of(&entries[of / width], maxima(query.lut + of, K, width, &entries[of / width]));
+        }
+        lowest[m] = range.low;
+        largest_sum += double(scale) * std::max(std::fabs(whole.low), std::fabs(whole.high));
+        widest = std::max(widest, scale * (double(range.high) - range.low));
+        base += double(scale) * range.low;
     }
     query.unit = round_up_unit(std::max(widest / 255, 1e-30));
-    for (size_t m = 0; m < levels_; m++)
-        to_bytes(size, &entries[m * size], lowest[m], float(1 / query.unit), tables + m * size);
+    for (size_t m = 0; m < levels_; m++) {
+        const size_t n = (quantizer_.base(m).K + width - 1) / width;
+        to_bytes(n, &entries[layout_.offsets[m] / width], lowest[m], float(layout_.scales[m] / query.unit),
+                 tables + m * size);
+        std::fill(tables + m * size + n, tables + (m + 1) * size, 0);
+    }
     query.lowest_threshold = INT16_MIN;
     query.highest_threshold = INT16_MAX;
     set_bound(query, base, 0.5 * double(levels_) * query.unit, largest_sum);

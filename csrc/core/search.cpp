@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <numeric>
 
@@ -20,18 +19,6 @@ constexpr size_t kTableBytes = 1 << 18;     // of float tables per task: they st
 constexpr size_t kMostResults = 1 << 20;    // collected per task
 constexpr size_t kMostCollected = 1 << 22;  // collected at a time by all tasks
 constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
-
-/// By the exponents, which compilers vectorize.
-bool all_finite(size_t n, const float* x) {
-    constexpr uint32_t kExponent = 0x7f800000;
-    bool finite = true;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        std::memcpy(&bits, x + i, sizeof bits);
-        finite &= (bits & kExponent) != kExponent;
-    }
-    return finite;
-}
 
 /// A batch of queries ready to scan.
 class QueryBatch {
@@ -86,13 +73,14 @@ class QueryBatch {
         ScanQuery query;
         query.lut = luts_.data() + i * layout_.size;
         query.lut_offsets = layout_.offsets.data();
+        query.lut_scales = layout_.scales.data();
         query.l2 = database_.metric == Metric::L2;
         query.square = float(square);
         query.bias = float(bias);
         query.sink = sink;
         // A query with NaN or overflowing distances has no neighbours, as in FAISS.
-        const bool finite = all_finite(layout_.size, query.lut);
-        if (!finite || !std::isfinite(query.square) || !std::isfinite(query.bias)) return;
+        if (!is_finite(layout_, query.lut) || !std::isfinite(query.square) || !std::isfinite(query.bias))
+            return;
         scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());
         queries_.push_back(query);
     }
