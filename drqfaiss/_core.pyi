@@ -52,6 +52,18 @@ class plugin:
         """Return how many indexes are adopted."""
 
     @staticmethod
+    def pack(index: int) -> int:
+        """Make and keep a flat index's packed codes; return the bytes they take."""
+
+    @staticmethod
+    def unpack(index: int) -> None:
+        """Drop a flat index's packed codes."""
+
+    @staticmethod
+    def is_packed(index: int) -> bool:
+        """Whether a flat index keeps packed codes."""
+
+    @staticmethod
     def cached_norms(index: int) -> dict[int, int]:
         """Return how many vectors have cached norms, by code length."""
 

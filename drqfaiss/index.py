@@ -72,6 +72,29 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         super().permute_entries(perm)
         plugin.adopt(address(self))  # drops the cached norms: FAISS moves the codes without a virtual call
 
+    def pack(self) -> int:
+        """Keep a second copy of the codes, packed as searches read them, and return the bytes it takes.
+
+        Searches for few queries need not pack codes any more, and searches for the first levels do not read
+        the others; results are the same. The copy takes a byte per level and vector, in blocks of thousands,
+        and follows every change of the index. It belongs to this object: copies and files have none.
+
+        Raises:
+            ValueError: If levels have more than 8 bits; they are searched without packing.
+            RuntimeError: If the index is not trained.
+        """
+        self._require_trained()
+        return plugin.pack(address(self))
+
+    def unpack(self) -> None:
+        """Drop what ``pack`` has made."""
+        plugin.unpack(address(self))
+
+    @property
+    def packed(self) -> bool:
+        """Whether there is a packed copy of the codes."""
+        return plugin.is_packed(address(self))
+
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         widths = bit_widths(shape["nbits"])
         faiss.IndexResidualQuantizer.__init__(self, shape["d"], widths, shape["metric"], shape["search_type"])

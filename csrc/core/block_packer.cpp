@@ -14,6 +14,9 @@ size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multipl
 
 constexpr size_t kRows = 32;  // that kernels transpose at a time
 
+/// An odd multiple of kPad: planes a power of two apart would fall into the same few lines of the cache.
+size_t padded(size_t n) { return (n / ScanBlock::kPad | 1) * ScanBlock::kPad; }
+
 void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict low,
                    uint8_t* __restrict high) {
     for (size_t i = 0; i < n; i++) {
@@ -31,9 +34,8 @@ BlockPacker::BlockPacker(const Database& database, size_t group, const simd::Ker
     nibble_codes_ = quantizer.all_levels_have(4);
     block_.levels = database.levels;
     block_.group = group;
-    const size_t wanted = std::max<size_t>(kBlockBytes / database.levels, 512);
-    // An odd multiple: planes a power of two apart would fall into the same few lines of the cache.
-    block_.stride = (std::min(wanted, most) / ScanBlock::kPad | 1) * ScanBlock::kPad;
+    block_.stride =
+        database.planes ? database.planes->stride() : std::min(full_capacity(database.levels), padded(most));
     if (quantizer.max_nbits() > 8) {
         words_.resize(database.levels * block_.stride);
         block_.words = words_.data();
@@ -48,9 +50,23 @@ BlockPacker::BlockPacker(const Database& database, size_t group, const simd::Ker
     block_.start16 = start16_.data();
 }
 
-const ScanBlock& BlockPacker::pack(size_t begin, size_t end) {
-    select(begin, end);
+size_t BlockPacker::full_capacity(size_t levels) {
+    return padded(std::max<size_t>(kBlockBytes / levels, 512));
+}
+
+const ScanBlock& BlockPacker::pack(size_t begin, size_t end, size_t step) {
+    select(begin, end, step);
     if (block_.n == 0) return block_;
+    if (database_.planes && !block_.ids) {
+        block_.bytes = database_.planes->block(begin / block_.stride);
+    } else {
+        if (!block_.words) block_.bytes = bytes_.data();
+        pack_codes();
+    }
+    return block_;
+}
+
+void BlockPacker::pack_codes() {
     if (byte_codes_ && block_.group == 1)
         pack_columns(block_.levels, bytes_.data());
     else if (byte_codes_)
@@ -59,21 +75,24 @@ const ScanBlock& BlockPacker::pack(size_t begin, size_t end) {
         pack_nibbles();
     else
         unpack_bits();
-    return block_;
+    if (!database_.renumbered) return;
+    for (size_t m = 0; m < block_.levels; m++)
+        kernels_.translate(round_up(block_.n, ScanBlock::kPad), database_.renumbered->new_codes_of(m),
+                           bytes_.data() + m * block_.stride);
 }
 
-void BlockPacker::select(size_t begin, size_t end) {
+void BlockPacker::select(size_t begin, size_t end, size_t step) {
     block_.first_id = int64_t(begin);
     block_.n = end - begin;
     block_.ids = nullptr;
     block_.norms = database_.norms.data ? database_.norms.data + begin : nullptr;
-    if (!database_.selector) return;
+    const Selector* selector = database_.selector;
+    if (!selector && step == 1) return;
 
-    const Selector& selector = *database_.selector;
     ids_.clear();
     norms_.clear();
-    for (size_t i = begin; i < end; i++) {
-        if (!selector.is_member(selector.self, int64_t(i))) continue;
+    for (size_t i = begin; i < end; i += step) {
+        if (selector && !selector->is_member(selector->self, int64_t(i))) continue;
         ids_.push_back(int64_t(i));
         if (database_.norms.data) norms_.push_back(database_.norms.data[i]);
     }

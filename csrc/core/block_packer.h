@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/planes.h"
 #include "core/quantizer.h"
 #include "core/scan.h"
 #include "core/search.h"
@@ -21,14 +22,22 @@ class BlockPacker {
     /// Vectors a block takes.
     size_t capacity() const { return block_.stride; }
 
-    /// Packs the selected ones of vectors [begin, end), at most capacity() of them.
-    const ScanBlock& pack(size_t begin, size_t end);
+    /// The same where there are enough.
+    static size_t full_capacity(size_t levels);
+
+    /// Packs the selected ones of vectors [begin, end), at most capacity() of them. Where the database has
+    /// planes, begin is a multiple of capacity().
+    const ScanBlock& pack(size_t begin, size_t end) { return pack(begin, end, 1); }
+
+    /// Packs the selected ones of every step-th vector of [begin, end), at most capacity() of them.
+    const ScanBlock& pack(size_t begin, size_t end, size_t step);
 
     /// Turns norms into the kernels' start values, for queries whose score unit is `unit`.
     void set_start(double unit);
 
   private:
-    void select(size_t begin, size_t end);
+    void select(size_t begin, size_t end, size_t step);
+    void pack_codes();
     void pack_columns(size_t columns, uint8_t* out) const;
     size_t dense_rows() const;
     void pack_groups();

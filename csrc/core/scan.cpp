@@ -36,12 +36,19 @@ void offer_all(ScanQuery& query, const ScanBlock& block, const Code* codes, cons
     for (; n > 0; n--, vectors++) offer<1, kGroup>(query, block, codes, vectors);
 }
 
-/// Writes the numbers of the set bits to `out` and returns how many.
+/// Writes the numbers of the set bits to `out`, with room for one more, and returns how many.
 size_t list_bits(const uint64_t* masks, size_t words, uint32_t first, uint32_t* out) {
+    constexpr int kUsual = 2;  // at most, in most words: written without a branch that would be mispredicted
+    constexpr uint64_t kHighest = uint64_t{1} << 63;
     size_t found = 0;
-    for (size_t w = 0; w < words; w++)
-        for (uint64_t mask = masks[w]; mask; mask &= mask - 1)
-            out[found++] = first + uint32_t(64 * w) + uint32_t(__builtin_ctzll(mask));
+    for (size_t w = 0; w < words; w++, first += 64) {
+        uint64_t mask = masks[w];
+        for (int i = 0; i < kUsual; i++, mask &= mask - 1) {
+            out[found] = first + uint32_t(__builtin_ctzll(mask | kHighest));
+            found += mask != 0;
+        }
+        for (; mask; mask &= mask - 1) out[found++] = first + uint32_t(__builtin_ctzll(mask));
+    }
     return found;
 }
 
@@ -54,7 +61,7 @@ void ScanQuery::refresh_threshold() {
 }
 
 void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks, size_t words) {
-    uint32_t candidates[64 * kMostMasks];
+    uint32_t candidates[64 * kMostMasks + 1];
     size_t n = list_bits(masks, words, uint32_t(first), candidates);
     while (n > 0 && candidates[n - 1] >= block.n) n--;  // beyond the block's end
     const float bound = query.sink->bound();

@@ -37,9 +37,8 @@ struct ScanBlock {
 
 /// The byte tables of a query, one per level, each of 2^bits entries.
 struct ByteTables {
-    int bits = 8;  ///< 4 to 8
-    int dropped =
-        0;  ///< low bits of a code that do not count (0, or 1 of 8): an entry bounds both codewords'
+    int bits = 8;     ///< 4 to 8
+    int dropped = 0;  ///< low bits of an 8-bit code that do not count: an entry bounds all its codewords'
 };
 
 /// One query during a scan.

@@ -13,7 +13,8 @@ constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start 
 constexpr size_t kTogether = 4;             // queries that a kernel scores at a time
 constexpr size_t kChunk = 64 * kMostMasks;  // vectors scored before their candidates are looked at
 constexpr size_t kFirstChunk = 64;  // the same while there is no bound and all are candidates; it doubles
-constexpr double kLargestBoundedShare = 1e-2;  // of vectors that are results, where bounds are worth it
+// The largest share of vectors that are results for which bounds pay, and bounds for four codewords.
+constexpr double kLargestBoundedShare = 1e-2, kLargestFourfoldShare = 5e-5;
 
 /// The next of four values per octave.
 double round_up_unit(double unit) { return std::exp2(std::ceil(4 * std::log2(unit)) / 4); }
@@ -57,10 +58,11 @@ void to_bytes(size_t n, const float* __restrict values, float low, float per_uni
 }
 
 /// Tables of bounds are faster to look up and let more vectors through, the more the more results there are.
-ByteTables choose_byte_tables(const simd::Kernels& kernels, const Quantizer& quantizer, double share) {
+ByteTables choose_byte_tables(const simd::Kernels& kernels, const Quantizer& quantizer, double share,
+                              bool renumbered) {
     const int bits = std::max(4, std::min(8, quantizer.max_nbits()));
-    if (!kernels.bounds_pay || bits < 8) return {bits, 0};
-    return share <= kLargestBoundedShare ? ByteTables{7, 1} : ByteTables{8, 0};
+    if (!kernels.bounds_pay || bits < 8 || share > kLargestBoundedShare) return {bits, 0};
+    return renumbered && share <= kLargestFourfoldShare ? ByteTables{6, 2} : ByteTables{7, 1};
 }
 
 Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
@@ -74,15 +76,19 @@ Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantize
 
 }  // namespace
 
+size_t levels_per_plane(const Quantizer& quantizer, size_t levels) {
+    return choose_kind(simd::active(), quantizer, levels) == Scorer::Kind::Shared ? 4 : 1;
+}
+
 Scorer::Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm,
-               double share)
+               double share, bool renumbered)
     : kernels_(simd::active()),
       quantizer_(quantizer),
       levels_(levels),
       layout_(layout),
       lowest_norm_(lowest_norm),
       kind_(choose_kind(kernels_, quantizer, levels)),
-      byte_tables_(choose_byte_tables(kernels_, quantizer, share)) {
+      byte_tables_(choose_byte_tables(kernels_, quantizer, share, renumbered)) {
     if (kind_ == Kind::Shared) choose_weights();
 }
 

@@ -14,6 +14,9 @@
 
 namespace drq {
 
+/// Levels per plane of the blocks that the active SIMD level's kernel reads, ScanBlock::group.
+size_t levels_per_plane(const Quantizer& quantizer, size_t levels);
+
 /// How one search turns float tables into integer scores.
 class Scorer {
   public:
@@ -24,8 +27,9 @@ class Scorer {
     };
 
     /// `share`: about how much of the vectors will be results.
+    /// `renumbered`: whether codewords of neighbouring numbers are alike.
     Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm,
-           double share = 1e-3);
+           double share = 1e-3, bool renumbered = false);
 
     Kind kind() const { return kind_; }
 

@@ -7,6 +7,8 @@
 
 #include "core/block_packer.h"
 #include "core/lut.h"
+#include "core/planes.h"
+#include "core/renumbered.h"
 #include "core/results.h"
 #include "core/score.h"
 
@@ -19,6 +21,25 @@ constexpr size_t kTableBytes = 1 << 18;     // of float tables per task: they st
 constexpr size_t kMostResults = 1 << 20;    // collected per task
 constexpr size_t kMostCollected = 1 << 22;  // collected at a time by all tasks
 constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
+constexpr size_t kSampledStep = 256;        // one vector of so many is looked at first,
+constexpr size_t kSamplePerResult = 8;      // if that gives so many times as many as results are wanted
+
+/// The database with what pays in a search for n queries, and the quantizer of its codes' numbers.
+Database chosen(const Database& database, size_t n) {
+    const size_t group = levels_per_plane(database.quantizer, database.levels);
+    const bool planes = database.planes && !database.selector && database.planes->group() == group;
+    const Renumbered* renumbered = planes                                    ? database.planes->renumbered()
+                                   : renumbering_pays(database.quantizer, n) ? database.renumbered
+                                                                             : nullptr;
+    return {renumbered ? renumbered->quantizer : database.quantizer,
+            database.codes,
+            database.levels,
+            database.metric,
+            database.norms,
+            database.selector,
+            renumbered,
+            planes ? database.planes : nullptr};
+}
 
 /// A batch of queries ready to scan.
 class QueryBatch {
@@ -26,7 +47,8 @@ class QueryBatch {
     QueryBatch(const Database& database, size_t n, const float* x, Sink* const* sinks, double share)
         : database_(database),
           layout_(database.quantizer, database.levels),
-          scorer_(database.quantizer, database.levels, layout_, database.norms.lowest, share),
+          scorer_(database.quantizer, database.levels, layout_, database.norms.lowest, share,
+                  database.renumbered != nullptr),
           luts_(n * layout_.size),
           tables_(n * scorer_.table_bytes()) {
         const std::vector<float> centred = centre(n, x);
@@ -41,6 +63,7 @@ class QueryBatch {
 
     void scan(size_t begin, size_t end) {
         BlockPacker packer(database_, scorer_.group(), scorer_.kernels(), end - begin);
+        sample(packer, begin, end);
         const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
         // Far-apart blocks in turn, so that vectors stored farthest first do not raise the bound one by one.
         size_t stride = size_t(double(blocks) * 0.618) | 1;
@@ -85,6 +108,27 @@ class QueryBatch {
         queries_.push_back(query);
     }
 
+    /// Gives queries for the k nearest a first bound, from vectors all over the range: whatever the order
+    /// they are stored in, few of the rest get past it.
+    void sample(BlockPacker& packer, size_t begin, size_t end) {
+        const size_t wanted = queries_.empty() ? 0 : queries_[0].sink->wanted();
+        const size_t step = std::max(kSampledStep, (end - begin + packer.capacity() - 1) / packer.capacity());
+        if (wanted == 0 || wanted * kSamplePerResult * step > end - begin) return;
+        std::vector<TopK> nearest(queries_.size(), TopK(wanted));
+        std::vector<Sink*> sinks;
+        for (size_t i = 0; i < queries_.size(); i++) {
+            sinks.push_back(queries_[i].sink);
+            queries_[i].sink = &nearest[i];
+        }
+        scan_block(packer, packer.pack(begin, end, step));
+        for (size_t i = 0; i < queries_.size(); i++) {
+            const std::vector<Keyed> found = nearest[i].sorted();
+            queries_[i].sink = sinks[i];
+            if (found.size() == wanted) sinks[i]->lower_bound(found.back().first);
+            queries_[i].refresh_threshold();
+        }
+    }
+
     void scan_block(BlockPacker& packer, const ScanBlock& block) {
         for (size_t i = 0; i < order_.size();) {
             size_t j = i;
@@ -122,7 +166,9 @@ struct Plan {
         batches = (n + batch - 1) / batch;
         ranges = batches >= threads ? 1 : (threads + batches - 1) / batches;
         ranges = std::max<size_t>(1, std::min(ranges, vectors / kFewestVectors));
-        range = (vectors + ranges - 1) / ranges;
+        const size_t unit = database.planes ? database.planes->stride() : 1;
+        range = std::max<size_t>(1, (vectors + ranges * unit - 1) / (ranges * unit)) * unit;
+        ranges = std::max<size_t>(1, (vectors + range - 1) / range);
     }
 
     size_t tasks() const { return batches * ranges; }
@@ -160,17 +206,19 @@ void search_slice(const Database& database, size_t n, const float* x, size_t k, 
 
 }  // namespace
 
-void knn_search(const Database& database, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
+void knn_search(const Database& all, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
                 const Executor& executor) {
+    const Database database = chosen(all, n);
     const size_t slice = std::max(kMostCollected / k, size_t(executor.threads()) * kMostQueries);
     for (size_t first = 0; first < n; first += slice)
         search_slice(database, std::min(slice, n - first), x + first * database.quantizer.d, k,
                      distances + first * k, ids + first * k, executor);
 }
 
-std::vector<std::vector<Neighbour>> range_search(const Database& database, size_t n, const float* x,
-                                                 float radius, const Executor& executor) {
+std::vector<std::vector<Neighbour>> range_search(const Database& all, size_t n, const float* x, float radius,
+                                                 const Executor& executor) {
     if (n == 0) return {};
+    const Database database = chosen(all, n);
     const Plan plan(database, n, 1, executor);
     std::vector<Within> sinks(n * plan.ranges, Within(key_sign(database.metric) * radius));
     scan_all(

@@ -9,6 +9,9 @@
 
 namespace drq {
 
+class Planes;
+struct Renumbered;
+
 enum class Metric { InnerProduct, L2 };
 
 /// Which vectors a search may return: a predicate on the vector's number.
@@ -31,6 +34,10 @@ struct Database {
     Metric metric;
     Norms norms = {};                    ///< for codes.n vectors and this many levels; L2 only
     const Selector* selector = nullptr;  ///< null: every vector
+
+    // What makes searches faster, where their kernels have a use for it; results are the same.
+    const Renumbered* renumbered = nullptr;  ///< of the quantizer
+    const Planes* planes = nullptr;          ///< of the codes
 };
 
 /// ‖x̂_L − shift‖² of vectors [begin, end) for the first `levels` levels, to out (end − begin).

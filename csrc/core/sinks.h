@@ -22,6 +22,12 @@ class Sink {
     /// No vector with a larger key can change the result any more.
     float bound() const { return bound_; }
 
+    /// How many results are wanted; 0: all within a bound that does not move.
+    virtual size_t wanted() const { return 0; }
+
+    /// As many as are wanted have keys of at most `key`: larger ones need not be offered.
+    void lower_bound(float key) { bound_ = std::min(bound_, key); }
+
   protected:
     float bound_ = std::numeric_limits<float>::infinity();
 };
@@ -36,6 +42,8 @@ class TopK final : public Sink {
         kept_.emplace_back(key, id);
         if (kept_.size() >= 2 * k_) shrink();
     }
+
+    size_t wanted() const override { return k_; }
 
     /// Takes over another sink's results for the same query.
     void merge(const TopK& other) {
@@ -54,7 +62,7 @@ class TopK final : public Sink {
         std::nth_element(kept_.begin(), kept_.begin() + ptrdiff_t(k_ - 1), kept_.end());
         kept_.resize(k_);
         worst_ = kept_.back();
-        bound_ = worst_.first;
+        lower_bound(worst_.first);
     }
 
     size_t k_;

@@ -76,18 +76,15 @@ bool is_member(const void* selector, int64_t id) {
     return static_cast<const faiss::IDSelector*>(selector)->is_member(id);
 }
 
-/// Calls search(database) with the index's codes, norms and selector in place.
+/// Calls search(database), for n queries, with the index's codes, norms and selector in place.
 template <class Search>
-auto with_database(const IndexDRQ& index, FlatState& state, const faiss::SearchParameters* parameters,
-                   const Search& search) {
+auto with_database(const IndexDRQ& index, FlatState& state, int64_t n,
+                   const faiss::SearchParameters* parameters, const Search& search) {
     const FlatView view = trained_view(index);
     const size_t levels = checked_levels(index, parameters);
-    const drq::plugin::Prepared prepared = state.prepare(view, levels, openmp);
+    const drq::plugin::Prepared prepared = state.prepare(view, levels, size_t(n), openmp);
     const drq::Selector selector{is_member, parameters ? parameters->sel : nullptr};
-    drq::Database database{*prepared.quantizer, view.codes, levels, drq::plugin::metric_of(view.metric_type)};
-    if (prepared.norms) database.norms = {prepared.norms->values.data(), prepared.norms->lowest};
-    if (selector.self) database.selector = &selector;
-    return search(database);
+    return search(prepared.database(view, levels, selector.self ? &selector : nullptr));
 }
 
 /// A vector that is not finite would get an arbitrary code and turn up in results.
@@ -161,14 +158,14 @@ void IndexDRQ::check_compatible_for_merge(const faiss::Index& other) const {
 void IndexDRQ::search(int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,
                       const faiss::SearchParameters* parameters) const {
     FAISS_THROW_IF_NOT_FMT(k > 0, "k is %zd, expected at least 1", size_t(k));
-    with_database(*this, *state_, parameters, [&](const drq::Database& database) {
+    with_database(*this, *state_, n, parameters, [&](const drq::Database& database) {
         drq::knn_search(database, size_t(n), x, size_t(k), distances, ids, openmp);
     });
 }
 
 void IndexDRQ::range_search(int64_t n, const float* x, float radius, faiss::RangeSearchResult* result,
                             const faiss::SearchParameters* parameters) const {
-    const auto found = with_database(*this, *state_, parameters, [&](const drq::Database& database) {
+    const auto found = with_database(*this, *state_, n, parameters, [&](const drq::Database& database) {
         return drq::range_search(database, size_t(n), x, radius, openmp);
     });
     // Counts go into lims; do_allocation turns them into offsets and makes room.

@@ -8,6 +8,7 @@
 
 #include "faiss_plugin/abi.h"
 #include "faiss_plugin/additive.h"
+#include "faiss_plugin/flat_index.h"
 #include "faiss_plugin/openmp.h"
 #include "faiss_plugin/parameters.h"
 #include "faiss_plugin/plugin.h"
@@ -108,6 +109,10 @@ void bind_plugin(py::module_& module) {
     plugin.def("why_not", [](uintptr_t index) { return why_not(pointer(index)); });
     plugin.def("count", &state_count);
     plugin.def("cached_norms", [](uintptr_t index) { return state_of(pointer(index))->cached_norms(); });
+
+    plugin.def("pack", [](uintptr_t index) { return pack_flat(pointer(index)); });
+    plugin.def("unpack", [](uintptr_t index) { unpack_flat(pointer(index)); });
+    plugin.def("is_packed", [](uintptr_t index) { return is_packed_flat(pointer(index)); });
 
     plugin.def("levels", [](uintptr_t index) { return state_of(pointer(index))->levels.load(); });
     plugin.def("set_levels",

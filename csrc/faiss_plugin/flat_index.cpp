@@ -48,32 +48,28 @@ FlatView searchable_view(const void* index) {
     return view;
 }
 
-/// Calls search(database) with the index's codes, norms and selector in place.
+/// Calls search(database), for n queries, with the index's codes, norms and selector in place.
 template <class Search>
-auto with_database(const void* index, const void* parameters, const Search& search) {
+auto with_database(const void* index, int64_t n, const void* parameters, const Search& search) {
     const FlatView view = searchable_view(index);
-    const Metric metric = metric_of(view.metric_type);
     const std::shared_ptr<FlatState> state = flat_state(index);
     const size_t levels = checked_levels(*state, view, parameters);
-    const Prepared prepared = state->prepare(view, levels, executor());
+    const Prepared prepared = state->prepare(view, levels, size_t(n), executor());
     const Selector selector{is_member, selector_of(parameters)};
-    return search(
-        Database{*prepared.quantizer, view.codes, levels, metric,
-                 prepared.norms ? Norms{prepared.norms->values.data(), prepared.norms->lowest} : Norms{},
-                 selector.self ? &selector : nullptr});
+    return search(prepared.database(view, levels, selector.self ? &selector : nullptr));
 }
 
 void search(const void* self, int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,
             const void* parameters) {
     if (k <= 0) throw std::invalid_argument("k is " + std::to_string(k) + ", expected at least 1");
-    with_database(self, parameters, [&](const Database& database) {
+    with_database(self, n, parameters, [&](const Database& database) {
         knn_search(database, size_t(n), x, size_t(k), distances, ids, executor());
     });
 }
 
 void range_search(const void* self, int64_t n, const float* x, float radius, void* result,
                   const void* parameters) {
-    const auto found = with_database(self, parameters, [&](const Database& database) {
+    const auto found = with_database(self, n, parameters, [&](const Database& database) {
         return drq::range_search(database, size_t(n), x, radius, executor());
     });
     write_range_result(result, found);
@@ -211,6 +207,16 @@ std::map<std::string, size_t> flat_slots() { return flat->overridden.replaced();
 const OverriddenClass& flat_class() { return flat->overridden; }
 
 std::string why_not_flat(const void* index) { return unsupported(flat_view(index)); }
+
+size_t pack_flat(const void* index) {
+    const std::shared_ptr<FlatState> state = flat_state(index);
+    state->pack(searchable_view(index));
+    return state->plane_bytes();
+}
+
+void unpack_flat(const void* index) { flat_state(index)->unpack(); }
+
+bool is_packed_flat(const void* index) { return flat_state(index)->is_packed(); }
 
 void adopt_flat(void* index) {
     add_state(index, std::make_shared<FlatState>());

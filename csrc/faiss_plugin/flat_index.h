@@ -19,6 +19,11 @@ std::map<std::string, size_t> flat_slots();
 /// Why this IndexResidualQuantizer cannot be adopted; empty if it can.
 std::string why_not_flat(const void* index);
 
+/// FlatState::pack for an adopted index; returns the bytes that takes.
+size_t pack_flat(const void* index);
+void unpack_flat(const void* index);
+bool is_packed_flat(const void* index);
+
 /// Gives an index of the stock class our functions.
 void adopt_flat(void* index);
 

@@ -1,26 +1,83 @@
 #include "faiss_plugin/flat_state.h"
 
 #include <algorithm>
+#include <stdexcept>
 
-#include "core/search.h"
+#include "core/simd/kernels.h"
 
 namespace drq::plugin {
 
 namespace {
 
 constexpr size_t kSampledCodes = 32;
+constexpr size_t kRenumberingWork = 1 << 22;  // distances that take as long as renumbering a codebook
 
 }  // namespace
 
-Prepared FlatState::prepare(const FlatView& view, size_t levels, const Executor& executor) {
+Database Prepared::database(const FlatView& view, size_t levels, const Selector* selector) const {
+    return {*quantizer,
+            view.codes,
+            levels,
+            metric_of(view.metric_type),
+            norms ? Norms{norms->values.data(), norms->lowest} : Norms{},
+            selector,
+            renumbered.get(),
+            planes.get()};
+}
+
+Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor) {
     std::lock_guard lock(mutex_);
     check_codebooks(view);
-    if (metric_of(view.metric_type) != Metric::L2) return {quantizer_, nullptr};
     check_codes(view);
-    std::shared_ptr<CachedNorms>& norms = norms_[levels];
-    extend(norms, view, levels, executor);
+    std::shared_ptr<CachedNorms> norms;
+    if (metric_of(view.metric_type) == Metric::L2) {
+        extend(norms_[levels], view, levels, executor);
+        norms = norms_[levels];
+    }
+    if (renumbering_pays(*quantizer_, n) && n * view.ntotal >= kRenumberingWork * quantizer_->bases.size())
+        renumber();
+    if (packed_) extend_planes(view);
+    if (norms || planes_) codes_ = mark_codes(view, view.ntotal);
+    return {quantizer_, std::move(norms), renumbered_, planes_};
+}
+
+void FlatState::pack(const FlatView& view) {
+    std::lock_guard lock(mutex_);
+    check_codebooks(view);
+    if (quantizer_->max_nbits() > 8)
+        throw std::invalid_argument("levels have up to " + std::to_string(quantizer_->max_nbits()) +
+                                    " bits, expected at most 8");
+    check_codes(view);
+    packed_ = true;
+    extend_planes(view);
     codes_ = mark_codes(view, view.ntotal);
-    return {quantizer_, norms};
+}
+
+void FlatState::unpack() {
+    std::lock_guard lock(mutex_);
+    packed_ = false;
+    planes_.reset();
+}
+
+bool FlatState::is_packed() const {
+    std::lock_guard lock(mutex_);
+    return packed_;
+}
+
+size_t FlatState::plane_bytes() const {
+    std::lock_guard lock(mutex_);
+    return planes_ ? planes_->bytes() : 0;
+}
+
+void FlatState::renumber() {
+    if (!renumbered_) renumbered_ = std::make_shared<const Renumbered>(*quantizer_);
+}
+
+void FlatState::extend_planes(const FlatView& view) {
+    if (simd::active().bounds_pay && quantizer_->all_levels_have(8)) renumber();
+    if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, renumbered_);
+    if (planes_->size() != view.ntotal)
+        planes_ = std::make_shared<const Planes>(planes_->extended(view.codes));
 }
 
 void FlatState::before_change(const FlatView& view) {
@@ -43,6 +100,7 @@ void FlatState::after_remove(const FlatView& view, const std::vector<bool>& kept
             if (kept[i]) left->values.push_back(norms->values[i]);
         norms = std::move(left);
     }
+    planes_.reset();  // to be filled anew: that is faster than moving bytes up in every plane
     if (!norms_.empty())
         codes_ =
             mark_codes(view, size_t(std::count(kept.begin(), kept.begin() + ptrdiff_t(codes_.rows), true)));
@@ -51,7 +109,14 @@ void FlatState::after_remove(const FlatView& view, const std::vector<bool>& kept
 void FlatState::forget_norms() {
     std::lock_guard lock(mutex_);
     norms_.clear();
+    planes_.reset();
     codes_ = {};
+}
+
+void FlatState::clear_norms() {
+    norms_.clear();
+    planes_.reset();
+    renumbered_.reset();
 }
 
 std::map<size_t, size_t> FlatState::cached_norms() const {
@@ -67,14 +132,16 @@ FlatState::CodesMark FlatState::mark_codes(const FlatView& view, size_t rows) {
     return {view.codes.data, rows, size, sample_of(view.codes.data, size, rows, kSampledCodes)};
 }
 
-/// Drops the norms unless the codes they were computed from are still the first ones of the index.
+/// Drops norms and planes unless the codes they were made from are still the first ones of the index.
 void FlatState::check_codes(const FlatView& view) {
-    if (norms_.empty()) return;
+    if (norms_.empty() && !planes_) return;
     const bool shorter = view.ntotal < codes_.rows || view.codes_size < codes_.rows * view.codes.code_size;
     const bool same = !shorter && view.codes.data == codes_.data &&
                       view.codes.code_size == codes_.code_size &&
                       mark_codes(view, codes_.rows).sample == codes_.sample;
-    if (!same) norms_.clear();
+    if (same) return;
+    norms_.clear();
+    planes_.reset();
 }
 
 /// Adds the norms of the vectors appended since. Norms that a running search still reads are copied first.

@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "core/executor.h"
+#include "core/planes.h"
+#include "core/renumbered.h"
+#include "core/search.h"
 #include "faiss_plugin/state.h"
 
 namespace drq::plugin {
@@ -20,11 +23,26 @@ struct CachedNorms {
 struct Prepared {
     std::shared_ptr<const Quantizer> quantizer;
     std::shared_ptr<const CachedNorms> norms;  ///< null for inner product
+    std::shared_ptr<const Renumbered> renumbered;
+    std::shared_ptr<const Planes> planes;
+
+    /// Valid as long as this, the codes and the selector are.
+    Database database(const FlatView& view, size_t levels, const Selector* selector) const;
 };
 
 class FlatState final : public IndexState {
   public:
-    Prepared prepare(const FlatView& view, size_t levels, const Executor& executor);
+    /// For a search for n queries.
+    Prepared prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor);
+
+    /// From now on the codes have a second copy in planes, which follows them. Throws std::invalid_argument
+    /// if levels are wider than 8 bits.
+    void pack(const FlatView& view);
+    void unpack();
+    bool is_packed() const;
+
+    /// Of the planes, as far as they are filled.
+    size_t plane_bytes() const;
 
     /// Before a call that appends or removes codes, whose norms are to stay.
     void before_change(const FlatView& view);
@@ -39,10 +57,10 @@ class FlatState final : public IndexState {
     std::map<size_t, size_t> cached_norms() const override;
 
   protected:
-    void clear_norms() override { norms_.clear(); }
+    void clear_norms() override;
 
   private:
-    /// What the codes, up to `rows`, looked like when norms were computed.
+    /// What the codes, up to `rows`, looked like when norms were computed or planes filled.
     struct CodesMark {
         const uint8_t* data = nullptr;
         size_t rows = 0, code_size = 0;
@@ -54,7 +72,13 @@ class FlatState final : public IndexState {
     void extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view, size_t levels,
                 const Executor& executor) const;
 
+    void renumber();
+    void extend_planes(const FlatView& view);
+
     std::map<size_t, std::shared_ptr<CachedNorms>> norms_;  ///< by code length
+    std::shared_ptr<const Renumbered> renumbered_;          ///< null until it pays
+    std::shared_ptr<const Planes> planes_;                  ///< null until a search needs them
+    bool packed_ = false;
     CodesMark codes_;
 };
 

@@ -8,6 +8,8 @@
 
 #include "core/encode.h"
 #include "core/list_search.h"
+#include "core/planes.h"
+#include "core/renumbered.h"
 #include "core/search.h"
 #include "core/simd/kernels.h"
 
@@ -29,7 +31,7 @@ struct Data {
     Codes codes;
 };
 
-constexpr size_t kQueries = 9, kVectors = 40;
+constexpr size_t kQueries = 17, kVectors = 40;
 
 Data make(const Case& c, std::mt19937& random) {
     std::normal_distribution<float> normal;
@@ -98,6 +100,9 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
         bytes.insert(bytes.end(), begin, begin + values.size() * sizeof(values[0]));
     };
     const Executor executor;
+    const auto quantizer = std::make_shared<const Quantizer>(data.quantizer);
+    const auto renumbered = c.nbits == 8 ? std::make_shared<const Renumbered>(data.quantizer) : nullptr;
+    const Planes planes = Planes(quantizer, renumbered).extended(data.codes);
     const Selector selector{[](const void*, int64_t id) { return id % 3 == 1; }, nullptr};
     for (const size_t levels : {size_t{1}, (c.levels + 1) / 2, c.levels}) {
         std::vector<float> norms(c.n);
@@ -110,7 +115,10 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
                                     levels,
                                     metric,
                                     metric == Metric::L2 ? cached : Norms{},
-                                    c.masked ? &selector : nullptr};
+                                    c.masked ? &selector : nullptr,
+                                    renumbered.get()};
+            Database packed = database;
+            packed.planes = &planes;
             const float radius = metric == Metric::L2 ? float(c.d * c.levels) : 1.0f;
             for (const auto& found : range_search(database, kQueries, data.x.data(), radius, executor))
                 for (const Neighbour& neighbour : found) {
@@ -124,6 +132,11 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
                 knn_search(database, kQueries, data.x.data(), k, distances.data(), ids.data(), executor);
                 append(distances);
                 append(ids);
+                for (const size_t n : {size_t{1}, kQueries}) {
+                    knn_search(packed, n, data.x.data(), k, distances.data(), ids.data(), executor);
+                    append(distances);
+                    append(ids);
+                }
             }
         }
     }

@@ -250,6 +250,14 @@ class AnyOrder(RuleBasedStateMachine):
         self.indexes[which].reset()
 
     @rule(which=st.integers(0, 1))
+    def pack(self, which):
+        self.indexes[which].pack()
+
+    @rule(which=st.integers(0, 1))
+    def unpack(self, which):
+        self.indexes[which].unpack()
+
+    @rule(which=st.integers(0, 1))
     def replace_by_copy(self, which):
         self.indexes[which] = copy.copy(self.indexes[which])
 

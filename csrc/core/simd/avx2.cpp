@@ -27,6 +27,7 @@ using Bytes = __m256i;
 using ByteMask = uint32_t;
 
 Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+void store_bytes(void* p, Bytes a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a); }
 Bytes add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
 Bytes sub16(Bytes a, Bytes b) { return _mm256_sub_epi16(a, b); }
 Bytes shift_left_byte(Bytes a) { return _mm256_slli_epi16(a, 8); }
@@ -128,6 +129,7 @@ const Kernels& kernels() {
         kernels.score_bytes = score_bytes;
         kernels.start16 = start16;
         kernels.bounds_pay = true;
+        kernels.translate = translate;
         return kernels;
     }();
     return table;

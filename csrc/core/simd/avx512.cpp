@@ -133,6 +133,7 @@ const Kernels& kernels() {
         kernels.transpose = transpose;
         kernels.score_bytes = score_bytes;
         kernels.start16 = start16;
+        kernels.translate = translate;
         kernels.scan_shared = scan_shared;
         kernels.start32 = start32;
         kernels.pack_groups = pack_groups;

@@ -62,6 +62,9 @@ struct Kernels {
     /// Whether smaller tables, of bounds, are so much faster that they pay for more candidates.
     bool bounds_pay;
 
+    /// Replaces each of n bytes, n a multiple of 64, by its entry in a table of 256.
+    void (*translate)(size_t n, const uint8_t* table, uint8_t* bytes);
+
     /// start16 of a block for score_bytes: −(norm − lowest) · per_unit, rounded up. Null where that is.
     void (*start16)(size_t n, const float* norms, float lowest, float per_unit, int16_t* start);
 

@@ -23,6 +23,10 @@ void transpose(size_t n, const uint8_t* rows, size_t pitch, uint8_t* columns, si
         for (size_t c = 0; c < 8; c++) columns[c * stride + i] = rows[i * pitch + c];
 }
 
+void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
+    for (size_t i = 0; i < n; i++) bytes[i] = table[bytes[i]];
+}
+
 }  // namespace
 
 const Kernels& kernels() {
@@ -34,6 +38,7 @@ const Kernels& kernels() {
         kernels.collect = collect;
         kernels.rank_bound = rank_bound;
         kernels.transpose = transpose;
+        kernels.translate = translate;
         return kernels;
     }();
     return table;

@@ -1,7 +1,7 @@
 // The scan with a byte table per level; included once per SIMD level, which defines Bytes (a register of
-// codes), ByteMask (a bit per byte of it) and on them: load_bytes, add16, sub16, shift_left_byte,
-// shift_right_byte, broadcast16, above16, leading_bits, Index<bits> (codes prepared for look-ups) and split16
-// (start values in the order of the sums).
+// codes), ByteMask (a bit per byte of it) and on them: load_bytes, store_bytes, add16, sub16,
+// shift_left_byte, shift_right_byte, broadcast16, above16, leading_bits, Index<bits> (codes prepared for
+// look-ups) and split16 (start values in the order of the sums).
 //
 // Entries are added up as 16-bit words: once as they stand (even bytes, with odd bytes above them) and once
 // shifted down (odd bytes). Taking the odd sums off the first gives the even ones.
@@ -74,7 +74,7 @@ void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* co
             case 5:
                 return score_bytes_by_count<5, 0>;
             case 6:
-                return score_bytes_by_count<6, 0>;
+                return tables.dropped ? score_bytes_by_count<6, 2> : score_bytes_by_count<6, 0>;
             case 7:
                 return tables.dropped ? score_bytes_by_count<7, 1> : score_bytes_by_count<7, 0>;
             default:
@@ -82,6 +82,11 @@ void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* co
         }
     }();
     score(block, begin, end, queries, count, above);
+}
+
+void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
+    for (size_t i = 0; i < n; i += sizeof(Bytes))
+        store_bytes(bytes + i, Index<8>(load_bytes(bytes + i)).lookup(table));
 }
 
 /// How far a norm lowers a score, as an integer that never lowers it too far.

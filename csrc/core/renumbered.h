@@ -1,0 +1,29 @@
+// Codewords renumbered so that alike ones are neighbours.
+//
+// Tables of bounds (ByteTables::dropped) give neighbours one entry, the largest of theirs: the more alike
+// they are, the tighter the bound and the fewer vectors it lets through. Which number a codeword has is known
+// to searches only; what they return does not depend on it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/quantizer.h"
+
+namespace drq {
+
+struct Renumbered {
+    /// Takes a quantizer whose levels have 8 bits each.
+    explicit Renumbered(const Quantizer& original);
+
+    Quantizer quantizer;                          ///< with the codewords in their new order
+    std::vector<std::vector<uint8_t>> new_codes;  ///< [base][code of the original]
+
+    const uint8_t* new_codes_of(size_t m) const { return new_codes[size_t(quantizer.group[m])].data(); }
+};
+
+/// Whether the active SIMD level's kernels are so much faster with renumbered codes that packing for n
+/// queries may well renumber them.
+bool renumbering_pays(const Quantizer& quantizer, size_t n);
+
+}  // namespace drq
