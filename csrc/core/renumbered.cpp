@@ -49,15 +49,19 @@ std::vector<Group> pair_up(const std::vector<Group>& groups) {
     return paired;
 }
 
-/// The base's codewords, alike ones one after the other.
+/// The new number of a group's r-th codeword: the bits that ByteTables drop, 4 and 5, tell its members apart.
+size_t number(size_t group, size_t r) { return group % 16 + 16 * r + 64 * (group / 16); }
+
+/// The base's codewords in the order of their new numbers.
 std::vector<size_t> order_of(const Quantizer::Base& base, size_t d) {
     std::vector<Group> groups;
     for (size_t k = 0; k < base.K; k++)
         groups.push_back(
             {{k}, {base.rows.begin() + ptrdiff_t(k * d), base.rows.begin() + ptrdiff_t((k + 1) * d)}});
     for (int round = 0; round < kRounds; round++) groups = pair_up(groups);
-    std::vector<size_t> order;
-    for (const Group& group : groups) order.insert(order.end(), group.members.begin(), group.members.end());
+    std::vector<size_t> order(base.K);
+    for (size_t g = 0; g < groups.size(); g++)
+        for (size_t r = 0; r < groups[g].members.size(); r++) order[number(g, r)] = groups[g].members[r];
     return order;
 }
 

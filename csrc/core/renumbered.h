@@ -1,8 +1,8 @@
-// Codewords renumbered so that alike ones are neighbours.
+// Codewords renumbered so that alike ones share the entries of bounds.
 //
-// Tables of bounds (ByteTables::dropped) give neighbours one entry, the largest of theirs: the more alike
-// they are, the tighter the bound and the fewer vectors it lets through. Which number a codeword has is known
-// to searches only; what they return does not depend on it.
+// Tables of bounds (ByteTables::dropped) hold the largest entry of several codewords: the more alike these
+// are, the tighter the bound and the fewer vectors it lets through. Which number a codeword has is known to
+// searches only; what they return does not depend on it.
 #pragma once
 
 #include <cstdint>

@@ -37,8 +37,11 @@ struct ScanBlock {
 
 /// The byte tables of a query, one per level, each of 2^bits entries.
 struct ByteTables {
-    int bits = 8;     ///< 4 to 8
-    int dropped = 0;  ///< low bits of an 8-bit code that do not count: an entry bounds all its codewords'
+    int bits = 8;  ///< 4 to 8
+
+    /// How many bits of an 8-bit code, from bit 4 on, do not count: codewords that differ in no other have
+    /// one entry, which bounds all of theirs. Bit 4, as AVX2's shuffles take bits 0 to 3 and 7 as they are.
+    int dropped = 0;
 };
 
 /// One query during a scan.

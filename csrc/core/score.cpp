@@ -39,15 +39,15 @@ Range range_of(const float* table, size_t n) {
     return range;
 }
 
-/// The largest of every `width` values, to out; returns how many.
-size_t maxima(const float* __restrict table, size_t n, size_t width, float* __restrict out) {
-    const size_t whole = n / width;
-    for (size_t k = 0; k < whole; k++) out[k] = table[k * width];
-    for (size_t i = 1; i < width; i++)
-        for (size_t k = 0; k < whole; k++) out[k] = std::max(out[k], table[k * width + i]);
-    if (whole * width == n) return whole;
-    out[whole] = *std::max_element(table + whole * width, table + n);
-    return whole + 1;
+/// Drops bits of the entries' numbers, see ByteTables: the largest of those that become one, to out.
+void maxima(const float* __restrict table, size_t n, int dropped, float* __restrict out) {
+    constexpr size_t kRow = 16;  // numbers without a bit that may be dropped
+    const size_t rows = size_t{1} << dropped;
+    for (size_t k = 0; k < n; k += kRow * rows, out += kRow) {
+        std::copy_n(table + k, kRow, out);
+        for (size_t row = 1; row < rows; row++)
+            for (size_t i = 0; i < kRow; i++) out[i] = std::max(out[i], table[k + row * kRow + i]);
+    }
 }
 
 void to_bytes(size_t n, const float* __restrict values, float low, float per_unit, uint8_t* __restrict out) {
@@ -61,7 +61,8 @@ void to_bytes(size_t n, const float* __restrict values, float low, float per_uni
 ByteTables choose_byte_tables(const simd::Kernels& kernels, const Quantizer& quantizer, double share,
                               bool renumbered) {
     const int bits = std::max(4, std::min(8, quantizer.max_nbits()));
-    if (!kernels.bounds_pay || bits < 8 || share > kLargestBoundedShare) return {bits, 0};
+    if (!kernels.bounds_pay || !quantizer.all_levels_have(8) || share > kLargestBoundedShare)
+        return {bits, 0};
     return renumbered && share <= kLargestFourfoldShare ? ByteTables{6, 2} : ByteTables{7, 1};
 }
 
@@ -131,9 +132,10 @@ void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
 }
 
 void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
-    const size_t size = size_t{1} << byte_tables_.bits, width = size_t{1} << byte_tables_.dropped;
+    const size_t size = size_t{1} << byte_tables_.bits;
+    const int dropped = byte_tables_.dropped;
     double widest = 0, base = 0, largest_sum = 0;
-    std::vector<float> entries(layout_.size / width), lowest(levels_);
+    std::vector<float> entries(layout_.size >> dropped), lowest(levels_);
     Range range{}, whole{};    // of the last base's entries and of its table
     size_t of = layout_.size;  // where that table lies: none yet
     for (size_t m = 0; m < levels_; m++) {
@@ -142,7 +144,8 @@ void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
             of = layout_.offsets[m];
             const size_t K = quantizer_.base(m).K;
             whole = range_of(query.lut + of, K);
-            range = range_of(&entries[of / width], maxima(query.lut + of, K, width, &entries[of / width]));
+            maxima(query.lut + of, K, dropped, &entries[of >> dropped]);
+            range = range_of(&entries[of >> dropped], K >> dropped);
         }
         lowest[m] = range.low;
         largest_sum += double(scale) * std::max(std::fabs(whole.low), std::fabs(whole.high));
@@ -151,8 +154,8 @@ void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     }
     query.unit = round_up_unit(std::max(widest / 255, 1e-30));
     for (size_t m = 0; m < levels_; m++) {
-        const size_t n = (quantizer_.base(m).K + width - 1) / width;
-        to_bytes(n, &entries[layout_.offsets[m] / width], lowest[m], float(layout_.scales[m] / query.unit),
+        const size_t n = quantizer_.base(m).K >> dropped;
+        to_bytes(n, &entries[layout_.offsets[m] >> dropped], lowest[m], float(layout_.scales[m] / query.unit),
                  tables + m * size);
         std::fill(tables + m * size + n, tables + (m + 1) * size, 0);
     }

@@ -65,13 +65,6 @@ Bytes sixteen_of(const uint8_t* table, Bytes codes) {
     return _mm256_shuffle_epi8(sixteen_entries(table), codes);
 }
 
-/// 8-bit codes without their lowest bits.
-template <int kDropped>
-Bytes leading_bits(Bytes codes) {
-    if constexpr (kDropped == 0) return codes;
-    return _mm256_and_si256(_mm256_srli_epi16(codes, kDropped), _mm256_set1_epi8(0xff >> kDropped));
-}
-
 /// As the intrinsic; g++ 12 would test the mask's signs with an instruction of its own first.
 inline Bytes select(Bytes low, Bytes high, Bytes signs) {
     Bytes result;
@@ -79,38 +72,56 @@ inline Bytes select(Bytes low, Bytes high, Bytes signs) {
     return result;
 }
 
-/// Codes on their way through tables of 2^bits entries: shuffles of 16 entries each, chosen by bit 4 (the
-/// shuffle itself writes zero for the other part), then a tree of selections by the higher bits.
-template <int kBits>
+/// Codes on their way through tables of rows of 16 entries: a shuffle looks up a row by the codes' low four
+/// bits and writes zero where bit 7 is set, which tells the two rows of a pair apart; the code's other high
+/// bits select among pairs.
+template <int kBits, int kDropped>
 struct Index {
-    Bytes even, odd;             ///< shuffle indices: zero where bit 4 says the other part
-    Bytes signs[kBits - 5 + 1];  ///< bit 5, 6, … of the codes moved to the bytes' signs
+    static constexpr int kSelected = kBits - 5;  ///< bits that select
+    Bytes low, high;                             ///< shuffle indices: zero in the other row of a pair
+    Bytes signs[kSelected + 1];                  ///< each of those bits, from the lowest, moved to bit 7
 
     explicit Index(Bytes codes) {
-        const Bytes sign = _mm256_set1_epi8(-128), low_bits = _mm256_set1_epi8(15);
-        const Bytes other = _mm256_and_si256(_mm256_slli_epi16(codes, 3), sign);
-        even = _mm256_or_si256(_mm256_and_si256(codes, low_bits), other);
-        odd = _mm256_xor_si256(even, sign);
-        for (int bit = 5; bit < kBits; bit++) signs[bit - 5] = _mm256_slli_epi16(codes, 7 - bit);
+        const Bytes sign = _mm256_set1_epi8(-128);
+        low = with_pair_bit_on_top(codes);
+        high = _mm256_xor_si256(low, sign);
+        for (int bit = 0; bit < kSelected; bit++)
+            signs[bit] = _mm256_slli_epi16(codes, 7 - lowest_selecting_bit() - bit);
     }
 
-    Bytes lookup(const uint8_t* table) const { return tree<kBits>(table); }
+    Bytes lookup(const uint8_t* table) const { return tree<kSelected>(table); }
+
+  private:
+    /// Codes of 8 bits have their pair bit, 7, in place: the others are free to be dropped.
+    static constexpr bool kFull = kBits + kDropped == 8;
+    static constexpr int lowest_selecting_bit() { return kFull ? 4 + kDropped : 5; }
+    static constexpr int pair_rows() { return kFull ? 1 << kSelected : 1; }
+
+    static Bytes with_pair_bit_on_top(Bytes codes) {
+        if constexpr (kFull) return codes;
+        const Bytes pair_bit = _mm256_and_si256(_mm256_slli_epi16(codes, 3), _mm256_set1_epi8(-128));
+        return _mm256_or_si256(_mm256_and_si256(codes, _mm256_set1_epi8(15)), pair_bit);
+    }
 
     template <int bits>
     inline Bytes tree(const uint8_t* table) const {
-        if constexpr (bits == 5)
-            return _mm256_or_si256(sixteen_of(table, even), sixteen_of(table + 16, odd));
-        else
-            return select(tree<bits - 1>(table), tree<bits - 1>(table + (1 << (bits - 1))), signs[bits - 6]);
+        if constexpr (bits == 0) {
+            return _mm256_or_si256(sixteen_of(table, low), sixteen_of(table + 16 * pair_rows(), high));
+        } else {
+            constexpr int half = 16 * (1 << (bits - 1)) * (kFull ? 1 : 2);
+            return select(tree<bits - 1>(table), tree<bits - 1>(table + half), signs[bits - 1]);
+        }
     }
 };
 
 template <>
-struct Index<4> {
+struct Index<4, 0> {
     Bytes codes;
     explicit Index(Bytes codes) : codes(codes) {}
     Bytes lookup(const uint8_t* table) const { return sixteen_of(table, codes); }
 };
+
+constexpr bool kBounds = true;
 
 #include "core/simd/scan_bytes.inl"
 #include "core/simd/transpose.inl"

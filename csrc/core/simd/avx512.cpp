@@ -82,16 +82,11 @@ struct Table256 {
     }
 };
 
-/// 8-bit codes without their lowest bits.
-template <int kDropped>
-Bytes leading_bits(Bytes codes) {
-    if constexpr (kDropped == 0) return codes;
-    return _mm512_and_si512(_mm512_srli_epi16(codes, kDropped), _mm512_set1_epi8(0xff >> kDropped));
-}
-
-/// Codes on their way through tables of 2^bits entries.
-template <int kBits>
+/// Codes on their way through tables of 2^bits entries, none of them bounds.
+template <int kBits, int kDropped>
 struct Index {
+    static_assert(kDropped == 0);
+
     Bytes codes;
 
     explicit Index(Bytes codes) : codes(codes) {}
@@ -114,6 +109,8 @@ struct Index {
         }
     }
 };
+
+constexpr bool kBounds = false;
 
 #include "core/simd/pack_groups.inl"
 #include "core/simd/scan_bytes.inl"

@@ -1,7 +1,7 @@
 // The scan with a byte table per level; included once per SIMD level, which defines Bytes (a register of
 // codes), ByteMask (a bit per byte of it) and on them: load_bytes, store_bytes, add16, sub16,
-// shift_left_byte, shift_right_byte, broadcast16, above16, leading_bits, Index<bits> (codes prepared for
-// look-ups) and split16 (start values in the order of the sums).
+// shift_left_byte, shift_right_byte, broadcast16, above16, Index<bits, dropped> (codes prepared for
+// look-ups), kBounds (whether bits may be dropped) and split16 (start values in the order of the sums).
 //
 // Entries are added up as 16-bit words: once as they stand (even bytes, with odd bytes above them) and once
 // shifted down (odd bytes). Taking the odd sums off the first gives the even ones.
@@ -25,7 +25,7 @@ struct Sums {
 };
 
 /// Vectors [begin, end) of a block for kQueries queries: a bit for each that stays above the threshold.
-/// kDropped: how many low bits of a code do not count.
+/// kDropped: how many bits of a code do not count, see ByteTables.
 template <int kBits, int kDropped, size_t kQueries>
 void score_bytes_of(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
                     uint64_t* const* above) {
@@ -40,7 +40,7 @@ void score_bytes_of(const ScanBlock& block, size_t begin, size_t end, ScanQuery*
         Sums sums[kQueries];
         const uint8_t* codes = block.bytes + v;
         for (size_t m = 0; m < block.levels; m++, codes += block.stride) {
-            const Index<kBits> index(leading_bits<kDropped>(load_bytes(codes)));
+            const Index<kBits, kDropped> index(load_bytes(codes));
             for (size_t q = 0; q < kQueries; q++) sums[q].add(index.lookup(tables[q] + (m << kBits)));
         }
         for (size_t q = 0; q < kQueries; q++) {
@@ -68,15 +68,19 @@ void score_bytes_by_count(const ScanBlock& block, size_t begin, size_t end, Scan
 void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries, size_t count,
                  ByteTables tables, uint64_t* const* above) {
     const auto score = [&] {
+        if constexpr (kBounds) {
+            if (tables.dropped == 1) return score_bytes_by_count<7, 1>;
+            if (tables.dropped == 2) return score_bytes_by_count<6, 2>;
+        }
         switch (tables.bits) {
             case 4:
                 return score_bytes_by_count<4, 0>;
             case 5:
                 return score_bytes_by_count<5, 0>;
             case 6:
-                return tables.dropped ? score_bytes_by_count<6, 2> : score_bytes_by_count<6, 0>;
+                return score_bytes_by_count<6, 0>;
             case 7:
-                return tables.dropped ? score_bytes_by_count<7, 1> : score_bytes_by_count<7, 0>;
+                return score_bytes_by_count<7, 0>;
             default:
                 return score_bytes_by_count<8, 0>;
         }
@@ -86,7 +90,7 @@ void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* co
 
 void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
     for (size_t i = 0; i < n; i += sizeof(Bytes))
-        store_bytes(bytes + i, Index<8>(load_bytes(bytes + i)).lookup(table));
+        store_bytes(bytes + i, Index<8, 0>(load_bytes(bytes + i)).lookup(table));
 }
 
 /// How far a norm lowers a score, as an integer that never lowers it too far.
