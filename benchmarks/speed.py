@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from itertools import pairwise
 from pathlib import Path
 
 # Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
@@ -17,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import speed_report
 import vectors
 from filled import Filler
-from speed_cases import GROUPS, Case, Setting
+from speed_cases import GROUPS, Case, Setting, levels
 from speed_report import Line
 from tqdm import tqdm
 
@@ -29,13 +30,45 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     data = vectors.load(options)
     setting = Setting(Filler(data, options.seed), options.n, options.large)
+    about = speed_report.header(data, vars(options)) | {"Memory": memory(setting)}
     lines = [
         line
         for group in tqdm(options.cases, desc="cases", unit="group")
         for case in GROUPS[group](setting)
         for line in measure(case, group, options)
     ]
-    print(speed_report.save(Path(options.out), speed_report.header(data, vars(options)), lines))
+    if options.keep:
+        lines = in_order(lines + speed_report.saved(Path(options.out), set(options.cases)))
+    print(speed_report.save(Path(options.out), about, lines))
+
+
+def memory(setting: Setting) -> str:
+    """Measure what an index takes, in bytes per vector of 8 levels, by the growth of the process."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    codes = setting.fill.tiled(setting.n, "level", 8, 8)
+    index = setting.fill.drq(0, 8)
+    steps = {
+        "codes": lambda: index.add_sa_codes(codes),
+        "searching 8 levels (L2)": lambda: index.search(setting.queries[:1], 10, **levels(8)),
+        "searching 4 levels, too": lambda: index.search(setting.queries[:1], 10, **levels(4)),
+        "pack()": index.pack,
+    }
+    sizes = [resident()]
+    for step in steps.values():
+        step()
+        sizes.append(resident())
+    grown = [
+        f"{name} {(after - before) / setting.n:+.1f}"
+        for name, (before, after) in zip(steps, pairwise(sizes), strict=True)
+    ]
+    return f"bytes per vector, M = 8, N = {setting.n:,}: {', '.join(grown)}"
+
+
+def in_order(lines: list[Line]) -> list[Line]:
+    return sorted(lines, key=lambda line: list(GROUPS).index(line.group))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -47,6 +80,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", type=_groups, default=",".join(GROUPS), help="groups of cases to run")
     parser.add_argument("--n", type=int, default=1_000_000, help="size of the largest index")
     parser.add_argument("--large", action="store_true", help="also an index ten times as large")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the last results of the other groups of cases"
+    )
     parser.add_argument("--out", default="benchmarks/results", help="output folder")
     return parser.parse_args(arguments)
 

@@ -70,14 +70,20 @@ def searches(index: faiss.Index, k: int = 10, **parameters: object) -> Task:
     return Task(lambda rows: index.search(rows, k, **parameters), own)
 
 
-def single_searches(index: faiss.Index, k: int = 10, threads: int = 1) -> Task:
+def single_searches(index: faiss.Index, k: int = 10, threads: int = 1, **parameters: object) -> Task:
     """Search the rows one by one."""
 
     def run(rows: np.ndarray) -> None:
         for i in range(len(rows)):
-            index.search(rows[i : i + 1], k)
+            index.search(rows[i : i + 1], k, **parameters)
 
     return Task(run, isinstance(index, drqfaiss.IndexDRQ), threads)
+
+
+def packed(index: drqfaiss.IndexDRQ) -> drqfaiss.IndexDRQ:
+    """Give the index the optional second copy of its codes."""
+    index.pack()
+    return index
 
 
 def levels(used: int) -> dict[str, drqfaiss.SearchParametersDRQ]:
@@ -130,13 +136,18 @@ def single(setting: Setting) -> Iterator[Case]:
     fill, n = setting.fill, setting.n
     for name, metric in METRICS.items():
         for size, target in ((n, 2.2), (n // 100, 1.0)):
-            yield Case(
-                f"one query, {name}, N = {size:,}",
-                setting.queries,
-                single_searches(fill.drq(size, 8, metric)),
-                {FAST_SCAN: single_searches(fill.fast_scan(size, 8, metric))},
-                {FAST_SCAN: target},
-            )
+            index, peer = fill.drq(size, 8, metric), single_searches(fill.fast_scan(size, 8, metric))
+            for title, task in (
+                ("one query", single_searches(index)),
+                ("one query, packed", single_searches(packed(fill.drq(size, 8, metric)))),
+            ):
+                yield Case(
+                    f"{title}, {name}, N = {size:,}",
+                    setting.queries,
+                    task,
+                    {FAST_SCAN: peer},
+                    {FAST_SCAN: target},
+                )
     if (os.cpu_count() or 1) > 1:
         index = fill.drq(n, 8)
         yield Case(
@@ -152,15 +163,26 @@ def prefix(setting: Setting) -> Iterator[Case]:
     """Half of the levels."""
     for n in [setting.n, 10 * setting.n][: 1 + setting.large]:
         for name, metric in METRICS.items():
-            index = setting.fill.drq(n, 8, metric)
-            peer = "all 8 levels"
-            yield Case(
-                f"4 of 8 levels, {name}, N = {n:,}",
-                setting.queries,
-                searches(index, **levels(4)),
-                {peer: searches(index, **levels(8))},
-                {peer: 1 / 0.62},
-            )
+            index, peer = setting.fill.drq(n, 8, metric), "all 8 levels"
+            for title, task in (("4 of 8 levels", searches), ("4 of 8 levels, one query", single_searches)):
+                yield Case(
+                    f"{title}, {name}, N = {n:,}",
+                    setting.queries,
+                    task(index, **levels(4)),
+                    {peer: task(index, **levels(8))},
+                    {peer: 1 / 0.62},
+                )
+        pack = packed(setting.fill.drq(n, 8))
+        yield Case(
+            f"4 of 8 levels, one query, packed, L2, N = {n:,}",
+            setting.queries,
+            single_searches(pack, **levels(4)),
+            {
+                "all 8 levels": single_searches(pack, **levels(8)),
+                "not packed": single_searches(setting.fill.drq(n, 8), **levels(4)),
+            },
+            {"all 8 levels": 1 / 0.62},
+        )
 
 
 def tables(setting: Setting) -> Iterator[Case]:

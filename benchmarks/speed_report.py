@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import report
@@ -94,6 +94,13 @@ def save(folder: Path, about: dict[str, str], lines: list[Line]) -> str:
     stem.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
     plot(stem.with_suffix(".png"), about["Machine"].split(";")[0], lines)
     return text
+
+
+def saved(folder: Path, without: set[str]) -> list[Line]:
+    """Read the lines of the last results, except for some groups."""
+    lines = json.loads((folder / f"speed-{drqfaiss.simd_level()}.json").read_text())["lines"]
+    names = {field.name for field in fields(Line)}
+    return [Line(**{name: line[name] for name in names}) for line in lines if line["group"] not in without]
 
 
 def plot(path: Path, title: str, lines: list[Line]) -> None:

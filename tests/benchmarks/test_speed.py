@@ -29,8 +29,10 @@ def results(tmp_path_factory):
     # 12 dimensions: not every number of subspaces of PQ divides them.
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(1000, 12)).astype(np.float32))
     size = ("--data", folder / "x.npy", "--n", 2000, "--max-learn", 300)
-    done = run(*size, "--runs", 1, "--seconds", 0.001, "--out", folder)
-    assert done.returncode == 0, done.stderr
+    rest = ",".join(group for group in GROUPS if group != "encode")
+    for cases in (("--cases", rest), ("--cases", "encode", "--keep")):
+        done = run(*size, "--runs", 1, "--seconds", 0.001, "--out", folder, *cases)
+        assert done.returncode == 0, done.stderr
     return done.stdout, folder / f"speed-{drqfaiss.simd_level()}"
 
 
