@@ -64,6 +64,8 @@ void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint6
     uint32_t candidates[64 * kMostMasks + 1];
     size_t n = list_bits(masks, words, uint32_t(first), candidates);
     while (n > 0 && candidates[n - 1] >= block.n) n--;  // beyond the block's end
+    if (block.ids)                                      // far away, and wanted only after the distances
+        for (size_t i = 0; i < n; i++) __builtin_prefetch(block.ids + candidates[i]);
     const float bound = query.sink->bound();
     if (block.group == 1)
         offer_all<1>(query, block, block.bytes, candidates, n);

@@ -61,6 +61,7 @@ struct ScanQuery {
     double unit = 1, offset = 0, slope = 0;
     int32_t threshold = 0;
     int32_t lowest_threshold = 0, highest_threshold = 0;
+    double spread = 0;  ///< by how many units the scores of two vectors with one key can differ
 
     /// Smaller is nearer: the squared distance or the negated inner product, from Σ of the level's entries.
     float key(float sum, float norm) const {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/scan_best.h"
+
 namespace drq {
 
 namespace {
@@ -185,7 +187,9 @@ void Scorer::quantize_shared(ScanQuery& query, uint8_t* tables) const {
 void Scorer::set_bound(ScanQuery& query, double base, double error, double largest_sum) const {
     const double rounding = this->rounding();
     error += rounding * largest_sum;
-    if (query.l2) {  // key = square + norm − 2 Σ ≤ bound
+    query.spread =
+        2 * (error + 2 * rounding * largest_sum) / query.unit + 2;  // start values are rounded, too
+    if (query.l2) {                                                 // key = square + norm − 2 Σ ≤ bound
         const double slack = rounding * (query.square + 4 * largest_sum);
         query.offset = 0.5 * (query.square + lowest_norm_ - slack) - base - error;
         query.slope = -0.5 * (1 + rounding);
@@ -207,19 +211,42 @@ void Scorer::scan(const ScanBlock& block, ScanQuery* const* queries, size_t coun
 }
 
 void Scorer::scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
+    ScanQuery* group[kTogether];
+    size_t together = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!scan_unbounded(block, *queries[i])) group[together++] = queries[i];
+        if (together < kTogether && i + 1 < count) continue;
+        scan_together(block, group, together);
+        together = 0;
+    }
+}
+
+/// A query without a bound, if the scores themselves tell which vectors may be among the nearest.
+bool Scorer::scan_unbounded(const ScanBlock& block, ScanQuery& query) const {
+    if (query.sink->bound() < std::numeric_limits<float>::infinity() || byte_tables_.dropped) return false;
+    // Exact keys are rounded by a share of the numbers they consist of.
+    const double numbers =
+        std::fabs(query.square) + std::fabs(query.bias) + (block.norms ? std::fabs(block.norms[0]) : 0);
+    const double spread = query.spread + 2 * rounding() * numbers / query.unit;
+    if (!scan_best(kernels_, byte_tables_, spread, block, query)) return false;
+    query.sink->tighten();
+    query.refresh_threshold();
+    return true;
+}
+
+void Scorer::scan_together(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
+    if (count == 0) return;
     uint64_t above[kTogether][kMostMasks];
     uint64_t* const rows[kTogether] = {above[0], above[1], above[2], above[3]};
-    for (; count > 0; queries += std::min(count, kTogether), count -= std::min(count, kTogether)) {
-        const size_t together = std::min(count, kTogether), last = (block.n + 63) / 64 * 64;
-        const bool bounded = std::all_of(queries, queries + together, [](const ScanQuery* query) {
-            return query->sink->bound() < std::numeric_limits<float>::infinity();
-        });
-        size_t chunk = bounded ? kChunk : kFirstChunk;
-        for (size_t begin = 0; begin < block.n; begin += chunk, chunk = std::min(2 * chunk, kChunk)) {
-            chunk = std::min(chunk, last - begin);
-            kernels_.score_bytes(block, begin, begin + chunk, queries, together, byte_tables_, rows);
-            for (size_t q = 0; q < together; q++) rescore(*queries[q], block, begin, above[q], chunk / 64);
-        }
+    const size_t last = (block.n + 63) / 64 * 64;
+    const bool bounded = std::all_of(queries, queries + count, [](const ScanQuery* query) {
+        return query->sink->bound() < std::numeric_limits<float>::infinity();
+    });
+    size_t chunk = bounded ? kChunk : kFirstChunk;
+    for (size_t begin = 0; begin < block.n; begin += chunk, chunk = std::min(2 * chunk, kChunk)) {
+        chunk = std::min(chunk, last - begin);
+        kernels_.score_bytes(block, begin, begin + chunk, queries, count, byte_tables_, rows);
+        for (size_t q = 0; q < count; q++) rescore(*queries[q], block, begin, above[q], chunk / 64);
     }
 }
 

@@ -58,6 +58,8 @@ class Scorer {
     void quantize_shared(ScanQuery& query, uint8_t* tables) const;
     void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;
     void scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;
+    bool scan_unbounded(const ScanBlock& block, ScanQuery& query) const;
+    void scan_together(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;
 
     const simd::Kernels& kernels_;
     const Quantizer& quantizer_;

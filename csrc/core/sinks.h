@@ -19,6 +19,9 @@ class Sink {
     virtual ~Sink() = default;
     virtual void offer(float key, int64_t id) = 0;
 
+    /// Lowers the bound to what is known already.
+    virtual void tighten() {}
+
     /// No vector with a larger key can change the result any more.
     float bound() const { return bound_; }
 
@@ -39,11 +42,16 @@ class TopK final : public Sink {
 
     void offer(float key, int64_t id) override {
         if (!(Keyed(key, id) < worst_)) return;
+        if (kept_.empty()) kept_.reserve(2 * k_);
         kept_.emplace_back(key, id);
         if (kept_.size() >= 2 * k_) shrink();
     }
 
     size_t wanted() const override { return k_; }
+
+    void tighten() override {
+        if (kept_.size() >= k_) shrink();
+    }
 
     /// Takes over another sink's results for the same query.
     void merge(const TopK& other) {

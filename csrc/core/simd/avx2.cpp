@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cstring>
+#include <limits>
 
 #include "core/simd/levels.h"
 
@@ -138,6 +139,8 @@ const Kernels& kernels() {
         kernels.rank_bound = rank_bound;
         kernels.transpose = transpose;
         kernels.score_bytes = score_bytes;
+        kernels.byte_scores = byte_scores;
+        kernels.scores_above = scores_above;
         kernels.start16 = start16;
         kernels.bounds_pay = true;
         kernels.translate = translate;

@@ -7,6 +7,7 @@
 #endif
 
 #include <cstring>
+#include <limits>
 
 #include "core/simd/levels.h"
 
@@ -129,6 +130,8 @@ const Kernels& kernels() {
         kernels.rank_bound = rank_bound;
         kernels.transpose = transpose;
         kernels.score_bytes = score_bytes;
+        kernels.byte_scores = byte_scores;
+        kernels.scores_above = scores_above;
         kernels.start16 = start16;
         kernels.translate = translate;
         kernels.scan_shared = scan_shared;

@@ -59,6 +59,13 @@ struct Kernels {
     void (*score_bytes)(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
                         size_t count, ByteTables tables, uint64_t* const* above);
 
+    /// The scores of all vectors of a block for one query, up to the next multiple of 64 (the lowest number
+    /// beyond the block's end), in the order of start16. Null where score_bytes is.
+    void (*byte_scores)(const ScanBlock& block, const ScanQuery& query, ByteTables tables, int16_t* scores);
+
+    /// Bit i of `above`: vector i's score, from byte_scores, is above the threshold; n a multiple of 64.
+    void (*scores_above)(size_t n, const int16_t* scores, int16_t threshold, uint64_t* above);
+
     /// Whether smaller tables, of bounds, are so much faster that they pay for more candidates.
     bool bounds_pay;
 

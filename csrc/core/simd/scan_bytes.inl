@@ -16,6 +16,13 @@ struct Sums {
         odd = add16(odd, shift_right_byte(entries));
     }
 
+    /// start + sum of the even vectors, then of the odd ones.
+    void store(const int16_t* start, int16_t* scores) const {
+        const Bytes even = sub16(words, shift_left_byte(odd));
+        store_bytes(scores, add16(even, load_bytes(start)));
+        store_bytes(scores + sizeof(Bytes) / 2, add16(odd, load_bytes(start + sizeof(Bytes) / 2)));
+    }
+
     /// One bit per vector: start + sum > threshold.
     ByteMask above(const int16_t* start, Bytes threshold) const {
         const Bytes even = sub16(words, shift_left_byte(odd));
@@ -91,6 +98,47 @@ void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* co
 void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
     for (size_t i = 0; i < n; i += sizeof(Bytes))
         store_bytes(bytes + i, Index<8, 0>(load_bytes(bytes + i)).lookup(table));
+}
+
+template <int kBits>
+void byte_scores_of(const ScanBlock& block, const ScanQuery& query, int16_t* scores) {
+    for (size_t v = 0; v < block.n; v += sizeof(Bytes)) {
+        Sums sums;
+        const uint8_t* codes = block.bytes + v;
+        for (size_t m = 0; m < block.levels; m++, codes += block.stride)
+            sums.add(Index<kBits, 0>(load_bytes(codes)).lookup(query.tables + (m << kBits)));
+        sums.store(block.start16 + v, scores + v);
+    }
+}
+
+void byte_scores(const ScanBlock& block, const ScanQuery& query, ByteTables tables, int16_t* scores) {
+    const auto score = [&] {
+        switch (tables.bits) {
+            case 4:
+                return byte_scores_of<4>;
+            case 5:
+                return byte_scores_of<5>;
+            case 6:
+                return byte_scores_of<6>;
+            case 7:
+                return byte_scores_of<7>;
+            default:
+                return byte_scores_of<8>;
+        }
+    }();
+    score(block, query, scores);
+    constexpr size_t W = sizeof(Bytes);
+    for (size_t i = block.n; i % 64 != 0; i++)
+        scores[i / W * W + (i % 2) * W / 2 + i % W / 2] = std::numeric_limits<int16_t>::min();
+}
+
+void scores_above(size_t n, const int16_t* scores, int16_t threshold, uint64_t* above) {
+    constexpr size_t W = sizeof(Bytes);
+    for (size_t v = 0; v < n; v += W) {
+        const ByteMask mask =
+            above16(load_bytes(scores + v), load_bytes(scores + v + W / 2), broadcast16(threshold));
+        std::memcpy(reinterpret_cast<uint8_t*>(above) + v / 8, &mask, sizeof mask);
+    }
 }
 
 /// How far a norm lowers a score, as an integer that never lowers it too far.
