@@ -84,6 +84,24 @@ def test_results_are_the_same_bits_on_every_simd_level_and_for_any_batch():
             np.testing.assert_array_equal(found[1], expected[1])
 
 
+@pytest.mark.parametrize(("metric", "by_residual"), KINDS)
+def test_first_lists_long_enough_to_tell_the_nearest_by_their_scores(metric, by_residual):
+    x = np.vstack([X, make_quantizer(metric).reconstruct_n(0, NLIST).mean(0) + 1e-4 * X[:3]])
+    for levels, nbits in [(8, 8), (16, 4), (3, 6)]:
+        index = make_ivf(3000, metric, by_residual, levels=levels, nbits=nbits)
+        ids = np.arange(3000, 4000)
+        index.add_with_ids(np.repeat(2 * make_vectors(5, seed=3), 200, 0), ids)  # equal codes
+        for k, used in [(1, levels), (7, levels), (30, levels // 2)]:
+            params = SearchParametersIVFDRQ(used, 2)
+            _core.set_simd_level("scalar")
+            expected = index.search(x, k, params=params)
+            for simd in AVAILABLE_LEVELS[1:]:
+                _core.set_simd_level(simd)
+                found = index.search(x, k, params=params)
+                np.testing.assert_array_equal(found[1], expected[1])
+                np.testing.assert_array_equal(found[0], expected[0])
+
+
 def test_lists_longer_than_a_block():
     quantizer = make_quantizer(nlist=1)
     index = IndexIVFDRQ.from_codebooks(quantizer, make_codebooks(levels=8, nbits=4))
@@ -152,6 +170,19 @@ def test_parallel_modes(metric, by_residual, parallel_mode):
     index = make_ivf(metric=metric, by_residual=by_residual)
     index.parallel_mode = parallel_mode
     assert_searches_right(index, X, levels=3, params=SearchParametersIVFDRQ(3, 3))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("parallel_mode", [0, 3])
+def test_lists_that_are_read_by_iterators(metric, parallel_mode):
+    index = make_ivf(metric=metric)
+    expected = index.search(X, 6)
+    index.invlists.use_iterator = True
+    index.parallel_mode = parallel_mode
+    for probed in (index, clone_index(index)):
+        found = probed.search(X, 6)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
 
 
 def rows(lims, D_found, ids):
@@ -229,6 +260,29 @@ def test_search_preassigned(metric):
     np.testing.assert_array_equal(D_found, index.search(X[:2], 6, params=shorter)[0])
     alone = index.search(X[2:3], 6, params=SearchParametersIVFDRQ(nprobe=1))
     np.testing.assert_array_equal(ids[2], alone[1][0])
+
+
+def test_any_number_of_threads_finds_the_same():
+    index = make_ivf(metric="l2")
+    x = np.repeat(X, 5, 0)
+    centroid_distances, keys = index.quantizer.search(x, 3)
+    before = faiss.omp_get_max_threads()
+    found, counts = [], []
+    try:
+        for threads in (1, 3):
+            faiss.omp_set_num_threads(threads)
+            faiss.cvar.indexIVF_stats.reset()
+            ranged = rows(*index.range_search(x, 80.0))
+            found.append(
+                [*index.search(x, 6), *index.search_preassigned(x, 6, keys, centroid_distances)]
+                + [array for row in ranged for array in row]
+            )
+            counts.append(faiss.cvar.indexIVF_stats.ndis)
+    finally:
+        faiss.omp_set_num_threads(before)
+    assert counts[0] == counts[1]
+    for one, many in zip(*found, strict=True):
+        np.testing.assert_array_equal(many, one)
 
 
 def test_search_and_reconstruct():

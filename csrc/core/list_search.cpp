@@ -119,17 +119,45 @@ class Batch {
     std::vector<ScanQuery*> visitors_;
 };
 
-/// Offers the probed vectors to each query's sink.
-void scan_lists(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n,
-                const float* x, const Probes& probes, Sink* const* sinks, ListStats& stats) {
-    for (size_t first = 0; first < n; first += kMostQueries) {
+/// A search that threads take in batches of queries.
+struct Search {
+    const ListDatabase& database;
+    const InvertedList* lists;
+    size_t n_lists, n;
+    const float* x;
+    const Probes& probes;
+    ListStats& stats;
+    const Executor& executor;
+
+    /// Calls write(query, sink) with each query's sink, a copy of `empty` with the probed vectors in it.
+    template <class SinkType, class Write>
+    void run(const SinkType& empty, const Write& write) const {
+        const size_t threads = size_t(executor.threads());
+        const size_t size = std::max<size_t>(1, std::min(kMostQueries, (n + threads - 1) / threads));
+        std::vector<ListStats> done((n + size - 1) / size);
+        parallel_for(executor, done.size(), [&](size_t batch) {
+            const size_t first = batch * size, count = std::min(size, n - first);
+            std::vector<SinkType> sinks(count, empty);
+            scan(first, sinks, done[batch]);
+            for (size_t i = 0; i < count; i++) write(first + i, sinks[i]);
+        });
+        for (const ListStats& part : done) {
+            stats.lists += part.lists;
+            stats.vectors += part.vectors;
+        }
+    }
+
+  private:
+    template <class SinkType>
+    void scan(size_t first, std::vector<SinkType>& sinks, ListStats& done) const {
+        std::vector<Sink*> pointers;
+        for (SinkType& sink : sinks) pointers.push_back(&sink);
         const size_t probe = first * probes.per_query;
         const Probes own{probes.per_query, probes.list + probe, probes.distance + probe};
-        Batch(database, lists, n_lists, std::min(kMostQueries, n - first), x + first * database.quantizer.d,
-              own, sinks + first)
-            .scan(stats);
+        Batch(database, lists, n_lists, sinks.size(), x + first * database.quantizer.d, own, pointers.data())
+            .scan(done);
     }
-}
+};
 
 }  // namespace
 
@@ -154,24 +182,20 @@ void list_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, c
 
 void knn_search_lists(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n,
                       const float* x, const Probes& probes, size_t k, float* distances, int64_t* ids,
-                      ListStats& stats) {
-    std::vector<TopK> best(n, TopK(k));
-    std::vector<Sink*> sinks;
-    for (TopK& sink : best) sinks.push_back(&sink);
-    scan_lists(database, lists, n_lists, n, x, probes, sinks.data(), stats);
-    for (size_t i = 0; i < n; i++) write_nearest(best[i], k, database.metric, distances + i * k, ids + i * k);
+                      ListStats& stats, const Executor& executor) {
+    Search{database, lists, n_lists, n, x, probes, stats, executor}.run(TopK(k), [&](size_t i, TopK& best) {
+        write_nearest(best, k, database.metric, distances + i * k, ids + i * k);
+    });
 }
 
 std::vector<std::vector<Neighbour>> range_search_lists(const ListDatabase& database,
                                                        const InvertedList* lists, size_t n_lists, size_t n,
                                                        const float* x, float radius, const Probes& probes,
-                                                       ListStats& stats) {
-    std::vector<Within> within(n, Within(key_sign(database.metric) * radius));
-    std::vector<Sink*> sinks;
-    for (Within& sink : within) sinks.push_back(&sink);
-    scan_lists(database, lists, n_lists, n, x, probes, sinks.data(), stats);
+                                                       ListStats& stats, const Executor& executor) {
     std::vector<std::vector<Neighbour>> results(n);
-    for (size_t i = 0; i < n; i++) results[i] = by_id(&within[i], 1, database.metric);
+    Search{database, lists, n_lists, n, x, probes, stats, executor}.run(
+        Within(key_sign(database.metric) * radius),
+        [&](size_t i, Within& within) { results[i] = by_id(&within, 1, database.metric); });
     return results;
 }
 

@@ -59,15 +59,15 @@ void list_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, c
                 const float* origin, float* out);
 
 /// The k nearest of the probed vectors for each of n queries x (n, d): distances and ids (n, k), as
-/// knn_search returns them. Queries of a call share the work on a list.
+/// knn_search returns them. Queries of a thread share the work on a list.
 void knn_search_lists(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n,
                       const float* x, const Probes& probes, size_t k, float* distances, int64_t* ids,
-                      ListStats& stats);
+                      ListStats& stats, const Executor& executor);
 
 /// Every probed vector with squared distance < radius or product > radius, by query, ids ascending.
 std::vector<std::vector<Neighbour>> range_search_lists(const ListDatabase& database,
                                                        const InvertedList* lists, size_t n_lists, size_t n,
                                                        const float* x, float radius, const Probes& probes,
-                                                       ListStats& stats);
+                                                       ListStats& stats, const Executor& executor);
 
 }  // namespace drq

@@ -143,8 +143,6 @@ bool goes_by_list(const IvfView& view, const Request& request, bool store_pairs)
     return view.is_trained && view.lists && request.plain && !(store_pairs && request.selector);
 }
 
-constexpr size_t kMostQueries = 4096;  // at a time: their tables have to fit in memory
-
 void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, const int64_t* keys,
                         const float* centroid_distances, float* distances, int64_t* ids, bool store_pairs,
                         const void* parameters, void* stats) {
@@ -155,18 +153,13 @@ void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, 
                                 parameters, stats);
         return;
     }
-    for (size_t first = 0; first < size_t(n); first += kMostQueries) {
-        const size_t count = std::min(kMostQueries, size_t(n) - first), probe = first * request.nprobe;
-        with_lists(self, view, request, count, keys + probe, centroid_distances + probe, store_pairs,
-                   parameters, stats,
-                   [&](const ListDatabase& database, const std::vector<InvertedList>& lists,
-                       const Probes& probes, ListStats& done) {
-                       knn_search_lists(database, lists.data(), lists.size(), count, x + first * view.d,
-                                        probes, size_t(k), distances + first * size_t(k),
-                                        ids + first * size_t(k), done);
-                       return 0;
-                   });
-    }
+    with_lists(self, view, request, size_t(n), keys, centroid_distances, store_pairs, parameters, stats,
+               [&](const ListDatabase& database, const std::vector<InvertedList>& lists, const Probes& probes,
+                   ListStats& done) {
+                   knn_search_lists(database, lists.data(), lists.size(), size_t(n), x, probes, size_t(k),
+                                    distances, ids, done, executor());
+                   return 0;
+               });
 }
 
 void range_search_preassigned(const void* self, int64_t n, const float* x, float radius, const int64_t* keys,
@@ -185,7 +178,7 @@ void range_search_preassigned(const void* self, int64_t n, const float* x, float
                    [&](const ListDatabase& database, const std::vector<InvertedList>& lists,
                        const Probes& probes, ListStats& done) {
                        return range_search_lists(database, lists.data(), lists.size(), size_t(n), x, radius,
-                                                 probes, done);
+                                                 probes, done, executor());
                    }));
 }
 

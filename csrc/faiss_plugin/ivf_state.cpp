@@ -23,7 +23,7 @@ uint64_t sample_rows(const ReadList& list, size_t rows, size_t code_size) {
 }  // namespace
 
 InvertedList PreparedLists::list(size_t number, const ReadList& read) const {
-    InvertedList list;
+    InvertedList list = unread_list(number);
     list.codes = read.codes;
     list.n = read.n;
     list.ids = read.ids;
@@ -31,6 +31,11 @@ InvertedList PreparedLists::list(size_t number, const ReadList& read) const {
         list.norms = (*norms)[number].values.data();
         list.lowest_norm = (*norms)[number].lowest;
     }
+    return list;
+}
+
+InvertedList PreparedLists::unread_list(size_t number) const {
+    InvertedList list;
     if (!centroids->shift_product.empty()) list.shift_product = centroids->shift_product[number];
     return list;
 }

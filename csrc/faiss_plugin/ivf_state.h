@@ -37,6 +37,9 @@ struct PreparedLists {
     }
 
     InvertedList list(size_t number, const ReadList& codes) const;
+
+    /// A list whose codes nobody has read: only what depends on the centroid.
+    InvertedList unread_list(size_t number) const;
 };
 
 class IvfState final : public IndexState {

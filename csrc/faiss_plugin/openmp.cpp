@@ -14,9 +14,11 @@ class OpenMP : public Executor {
   public:
     void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags) = nullptr;
     int (*max_threads)() = nullptr;
+    int (*in_parallel)() = nullptr;
     std::string library = "none (serial)";
 
-    int threads() const override { return parallel ? max_threads() : 1; }
+    /// One in a thread of a team: FAISS has handed out the work already.
+    int threads() const override { return parallel && !in_parallel() ? max_threads() : 1; }
 
     void run(void (*body)(void*), void* context) const override {
         constexpr unsigned kDefaultThreads = 0, kNoFlags = 0;
@@ -83,10 +85,15 @@ const Executor& executor() { return openmp(); }
 void open_openmp(const Library& library) {
     void* parallel = resolved_import(library, "GOMP_parallel");
     void* max_threads = resolved_import(library, "omp_get_max_threads");
-    if (!parallel || !max_threads) return;
+    void* in_parallel = nullptr;
+    if (parallel)
+        if (void* runtime = dlopen(library_of(parallel).c_str(), RTLD_LAZY | RTLD_NOLOAD))
+            in_parallel = dlsym(runtime, "omp_in_parallel");
+    if (!parallel || !max_threads || !in_parallel) return;
     OpenMP& runtime = openmp();
     runtime.library = library_of(parallel);
     runtime.max_threads = reinterpret_cast<int (*)()>(max_threads);
+    runtime.in_parallel = reinterpret_cast<int (*)()>(in_parallel);
     runtime.parallel = reinterpret_cast<void (*)(void (*)(void*), void*, unsigned, unsigned)>(parallel);
 }
 

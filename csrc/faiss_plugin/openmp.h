@@ -11,7 +11,8 @@
 
 namespace drq::plugin {
 
-/// FAISS's threads, as many as faiss.omp_set_num_threads says; one thread before open_openmp found a runtime.
+/// FAISS's threads, as many as faiss.omp_set_num_threads says. One thread before open_openmp found a runtime,
+/// and where FAISS calls from its own threads.
 const Executor& executor();
 
 /// Looks up the runtime that libfaiss calls. Without one every loop stays on the calling thread.

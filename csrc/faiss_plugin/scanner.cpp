@@ -71,11 +71,8 @@ class ListSearch {
     }
 
     void set_list(int64_t number, float centroid_distance) {
-        std::vector<ReadList> read;
-        read.emplace_back(view_.lists, size_t(number));
-        prepared_.norms = state_->prepare(view_, levels_, {size_t(number)}, read, Executor()).norms;
-        list_ = prepared_.list(size_t(number), read[0]);
         number_ = size_t(number);
+        list_ = uses_iterator(view_.lists) ? prepared_.unread_list(number_) : read_list();
         centroid_distance_ = centroid_distance;
         queries_->enter(0, list_, centroid_distance_);
     }
@@ -108,6 +105,13 @@ class ListSearch {
     }
 
   private:
+    InvertedList read_list() {
+        std::vector<ReadList> read;
+        read.emplace_back(view_.lists, number_);
+        prepared_.norms = state_->prepare(view_, levels_, {number_}, read, Executor()).norms;
+        return prepared_.list(number_, read[0]);
+    }
+
     /// The cached norms, if the codes lie in the index's list, or `computed`.
     const float* norms_of(const uint8_t* codes, size_t n, std::vector<float>& computed) const {
         if (database_.metric != Metric::L2) return nullptr;

@@ -87,7 +87,7 @@ std::vector<float> list_results(const Case& c, const Data& data, size_t levels, 
     ListStats stats;
     knn_search_lists(database, lists.data(), kLists, kQueries, data.x.data(),
                      {kProbes, probed.data(), centroid_distances.data()}, kResults, found.data(), ids.data(),
-                     stats);
+                     stats, Executor());
     found.insert(found.end(), ids.begin(), ids.end());
     return found;
 }
