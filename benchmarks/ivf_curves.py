@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ivf_methods import DRQ, DRQ_SHORT, FAST_SCAN, IVF_PQ, IVF_RQ, REFINED, SAME_MEMORY, drq_name
+from ivf_methods import (
+    DRQ,
+    DRQ_SHORT,
+    FAST_SCAN,
+    HALF_WEIGHTED,
+    IVF_PQ,
+    IVF_RQ,
+    REFINED,
+    SAME_MEMORY,
+    drq_name,
+)
 
 JUDGED_K = 10
 # How many times as fast as a peer we want to be at every recall it attains.
@@ -93,7 +103,8 @@ def _checks(points: list[Point], threads: int) -> Iterator[Check]:
         own = families.get(DRQ + REFINED if family.endswith(REFINED) else DRQ, [])
         ratios = _ratios(own, families.get(family, [])) if own else {}
         yield Check(f"times as fast as {family} at its R@10", threads, ratios, target)
-    yield from _half_levels(families.get(DRQ, []), families.get(DRQ_SHORT, []), threads)
+    for variant in ("", HALF_WEIGHTED):
+        yield from _half_levels(variant, families.get(DRQ, []), families.get(DRQ_SHORT, []), threads)
     equal_bytes = [families[family] for family in (IVF_PQ, IVF_RQ, FAST_SCAN) if family in families]
     if DRQ in families:
         above = {peer[0].family: _ceiling(families[DRQ]) - _ceiling(peer) for peer in equal_bytes}
@@ -109,21 +120,22 @@ def _ratios(own: list[Point], peer: list[Point]) -> dict[str, float]:
     return ratios
 
 
-def _half_levels(own: list[Point], short: list[Point], threads: int) -> Iterator[Check]:
+def _half_levels(variant: str, own: list[Point], short: list[Point], threads: int) -> Iterator[Check]:
     """Half of the levels against all of them, and against an index trained for half of them."""
     speed, recall = {}, {}
     by_setting = {(point.method, *point.settings.items()): point for point in own}
     for trained in short:
         doubled = {**trained.settings, "levels": 2 * trained.settings["levels"]}
-        name = drq_name(doubled["levels"])
+        name = drq_name(doubled["levels"]) + variant
         half = by_setting.get((name, *trained.settings.items()))
         whole = by_setting.get((name, *doubled.items()))
         if half and whole:
             place = f"nprobe {trained.settings['nprobe']}"
             speed[place] = half.qps / whole.qps
             recall[place] = half.recall[JUDGED_K] - trained.recall[JUDGED_K]
-    yield Check("half of the levels: times as fast as all, same nprobe", threads, speed, HALF_SPEED_TARGET)
-    yield Check("half of the levels: R@10 above an index trained for it", threads, recall, HALF_RECALL_TARGET)
+    title = f"half of the levels{variant and ','}{variant}: "
+    yield Check(title + "times as fast as all, same nprobe", threads, speed, HALF_SPEED_TARGET)
+    yield Check(title + "R@10 above an index trained for it", threads, recall, HALF_RECALL_TARGET)
 
 
 def _ceiling(points: list[Point]) -> float:

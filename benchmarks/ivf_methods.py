@@ -18,6 +18,8 @@ IVF_PQ, IVF_RQ, FAST_SCAN, HNSW = "IVFPQ", "IVF-RQ", "IVFPQ fast-scan", "HNSW"
 DRQ, DRQ_SHORT = "DRQ", "DRQ trained for half"
 SAME_MEMORY = ", 4 bytes more"  # what DRQ's cached norm takes, spent on a longer code
 REFINED = "+RFlat"
+HALF_WEIGHTED = " half weighted"  # DRQ trained to serve half of its levels, too
+HALF_WEIGHT = 4.0  # of the error that half of the levels leave, that of all levels counting 1
 K_FACTORS = [4, 16]
 EF_SEARCH = [16, 32, 64, 128, 256, 512]
 WRITE_BUFFER = 1 << 20
@@ -74,6 +76,7 @@ def all_methods(
 def _own(nlist: int, m: int, nprobes: list[int], seed: int) -> list[Method]:
     training = {"seed": seed, "progress": False}
     own_first = {**training, "own_first": True}
+    half_weighted = {**training, "prefix_weights": {m // 2: HALF_WEIGHT, m: 1.0}}
     finer = sorted({*nprobes, *((a + b) // 2 for a, b in pairwise(nprobes))})
 
     def method(code: str, family: str, levels: list[int], more: str = "", **variant: object) -> Method:
@@ -90,6 +93,7 @@ def _own(nlist: int, m: int, nprobes: list[int], seed: int) -> list[Method]:
         method(
             drq_name(m), DRQ, [m // 2, m], " no residual own first", training=own_first, by_residual=False
         ),
+        method(drq_name(m), DRQ, [m // 2, m], HALF_WEIGHTED, training=half_weighted),
         method(f"DRQ{2 * m}x4", DRQ, [2 * length for length in lengths]),
         Method(drq_name(m // 2), DRQ_SHORT, f"IVF{nlist},{drq_name(m // 2)}", short, training),
         Method(drq_name(m) + REFINED, DRQ + REFINED, f"IVF{nlist},{drq_name(m)},RFlat", refined, training),

@@ -42,7 +42,7 @@ class TopK final : public Sink {
 
     void offer(float key, int64_t id) override {
         if (!(Keyed(key, id) < worst_)) return;
-        if (kept_.empty()) kept_.reserve(2 * k_);
+        if (kept_.empty()) kept_.reserve(std::min<size_t>(2 * k_, 64));
         kept_.emplace_back(key, id);
         if (kept_.size() >= 2 * k_) shrink();
     }

@@ -10,7 +10,7 @@ import pytest
 
 IVF = Path(__file__).parents[2] / "benchmarks" / "ivf.py"
 OWN = ["DRQ2x8", "DRQ2x8 vector", "DRQ2x8 no residual", "DRQ2x8 no residual own first"]
-OWN += ["DRQ4x4", "DRQ1x8", "DRQ2x8+RFlat"]
+OWN += ["DRQ2x8 half weighted", "DRQ4x4", "DRQ1x8", "DRQ2x8+RFlat"]
 PEERS = ["PQ2x8", "PQ4x4fs", "PQ4x4fsr", "PQ6x8", "PQ12x4fs", "PQ12x4fsr", "RQ2x8 Nfloat", "RQ2x8 Nqint8"]
 PEERS += ["PQ2x8+RFlat", "PQ4x4fs+RFlat", "HNSW32"]
 

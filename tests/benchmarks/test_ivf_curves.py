@@ -62,6 +62,11 @@ def test_half_of_the_levels_is_held_against_all_and_against_an_index_of_half(cur
     assert speed.met is True
     assert recall.figures == pytest.approx({"nprobe 4": -0.03})
     assert recall.met is False
+    weighted = points(curves, "DRQ", (0.79, 90), method="DRQ8x8 half weighted", nprobe=4, levels=8)
+    weighted += points(curves, "DRQ", (0.52, 180), method="DRQ8x8 half weighted", nprobe=4, levels=4)
+    speed, recall = curves.checks([*whole, *half, *weighted, *short])[2:]
+    assert speed.title.startswith("half of the levels, half weighted")
+    assert (speed.least, recall.least) == (pytest.approx(2), pytest.approx(-0.01))
 
 
 def test_the_highest_recall_is_held_against_every_peer_of_equal_code(curves):
