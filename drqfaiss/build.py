@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -78,15 +79,14 @@ def build_index(
     """
     chunk = check.integer("chunk", chunk, 1)
     index = read_index(trained)
-    start = index.ntotal
     _check_index(index, vectors)
     work = Path(f"{os.fspath(output)}.build")
     checkpoint = work / CHECKPOINT
     with _locked(work):
-        _claim(work, _fingerprint(trained, vectors, normalize, chunk), restart)
+        begun = _claim(work, _fingerprint(trained, vectors, normalize, chunk), index.ntotal, restart)
         if checkpoint.exists():
             index = read_index(checkpoint)
-        resumed_at = index.ntotal - start
+        resumed_at = index.ntotal - begun["before"]
         save = _Saver(index, checkpoint, checkpoint_seconds)
         with bar("adding", "vectors", len(vectors), resumed_at, progress) as shown:
             for rows in _chunks(vectors, resumed_at, chunk, normalize):
@@ -94,6 +94,8 @@ def build_index(
                 shown.update(len(rows))
                 save.when_due()
         save.now()
+        # Killed after the next two lines, a build into its own index file would else add everything again.
+        _write_claim(work, {**begun, "result": _hash(checkpoint)})
         os.replace(checkpoint, output)
         shutil.rmtree(work)
     return Built(index, len(vectors), resumed_at)
@@ -145,22 +147,34 @@ def _locked(work: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _claim(work: Path, fingerprint: dict[str, object], restart: bool) -> None:
-    """Make the folder one of this build, or raise ValueError if it holds another one."""
+def _claim(work: Path, fingerprint: dict[str, Any], before: int, restart: bool) -> dict[str, Any]:
+    """Make the folder one of this build, which finds `before` vectors in the index.
+
+    Returns the claim: fingerprint, "before" and, of a build that was killed at its very end, "result".
+
+    Raises:
+        ValueError: the folder holds another build.
+    """
     path = work / FINGERPRINT
     _remove_all(work, keep=() if restart else (FINGERPRINT, CHECKPOINT))
     if not path.exists():
-        written = work / f"{FINGERPRINT}.new"
-        written.write_text(json.dumps(fingerprint))
-        written.replace(path)
-        return
-    found = json.loads(path.read_text())
-    differing = [name for name in fingerprint if found.get(name) != fingerprint[name]]
+        return _write_claim(work, {**fingerprint, "before": before})
+    found: dict[str, Any] = json.loads(path.read_text())
+    at_end = {"index": found["result"]} if found.get("result") == fingerprint["index"] else {}
+    differing = [name for name in fingerprint if {**found, **at_end}.get(name) != fingerprint[name]]
     if differing:
         raise ValueError(
             f"{work}: got an interrupted build with other {', '.join(differing)}, expected the same; "
             "restart discards it"
         )
+    return found
+
+
+def _write_claim(work: Path, claim: dict[str, Any]) -> dict[str, Any]:
+    written = work / f"{FINGERPRINT}.new"
+    written.write_text(json.dumps(claim))
+    written.replace(work / FINGERPRINT)
+    return claim
 
 
 def _remove_all(work: Path, keep: tuple[str, ...]) -> None:
@@ -172,16 +186,20 @@ def _remove_all(work: Path, keep: tuple[str, ...]) -> None:
 
 def _fingerprint(
     trained: str | os.PathLike[str], vectors: VectorsOnDisk, normalize: bool, chunk: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return what has to be the same for a build to go on."""
     rows = np.unique(np.linspace(0, max(len(vectors) - 1, 0), COMPARED_ROWS).astype(np.int64))
     sample = b"".join(np.ascontiguousarray(vectors[i : i + 1]).tobytes() for i in rows.tolist())
     return {
-        "index": hashlib.sha256(np.memmap(trained, mode="r").data).hexdigest(),
+        "index": _hash(trained),
         "vectors": [list(vectors.shape), str(vectors.dtype), hashlib.sha256(sample).hexdigest()],
         "normalize": normalize,
         "chunk": chunk,
     }
+
+
+def _hash(path: str | os.PathLike[str]) -> str:
+    return hashlib.sha256(np.memmap(path, mode="r").data).hexdigest()
 
 
 def _chunks(vectors: VectorsOnDisk, first: int, chunk: int, normalize: bool) -> Iterator[np.ndarray]:

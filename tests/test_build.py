@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import faiss
 import numpy as np
@@ -95,6 +96,22 @@ def test_an_interrupted_build_goes_on(description, containers, tmp_path, checkpo
     assert built.resumed_at == 640
     assert (tmp_path / "x.faiss").read_bytes() == (tmp_path / "whole.faiss").read_bytes()
     assert not (tmp_path / "x.faiss.build").exists()
+
+
+def test_a_build_into_its_own_index_that_is_killed_at_the_very_end_adds_nothing_twice(
+    trained, tmp_path, monkeypatch
+):
+    def killed(path):
+        raise Interrupted
+
+    x = make_vectors(300)
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr("drqfaiss.build.shutil", SimpleNamespace(rmtree=killed))
+            build_index(trained, x, trained, chunk=100)
+    built = build_index(trained, x, trained, chunk=100)
+    assert (built.resumed_at, drqfaiss.read_index(trained).ntotal) == (300, 300)
+    assert [path.name for path in tmp_path.iterdir()] == ["trained.faiss"]
 
 
 def wait_for_progress(path, process, before):
