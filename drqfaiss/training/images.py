@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -158,15 +159,16 @@ def decode(
         names: Of the classes.
         size: Width and height that images are scaled to.
         skip_unreadable: Whether to leave out images that cannot be read, with a warning.
-        cache: .npy file to keep the pixels in; if it fits, it is read instead.
+        cache: .npy file to keep the pixels in; if it exists, it is read instead. Which images they are of is
+            kept beside it: contents, or names, sizes and times of change of files.
         progress: Wraps the sources, `tqdm` for example.
 
     Raises:
-        ValueError: Images that cannot be read, named.
+        ValueError: Images that cannot be read, named; a cache of other images.
     """
     shape = (len(sources), 3, size, size)
     if cache is not None and cache.exists():
-        return Images(_cached(cache, shape), labels, names)
+        return Images(_cached(cache, shape, sources), labels, names)
     if cache is None:
         pixels = np.empty(shape, np.uint8)
     else:
@@ -180,6 +182,7 @@ def decode(
     if unreadable:
         _complain(list(unreadable.values()), skip_unreadable, cache)
     elif cache is not None:
+        _fingerprint_file(cache).write_text(_fingerprint(sources))
         _unfinished(cache).replace(cache)
     kept = np.setdiff1d(np.arange(len(sources)), list(unreadable))
     return Images(pixels[kept] if unreadable else pixels, labels[kept], names)
@@ -188,6 +191,22 @@ def decode(
 def _unfinished(cache: Path) -> Path:
     """Where a cache is while it has holes, which a run that is killed must not leave in it."""
     return cache.with_name(f"{cache.name}.unfinished")
+
+
+def _fingerprint_file(cache: Path) -> Path:
+    return cache.with_name(f"{cache.name}.sources")
+
+
+def _fingerprint(sources: Sequence[Source]) -> str:
+    """Return a digest that other images, or the same in another order, do not have."""
+    digest = hashlib.sha256()
+    for source in sources:
+        if isinstance(source, bytes):
+            digest.update(hashlib.sha256(source).digest())
+        else:
+            state = source.stat()
+            digest.update(f"{source} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _decode_one(source: Source, size: int) -> np.ndarray:
@@ -210,10 +229,13 @@ def _complain(unreadable: list[str], skip: bool, cache: Path | None) -> None:
     warnings.warn(f"{message}; left out", stacklevel=3)
 
 
-def _cached(cache: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _cached(cache: Path, shape: tuple[int, ...], sources: Sequence[Source]) -> np.ndarray:
     pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
     if pixels.shape != shape:
         raise ValueError(f"{cache}: pixels of shape {pixels.shape}, expected {shape}; remove the file")
+    fingerprint = _fingerprint_file(cache)
+    if not fingerprint.exists() or fingerprint.read_text() != _fingerprint(sources):
+        raise ValueError(f"{cache}: pixels of other images than these {len(sources)}; remove the file")
     return pixels
 
 

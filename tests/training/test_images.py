@@ -1,6 +1,7 @@
 """Labelled images in every form, and every way they can be wrong."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -119,6 +120,20 @@ def test_a_cache_of_other_images(tmp_path):
     np.save(cache, np.zeros((3, 3, 32, 32), np.uint8))
     with pytest.raises(ValueError, match=r"pixels of shape \(3, 3, 32, 32\), expected \(1, 3, 32, 32\)"):
         decode([content(PIXELS[0])], np.zeros(1, int), ["a"], 32, cache=cache)
+    cache.unlink()
+    decode([content(PIXELS[0])], np.zeros(1, int), ["a"], 32, cache=cache)
+    with pytest.raises(ValueError, match="pixels of other images than these 1; remove the file"):
+        decode([content(PIXELS[1])], np.zeros(1, int), ["a"], 32, cache=cache)
+
+
+def test_a_cache_of_files_that_changed(tmp_path):
+    file, cache = tmp_path / "0.png", tmp_path / "pixels.npy"
+    picture(PIXELS[0]).save(file)
+    decode([file], np.zeros(1, int), ["a"], 32, cache=cache)
+    decode([file], np.zeros(1, int), ["a"], 32, cache=cache)
+    os.utime(file, ns=(0, 0))
+    with pytest.raises(ValueError, match="pixels of other images"):
+        decode([file], np.zeros(1, int), ["a"], 32, cache=cache)
 
 
 def test_bad_data(tmp_path):
