@@ -36,7 +36,7 @@ __all__ = ["Trainer", "TrainerOptions", "Weights"]
 
 FILE_KIND = "drqfaiss.Trainer"
 FILE_VERSION = 1
-RESIDENT_BYTES = 16 * 2**30  # inputs up to this size are kept on the device
+RESIDENT_BYTES = 16 * 2**30  # inputs up to this size are kept on a CUDA device
 STREAMS = {"dropout": 1, "augment": 2, "triplets": 3, "start": 4}  # seeds that must not meet
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -50,7 +50,8 @@ class Trainer:
 
     Args:
         model: To be trained, in place.
-        inputs: array or tensor (n, ...). What the backbone takes; memory-mapped arrays stay so.
+        inputs: array or tensor (n, ...). What the backbone takes. On the CPU they stay where they are, in a
+            memory-mapped file for example; a CUDA device keeps a copy, up to 16 GiB.
         labels: array (n,) of classes, or (n, C) of zeros and ones.
         word_vectors: array (C, w). Of the classes, w the model's word_features; None: w = C orthogonal ones,
             so that all classes are equally different.
@@ -93,7 +94,7 @@ class Trainer:
         self.sampler = TripletSampler(matrix) if self.options.triplets == "explicit" else None
         self.schedule = Schedule(self.options, len(self.inputs))
         self._require_batches()
-        if self.inputs.nbytes <= RESIDENT_BYTES:
+        if self.device.type != "cpu" and self.inputs.nbytes <= RESIDENT_BYTES:
             self.inputs = take(self.inputs, slice(None)).to(self.device)
         self.labels = matrix.to(self.device)
         self.model = model.to(self.device)

@@ -65,6 +65,16 @@ def test_stages_train_what_they_should():
     assert not torch.equal(model.block.log_scales, scales)
 
 
+def test_inputs_on_the_cpu_are_not_copied(tmp_path):
+    x, y = labelled.digits(100)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    arguments = {"options": small_options(), "device": "cpu", "progress": False}
+    trainer = labelled.Trainer(small_model(), mapped, y, **arguments)
+    assert trainer.inputs is mapped
+    trainer.fit()
+
+
 def test_detached_training_gives_the_network_no_quantization():
     weights = Weights(adaptive_margin=0, triplet=0)
     for end_to_end in (False, True):
