@@ -58,6 +58,7 @@ class TrainerOptions:
         distortion_levels: {"all", "last"}. Which prefixes have a distortion.
         joint_levels: {"last", "all"}. Which prefixes have a joint central loss.
         end_to_end: Whether the quantization losses train the network, too (the paper; not the authors' code).
+            They then need small weights, distortion=0.03 for example: at 1 they cost more than they bring.
         alternate: Whether every other step of the third stage quantizes at level 0 only (the authors' code).
         temperatures: Of the softmax at the start of stage 2 and the end of stage 3, geometric between.
         start: {"kmeans", "random"}. Of the codebook, when stage 2 begins.
@@ -84,7 +85,7 @@ class TrainerOptions:
     triplets: str = "semi-hard"
     distortion_levels: str = "all"
     joint_levels: str = "last"
-    end_to_end: bool = True
+    end_to_end: bool = False
     alternate: bool = False
     temperatures: tuple[float, float] = (0.2, 0.02)
     start: str = "kmeans"
