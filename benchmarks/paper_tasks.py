@@ -70,46 +70,22 @@ class Task:
 
 def cifar10_setting1(options: argparse.Namespace) -> Task:
     """Per class 5,000 random images to train on and to search, the other 1,000 as queries."""
-    images, rng = _cifar10(options)
-    parts = _per_class(images, [5000, 1000], rng)
     published = {
         "DRQ": [0.942, 0.943, 0.943, 0.943],
         "PQNet": [0.947, 0.947, 0.946, 0.947],
         "DSDH": [0.935, 0.940, 0.939, 0.939],
     }
-    return Task(
-        "CIFAR-10, setting 1",
-        *(parts[0], parts[0], parts[1]),
-        rank=5000,
-        code_bits=[16, 24, 36, 48],
-        level_bits=4,
-        classes=10,
-        word_vectors=_words(options, images.names),
-        published=published,
-        augment=crop_and_flip(),
-    )
+    return _cifar10(options, "setting 1", [5000, 1000], 5000, [16, 24, 36, 48], 4, published)
 
 
 def cifar10_setting2(options: argparse.Namespace) -> Task:
     """Per class 500 images to train on, 100 queries; the other 54,000 images are searched."""
-    images, rng = _cifar10(options)
-    train, query, base = _per_class(images, [500, 100, 5400], rng)
     published = {
         "DRQ": [0.803, 0.824, 0.832, 0.837],
         "DTQ": [0.785, 0.789, 0.790, 0.792],
         "DVSQ": [0.715, 0.727, 0.730, 0.733],
     }
-    return Task(
-        "CIFAR-10, setting 2",
-        *(train, base, query),
-        rank=54_000,
-        code_bits=[8, 16, 24, 32],
-        level_bits=8,
-        classes=10,
-        word_vectors=_words(options, images.names),
-        published=published,
-        augment=crop_and_flip(),
-    )
+    return _cifar10(options, "setting 2", [500, 100, 5400], 54_000, [8, 16, 24, 32], 8, published)
 
 
 def nuswide(options: argparse.Namespace) -> Task:
@@ -147,12 +123,32 @@ def embeddings(options: argparse.Namespace) -> Task:
     )
 
 
-def _cifar10(options: argparse.Namespace) -> tuple[Images, np.random.Generator]:
+def _cifar10(
+    options: argparse.Namespace,
+    setting: str,
+    counts: list[int],
+    rank: int,
+    code_bits: list[int],
+    level_bits: int,
+    published: dict[str, list[float]],
+) -> Task:
+    """Deal so many images per class to training, queries and, if it is not the training part, base."""
     images = read_cifar10(options.data, options.skip_unreadable)
-    counts = np.bincount(images.labels, minlength=10)
-    if (counts < 6000).any() and not options.skip_unreadable:
-        raise ValueError(f"{options.data}: {counts.tolist()} images per class, expected 6,000 each")
-    return images, np.random.default_rng(options.seed)
+    sizes = np.bincount(images.labels, minlength=10)
+    if (sizes < 6000).any() and not options.skip_unreadable:
+        raise ValueError(f"{options.data}: {sizes.tolist()} images per class, expected 6,000 each")
+    train, query, *base = _per_class(images, counts, np.random.default_rng(options.seed))
+    return Task(
+        f"CIFAR-10, {setting}",
+        *(train, base[0] if base else train, query),
+        rank=rank,
+        code_bits=code_bits,
+        level_bits=level_bits,
+        classes=10,
+        word_vectors=_words(options, images.names),
+        published=published,
+        augment=crop_and_flip(),
+    )
 
 
 def _per_class(images: Images, counts: list[int], rng: np.random.Generator) -> list[Part]:
