@@ -1,4 +1,4 @@
-"""The paper's ablation: the same training with one thing left out at a time."""
+"""The paper's ablation, one thing left out at a time; and training the network end to end."""
 
 from __future__ import annotations
 
@@ -29,4 +29,8 @@ VARIANTS = {
     "distortion of the whole code only": Variant({"distortion_levels": "last"}),
     "no joint central": Variant({"weights": Weights(joint_central=0)}),
     "no concatenation": Variant(model={"hidden_features": 0}),
+    "end to end": Variant({"end_to_end": True}),
+    "end to end, distortion x 0.03": Variant(
+        {"end_to_end": True, "weights": Weights(distortion=0.03, joint_central=0.003)}
+    ),
 }

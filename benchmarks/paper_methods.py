@@ -20,6 +20,7 @@ from drqfaiss.evaluation import (
     relevance,
     relevant_totals,
 )
+from drqfaiss.training.polish import polish
 
 CURVE_POINTS = 60
 METRIC = faiss.METRIC_INNER_PRODUCT
@@ -63,6 +64,7 @@ class Vectors:
 def compare(task: Task, quantizer: drqfaiss.Quantizer, learned: Vectors, peers: list[str]) -> list[Result]:
     """Return all rows: the model's own codes, then peers on its features, then on raw embeddings."""
     results = list(own_codes(task, quantizer, learned))
+    results += own_codes(task, polished(quantizer, learned), learned, "DRQ, polished")
     results += float_and_peers(task, learned, peers)
     if task.embeddings:
         raw = raw_vectors(task)
@@ -76,7 +78,14 @@ def own_codes(
 ) -> Iterator[Result]:
     """Every length as a prefix of the same codes, in one index."""
     index = quantizer.to_index(METRIC)
+    index.rq.max_beam_size = 1  # level by level, as in training: best for short prefixes
     yield from prefixes(task, index, vectors, method, 0.0)
+
+
+def polished(quantizer: drqfaiss.Quantizer, vectors: Vectors) -> drqfaiss.Quantizer:
+    """Fit the codebook to the features by least squares: greedy codes, every length counts the same."""
+    weights = dict.fromkeys(range(1, quantizer.levels + 1), 1.0)
+    return polish(quantizer, vectors.train, prefix_weights=weights, beam=1)
 
 
 def unsupervised(task: Task, vectors: Vectors) -> Iterator[Result]:
