@@ -8,6 +8,7 @@ to stderr, the tables to stdout; tables, figures as JSON and plots are saved in 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -29,7 +30,8 @@ from drqfaiss.evaluation import mean_average_precision, relevance
 from drqfaiss.training import DRQModel, Trainer, TrainerOptions
 from drqfaiss.training.log import read_log
 
-SAMPLE_QUERIES, SAMPLE_BASE = 1_000, 5_000  # of the evaluation after every epoch
+SAMPLE_QUERIES, SAMPLE_BASE = 1_000, 5_000  # of the evaluations during training
+SAMPLE_INTERVAL = 25_000  # samples trained on between them, at least: they are to cost little
 EPOCHS = {"cifar10-1": "40,5,15", "cifar10-2": "150,20,80", "embeddings": "8,2,6"}
 OTHER_EPOCHS = "40,5,15"
 
@@ -165,7 +167,7 @@ def train(task: Task, options: argparse.Namespace, run: Path, variant: Variant) 
         device=options.device,
         checkpoint=run / "checkpoint.pt",
         log=run / "log.jsonl",
-        after_epoch=lambda trainer: {"sample_map": sample_map(trainer.model, task)},
+        after_epoch=lambda trainer: sampled(trainer, task),
     )
     return trainer.fit(), trainer
 
@@ -186,6 +188,14 @@ def make_model(task: Task, options: argparse.Namespace, variant: Variant) -> DRQ
     else:
         backbone = "resnet", {"width": options.width, "first_pool": options.first_pool}
     return DRQModel(*backbone, **{**sizes, **variant.model})
+
+
+def sampled(trainer: Trainer, task: Task) -> dict[str, float]:
+    """Return mAP on a sample, if enough was trained on since the last time or training is over."""
+    interval = math.ceil(SAMPLE_INTERVAL / len(task.train)) * trainer.schedule.steps_per_epoch
+    if trainer.step % interval and trainer.step < trainer.schedule.steps:
+        return {}
+    return {"sample_map": sample_map(trainer.model, task)}
 
 
 def sample_map(model: DRQModel, task: Task) -> float:

@@ -62,7 +62,7 @@ class Trainer:
             as an unbroken run.
         log: File to log to, one JSON object per line.
         after_epoch: Called with the trainer after every epoch, in the first process; the figures it returns
-            are logged.
+            are logged, if there are any.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -247,7 +247,9 @@ class Trainer:
             self.log.write(**place, **losses, rate=rate, temperature=self.model.block.temperature)
         epoch_ends = self.step % self.schedule.steps_per_epoch == 0
         if self.after_epoch is not None and epoch_ends and self.processes.rank == 0:
-            self.log.write(**place, **self.after_epoch(self))
+            figures = self.after_epoch(self)
+            if figures:
+                self.log.write(**place, **figures)
 
     def _save(self) -> None:
         """Write a checkpoint, in the first process."""
