@@ -88,6 +88,8 @@ def test_ablation_has_a_row_for_every_variant(digits, tmp_path):
         "distortion of the whole code only",
         "no joint central",
         "no concatenation",
+        "end to end",
+        "end to end, distortion x 0.03",
         "DRQ without labels",
     ]
     assert len({row["mean_ap"] for row in rows}) > len(variants)
