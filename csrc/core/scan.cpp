@@ -54,10 +54,10 @@ size_t list_bits(const uint64_t* masks, size_t words, uint32_t first, uint32_t* 
 
 }  // namespace
 
-void ScanQuery::refresh_threshold() {
+int32_t ScanQuery::threshold_at(double key) const {
     // A score must reach the threshold's real value; kernels test "score > threshold", hence the − 1.
-    const double needed = std::floor((offset + slope * double(sink->bound())) / unit) - 1;
-    threshold = int32_t(std::min(std::max(needed, double(lowest_threshold)), double(highest_threshold)));
+    const double needed = std::floor((offset + slope * key) / unit) - 1;
+    return int32_t(std::min(std::max(needed, double(lowest_threshold)), double(highest_threshold)));
 }
 
 void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks, size_t words) {

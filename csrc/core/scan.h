@@ -70,8 +70,11 @@ struct ScanQuery {
         return distance < 0 ? 0 : distance;
     }
 
+    /// The threshold that vectors with keys of at most `key` are above.
+    int32_t threshold_at(double key) const;
+
     /// Moves the threshold up to the sink's bound.
-    void refresh_threshold();
+    void refresh_threshold() { threshold = threshold_at(sink->bound()); }
 };
 
 constexpr size_t kMostMasks = 16;  // of 64 vectors each, for which candidates are collected at a time
