@@ -102,6 +102,19 @@ def test_first_lists_long_enough_to_tell_the_nearest_by_their_scores(metric, by_
                 np.testing.assert_array_equal(found[0], expected[0])
 
 
+def test_vectors_whose_distances_are_cut_off_at_zero():
+    index = make_ivf(3000, levels=8, nbits=8)
+    centroid_distances, keys = index.quantizer.search(X, 3)
+    _core.set_simd_level("scalar")
+    expected = index.search_preassigned(X, 7, keys, centroid_distances - 40)
+    assert (expected[0] == 0).any()
+    for simd in AVAILABLE_LEVELS[1:]:
+        _core.set_simd_level(simd)
+        found = index.search_preassigned(X, 7, keys, centroid_distances - 40)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
 def test_lists_longer_than_a_block():
     quantizer = make_quantizer(nlist=1)
     index = IndexIVFDRQ.from_codebooks(quantizer, make_codebooks(levels=8, nbits=4))
