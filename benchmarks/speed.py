@@ -8,6 +8,7 @@ JSON and a plot are saved in the output folder, named after our SIMD level.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,8 @@ from tqdm import tqdm
 
 import drqfaiss
 from drqfaiss.timing import best_times
+
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,10 +59,13 @@ def memory(setting: Setting) -> str:
         "searching 4 levels, too": lambda: index.search(setting.queries[:1], 10, **levels(4)),
         "pack()": index.pack,
     }
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(M_MMAP_THRESHOLD, 1 << 16)  # large blocks are new memory, not what has been freed before
     sizes = [resident()]
     for step in steps.values():
         step()
         sizes.append(resident())
+    mallopt(M_MMAP_THRESHOLD, 1 << 25)
     grown = [
         f"{name} {(after - before) / setting.n:+.1f}"
         for name, (before, after) in zip(steps, pairwise(sizes), strict=True)

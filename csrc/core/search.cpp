@@ -63,12 +63,12 @@ class QueryBatch {
 
     void scan(size_t begin, size_t end) {
         BlockPacker packer(database_, scorer_.group(), scorer_.kernels(), end - begin);
-        sample(packer, begin, end);
+        const size_t start = sample(packer, begin, end);
         const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
         // Far-apart blocks in turn, so that vectors stored farthest first do not raise the bound one by one.
         size_t stride = size_t(double(blocks) * 0.618) | 1;
         while (std::gcd(stride, blocks) != 1) stride += 2;
-        for (size_t i = 0, b = 0; i < blocks; i++, b = (b + stride) % blocks) {
+        for (size_t i = 0, b = (start - begin) / capacity; i < blocks; i++, b = (b + stride) % blocks) {
             const size_t first = begin + b * capacity;
             const ScanBlock& block = packer.pack(first, std::min(first + capacity, end));
             if (block.n > 0) scan_block(packer, block);
@@ -109,11 +109,12 @@ class QueryBatch {
     }
 
     /// Gives queries for the k nearest a first bound, from vectors all over the range: whatever the order
-    /// they are stored in, few of the rest get past it.
-    void sample(BlockPacker& packer, size_t begin, size_t end) {
+    /// they are stored in, few of the rest get past it. Returns where the first query's nearest is, to start
+    /// there: the bound is tight at once.
+    size_t sample(BlockPacker& packer, size_t begin, size_t end) {
         const size_t wanted = queries_.empty() ? 0 : queries_[0].sink->wanted();
         const size_t step = std::max(kSampledStep, (end - begin + packer.capacity() - 1) / packer.capacity());
-        if (wanted == 0 || wanted * kSamplePerResult * step > end - begin) return;
+        if (wanted == 0 || wanted * kSamplePerResult * step > end - begin) return begin;
         std::vector<TopK> nearest(queries_.size(), TopK(wanted));
         std::vector<Sink*> sinks;
         for (size_t i = 0; i < queries_.size(); i++) {
@@ -121,12 +122,15 @@ class QueryBatch {
             queries_[i].sink = &nearest[i];
         }
         scan_block(packer, packer.pack(begin, end, step));
-        for (size_t i = 0; i < queries_.size(); i++) {
+        size_t start = begin;
+        for (size_t i = queries_.size(); i-- > 0;) {
             const std::vector<Keyed> found = nearest[i].sorted();
+            if (!found.empty()) start = size_t(found[0].second);
             queries_[i].sink = sinks[i];
             if (found.size() == wanted) sinks[i]->lower_bound(found.back().first);
             queries_[i].refresh_threshold();
         }
+        return start;
     }
 
     void scan_block(BlockPacker& packer, const ScanBlock& block) {
