@@ -51,10 +51,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add_data_options(parser)
     add_training_options(parser)
     options = parser.parse_args(arguments)
-    unknown = set(options.peers.split(",")) - {"", *PEERS}
-    if unknown:
-        parser.error(f"--peers: {sorted(unknown)}, expected some of {','.join(PEERS)}")
-    options.peers = [name for name in options.peers.split(",") if name]
+    options.peers = peers(parser, options.peers)
+    options.raw_peers = options.peers if options.raw_peers is None else peers(parser, options.raw_peers)
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = options.device.startswith("cuda")
     options.batch_size = options.batch_size or (512 if on_gpu else 128)
@@ -64,6 +62,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
     return options
+
+
+def peers(parser: argparse.ArgumentParser, names: str) -> list[str]:
+    """Split names at commas; exit if one is unknown."""
+    unknown = set(names.split(",")) - {"", *PEERS}
+    if unknown:
+        parser.error(f"--peers: {sorted(unknown)}, expected some of {','.join(PEERS)}")
+    return [name for name in names.split(",") if name]
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +82,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-share", type=float, default=0.5, help="of embeddings that are trained on")
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be read")
     parser.add_argument("--peers", default=",".join(PEERS), help="what to compare with")
+    parser.add_argument("--raw-peers", help="the same on raw embeddings; by default as --peers")
     parser.add_argument("--tsne", type=int, default=5_000, help="vectors in the t-SNE plot; 0: no plot")
     parser.add_argument(
         "--ablation", action="store_true", help="train with one thing left out at a time instead"
@@ -107,7 +114,7 @@ def run_task(task: Task, options: argparse.Namespace, run: Path) -> str:
     model, trainer = train(task, options, run, FULL)
     model.save(run / "model.pt")
     learned = learned_vectors(model, task)
-    results = paper_methods.compare(task, model.quantizer(), learned, options.peers)
+    results = paper_methods.compare(task, model.quantizer(), learned, options.peers, options.raw_peers)
     weights = sum(parameter.numel() for parameter in model.parameters())
     header = paper_report.about(task, options, trainer.seconds, weights)
     text = paper_report.tables(header, task, results, model.d)

@@ -61,7 +61,9 @@ class Vectors:
     query: np.ndarray
 
 
-def compare(task: Task, quantizer: drqfaiss.Quantizer, learned: Vectors, peers: list[str]) -> list[Result]:
+def compare(
+    task: Task, quantizer: drqfaiss.Quantizer, learned: Vectors, peers: list[str], raw_peers: list[str]
+) -> list[Result]:
     """Return all rows: the model's own codes, then peers on its features, then on raw embeddings."""
     results = list(own_codes(task, quantizer, learned))
     results += own_codes(task, polished(quantizer, learned), learned, "DRQ, polished")
@@ -69,7 +71,7 @@ def compare(task: Task, quantizer: drqfaiss.Quantizer, learned: Vectors, peers: 
     if task.embeddings:
         raw = raw_vectors(task)
         results += unsupervised(task, raw)
-        results += float_and_peers(task, raw, peers)
+        results += float_and_peers(task, raw, raw_peers)
     return results
 
 
