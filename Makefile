@@ -1,6 +1,7 @@
 # make demo    the main job on photographs that ship inside PyPI packages; DATA=… takes your own vectors
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
 # make bench-accuracy    every quantizer at 1 to 16 bytes, hours: DATA=path/to/sift OUT=folder ARGS="--metric ip …"
+# make bench-ablation    what each part of training and encoding is worth, on learn vectors alone: DATA=… OUT=…
 # make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …"
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
@@ -27,7 +28,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-accuracy bench-speed bench-ann bench-ivf bench-clients bench-paper test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-clients bench-paper test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -42,6 +43,16 @@ bench-accuracy: $(VENV)/built
 	$(BIN)/python benchmarks/compare.py --data "$(DATA)" --out "$(OUT)" --untimed --resume \
 		--methods drq,pq,opq,rq,rq16,lsq,pqfs,rabitq,itq --bytes 1,2,4,6,8,12,16 --drq-levels 8,16 \
 		--drq level,level+own,level+own+best,level+own+short,vector+own $(ARGS)
+
+# Settings are chosen by these figures, never by the queries of a test set.
+HELD_OUT := --hold-out 2000 --max-learn 30000
+ABLATE := benchmarks/compare.py $(HELD_OUT) --untimed --resume --runs 1
+bench-ablation: $(VENV)/built
+	$(BIN)/python $(ABLATE) --data "$(DATA)" --out "$(OUT)" --methods drq,rq,lsq --bytes 2,4,8 --drq-levels 8 \
+		--drq level,level+own,vector+own,level+own+rising $(ARGS)
+	$(BIN)/python $(ABLATE) --data "$(DATA)" --out "$(OUT)" --methods drq --bytes 2,4,8,16 --drq-levels 16 \
+		--drq level+own+rising,level+own+even,level+own+short $(ARGS)
+	$(BIN)/python benchmarks/encoding.py --data "$(DATA)" --out "$(OUT)" $(HELD_OUT) $(ARGS)
 
 bench-speed: $(VENV)/built
 	$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -13,6 +13,12 @@ from drqfaiss.training.arguments import QUALITIES, SCALES
 MakeIndex = Callable[[int, int, int], faiss.Index]
 FLOAT_NORM_BYTES = 4
 RABITQ_FACTOR_BYTES = 8
+# Prefix weights α_L by their name in a variant of DRQ; "short" is for the codes of 2 levels.
+WEIGHTS: dict[str, Callable[[int], float]] = {
+    "even": lambda L: 1,
+    "rising": lambda L: L,
+    "short": lambda L: 4 if L == 2 else 1,
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ def drq(variant: str, levels: int, seed: int) -> Method:
     """IndexDRQ of so many levels; the shorter codes are prefixes of its code.
 
     Args:
-        variant: words joined by "+": a scale, a quality, "own" for an own first codebook, "short" for prefix
-            weights that favour short codes; as in "vector+own+best".
+        variant: words joined by "+": a scale, a quality, "own" for an own first codebook, one of WEIGHTS for
+            prefix weights; as in "vector+own+best".
         levels: how many levels.
         seed: of its training.
 
@@ -72,9 +78,9 @@ def _drq_option(word: str, levels: int) -> dict[str, object]:
         return {"quality": word}
     if word == "own":
         return {"own_first": True}
-    if word == "short":
-        return {"prefix_weights": {L: 4.0 if L == 2 else 1.0 for L in range(1, levels + 1)}}
-    raise ValueError(f"DRQ {word!r}; expected own, short or one of {[*SCALES, *QUALITIES]}")
+    if word in WEIGHTS:
+        return {"prefix_weights": {L: float(WEIGHTS[word](L)) for L in range(1, levels + 1)}}
+    raise ValueError(f"DRQ {word!r}; expected one of {['own', *SCALES, *QUALITIES, *WEIGHTS]}")
 
 
 def pq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:

@@ -94,6 +94,16 @@ def test_learn_vectors_leave_the_base(tmp_path):
     assert "learn 1,000, base 2,000, queries 10" in done.stdout
 
 
+def test_held_out_vectors_come_from_the_learn_set(tmp_path):
+    x = np.random.default_rng(0).normal(size=(1000, 4)).astype(np.float32)
+    for name, part in {"learn": x, "base": x[:20], "query": x[:10]}.items():
+        np.save(tmp_path / f"set_{name}.npy", part)
+    done = run("--data", tmp_path / "set", "--hold-out", 100, "--max-learn", 400, "--bytes", 1,
+               "--methods", "pq", "--untimed", "--runs", 1, "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "learn 400, base 450, queries 100" in done.stdout
+
+
 def test_an_unknown_method_is_named():
     done = run("--methods", "pq,lsh")
     assert done.returncode == 2
@@ -103,7 +113,7 @@ def test_an_unknown_method_is_named():
 def test_an_unknown_variant_is_named():
     done = run("--drq", "level+wide")
     assert done.returncode == 2
-    assert "DRQ 'wide'; expected own, short or one of ['geometric'" in done.stderr
+    assert "DRQ 'wide'; expected one of ['own', 'geometric'" in done.stderr
 
 
 def test_missing_data_is_named(tmp_path):
