@@ -8,9 +8,7 @@ JSON and a plot are saved in the output folder, named after our SIMD level.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-from itertools import pairwise
 from pathlib import Path
 
 # Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
@@ -24,9 +22,9 @@ from speed_report import Line
 from tqdm import tqdm
 
 import drqfaiss
+from drqfaiss._core import plugin
+from drqfaiss._faiss_abi import address
 from drqfaiss.timing import best_times
-
-M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -46,31 +44,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def memory(setting: Setting) -> str:
-    """Measure what an index takes, in bytes per vector of 8 levels, by the growth of the process."""
-
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    codes = setting.fill.tiled(setting.n, "level", 8, 8)
-    index = setting.fill.drq(0, 8)
-    steps = {
-        "codes": lambda: index.add_sa_codes(codes),
-        "searching 8 levels (L2)": lambda: index.search(setting.queries[:1], 10, **levels(8)),
-        "searching 4 levels, too": lambda: index.search(setting.queries[:1], 10, **levels(4)),
-        "pack()": index.pack,
+    """Count what an index of 8 levels keeps, in bytes per vector."""
+    index = setting.fill.drq(setting.n, 8)
+    for used in (8, 4):
+        index.search(setting.queries[:1], 10, **levels(used))
+    norms = plugin.cached_norms(address(index))
+    kept = {
+        "codes": index.codes.size(),
+        **{f"norms of {used} levels": 4 * rows for used, rows in norms.items()},
+        "pack()": index.pack(),
     }
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(M_MMAP_THRESHOLD, 1 << 16)  # large blocks are new memory, not what has been freed before
-    sizes = [resident()]
-    for step in steps.values():
-        step()
-        sizes.append(resident())
-    mallopt(M_MMAP_THRESHOLD, 1 << 25)
-    grown = [
-        f"{name} {(after - before) / setting.n:+.1f}"
-        for name, (before, after) in zip(steps, pairwise(sizes), strict=True)
-    ]
-    return f"bytes per vector, M = 8, N = {setting.n:,}: {', '.join(grown)}"
+    sizes = ", ".join(f"{name} {size / setting.n:.2f}" for name, size in kept.items())
+    return f"bytes per vector, M = 8, N = {setting.n:,}, L2, after searches with 4 and 8 levels: {sizes}"
 
 
 def in_order(lines: list[Line]) -> list[Line]:
