@@ -144,7 +144,7 @@ size_t IndexDRQ::remove_ids(const faiss::IDSelector& selector) {
 }
 
 void IndexDRQ::reset() {
-    state_->forget_norms();
+    state_->forget_codes();
     IndexResidualQuantizer::reset();
 }
 

@@ -132,7 +132,7 @@ void merge_from(void* self, void* other, int64_t add_id) {
     if (self == other) throw std::invalid_argument("cannot merge an index with itself");
     if (flat->overridden.is_instance(other)) require_same_quantizer(flat_view(self), changeable_view(other));
     append(self, [&] { flat->merge_from(self, other, add_id); });
-    if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_norms();
+    if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_codes();
 }
 
 size_t remove_ids(void* self, const void* selector) {
@@ -148,7 +148,7 @@ size_t remove_ids(void* self, const void* selector) {
 
 void reset(void* self) {
     changeable_view(self);
-    state_of(self)->forget_norms();
+    state_of(self)->forget_codes();
     flat->reset(self);
 }
 

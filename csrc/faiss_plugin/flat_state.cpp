@@ -106,14 +106,14 @@ void FlatState::after_remove(const FlatView& view, const std::vector<bool>& kept
             mark_codes(view, size_t(std::count(kept.begin(), kept.begin() + ptrdiff_t(codes_.rows), true)));
 }
 
-void FlatState::forget_norms() {
+void FlatState::forget_codes() {
     std::lock_guard lock(mutex_);
     norms_.clear();
     planes_.reset();
     codes_ = {};
 }
 
-void FlatState::clear_norms() {
+void FlatState::drop_caches() {
     norms_.clear();
     planes_.reset();
     renumbered_.reset();

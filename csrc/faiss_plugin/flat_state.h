@@ -53,11 +53,11 @@ class FlatState final : public IndexState {
     /// After codes were removed and the others moved up: kept[i] tells which of the rows before are left.
     void after_remove(const FlatView& view, const std::vector<bool>& kept);
 
-    void forget_norms() override;
+    void forget_codes() override;
     std::map<size_t, size_t> cached_norms() const override;
 
   protected:
-    void clear_norms() override;
+    void drop_caches() override;
 
   private:
     /// What the codes, up to `rows`, looked like when norms were computed or planes filled.

@@ -247,22 +247,22 @@ void merge_from(void* self, void* other, int64_t add_id) {
     if (self == other) throw std::invalid_argument("cannot merge an index with itself");
     if (ivf->overridden.is_instance(other)) require_same_quantizer(ivf_view(self), ivf_view(other));
     ivf->merge_from(self, other, add_id);
-    if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_norms();
+    if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_codes();
 }
 
 size_t remove_ids(void* self, const void* selector) {
-    state_of(self)->forget_norms();
+    state_of(self)->forget_codes();
     return ivf->remove_ids(self, selector);
 }
 
 void update_vectors(void* self, int n, const int64_t* ids, const float* x) {
     require_finite(ivf_view(self), n, x);
-    state_of(self)->forget_norms();
+    state_of(self)->forget_codes();
     ivf->update_vectors(self, n, ids, x);
 }
 
 void reset(void* self) {
-    state_of(self)->forget_norms();
+    state_of(self)->forget_codes();
     ivf->reset(self);
 }
 

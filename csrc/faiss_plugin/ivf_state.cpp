@@ -45,7 +45,7 @@ PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::v
     std::lock_guard lock(mutex_);
     check_codebooks(view);
     if (const Mark now = mark(view); !centroids_ || !(now == mark_)) {
-        clear_norms();
+        drop_caches();
         read_centroids(view);
         mark_ = now;
     }
@@ -83,12 +83,12 @@ void IvfState::extend(CachedListNorms& norms, const IvfView& view, size_t levels
     norms.sample = sample_rows(list, list.n, view.code_size);
 }
 
-void IvfState::forget_norms() {
+void IvfState::forget_codes() {
     std::lock_guard lock(mutex_);
-    clear_norms();
+    drop_caches();
 }
 
-void IvfState::clear_norms() {
+void IvfState::drop_caches() {
     norms_.clear();
     centroids_.reset();
 }

@@ -48,11 +48,11 @@ class IvfState final : public IndexState {
     PreparedLists prepare(const IvfView& view, size_t levels, const std::vector<size_t>& numbers,
                           const std::vector<ReadList>& lists, const Executor& executor);
 
-    void forget_norms() override;
+    void forget_codes() override;
     std::map<size_t, size_t> cached_norms() const override;
 
   protected:
-    void clear_norms() override;
+    void drop_caches() override;
 
   private:
     /// What the caches about centroids and norms depend on besides codes and codebooks.

@@ -58,7 +58,7 @@ std::shared_ptr<const Encoder> IndexState::encoder(const QuantizerView& view) {
 }
 
 void IndexState::forget() {
-    forget_norms();
+    forget_codes();
     std::lock_guard lock(mutex_);
     quantizer_.reset();
     encoder_.reset();
@@ -76,7 +76,7 @@ void IndexState::check_codebooks(const QuantizerView& view) {
     if (quantizer_ && now.data == codebooks_.data && now.size == codebooks_.size &&
         now.nbits == codebooks_.nbits && now.sample == codebooks_.sample)
         return;
-    clear_norms();
+    drop_caches();
     encoder_.reset();
     quantizer_ = std::make_shared<const Quantizer>(Quantizer::from_codebooks(view.codebooks));
     codebooks_ = std::move(now);

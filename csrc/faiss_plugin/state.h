@@ -38,8 +38,8 @@ class IndexState {
 
     std::shared_ptr<const Encoder> encoder(const QuantizerView& view);
 
-    /// Codes were replaced.
-    virtual void forget_norms() = 0;
+    /// Codes were replaced: drops what was made of them.
+    virtual void forget_codes() = 0;
 
     /// Anything may have changed.
     virtual void forget();
@@ -51,8 +51,8 @@ class IndexState {
     /// Makes quantizer_ the one of the index's codebooks now. Needs the mutex.
     void check_codebooks(const QuantizerView& view);
 
-    /// Drops the norms. Needs the mutex.
-    virtual void clear_norms() = 0;
+    /// Drops what was made of codes or codebooks. Needs the mutex.
+    virtual void drop_caches() = 0;
 
     mutable std::mutex mutex_;
     std::shared_ptr<const Quantizer> quantizer_;
