@@ -66,7 +66,7 @@ def compare(
 ) -> list[Result]:
     """Return all rows: the model's own codes, then peers on its features, then on raw embeddings."""
     results = list(own_codes(task, quantizer, learned))
-    results += own_codes(task, polished(quantizer, learned), learned, "DRQ, polished")
+    results += own_codes(task, polished(task, quantizer, learned), learned, "DRQ, polished")
     results += float_and_peers(task, learned, peers)
     if task.embeddings:
         raw = raw_vectors(task)
@@ -84,9 +84,9 @@ def own_codes(
     yield from prefixes(task, index, vectors, method, 0.0)
 
 
-def polished(quantizer: drqfaiss.Quantizer, vectors: Vectors) -> drqfaiss.Quantizer:
-    """Fit the codebook to the features by least squares: greedy codes, every length counts the same."""
-    weights = dict.fromkeys(range(1, quantizer.levels + 1), 1.0)
+def polished(task: Task, quantizer: drqfaiss.Quantizer, vectors: Vectors) -> drqfaiss.Quantizer:
+    """Fit the codebook to the features by least squares: greedy codes, the lengths in use count the same."""
+    weights = {bits // task.level_bits: 1.0 for bits in task.code_bits}
     return polish(quantizer, vectors.train, prefix_weights=weights, beam=1)
 
 

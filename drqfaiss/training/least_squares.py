@@ -26,11 +26,16 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check, _core
 from drqfaiss.training.arguments import QUALITIES, check_options, check_size
 from drqfaiss.training.prefixes import gain_weights, tail_weights
-from drqfaiss.training.solving import SCALE_FLOOR, Levels, Statistics, nearest_geometric, update
+from drqfaiss.training.solving import (
+    SCALE_FLOOR,
+    Levels,
+    Statistics,
+    nearest_geometric,
+    relaxation_in,
+    update,
+)
 
 START_ITERATIONS = 8  # of k-means; the codebook changes a lot afterwards
-RELAXATION = 0.9  # how far each update goes beyond its solution: halves the iterations; 2 diverges
-SETTLING = 3  # the last iterations do without
 
 
 class Model(NamedTuple):
@@ -101,7 +106,7 @@ def train(
     fitted = start(x, group, K, scale, seed)
     for iteration in with_progress(options["iterations"], progress):
         codes = _core.encode(x, fitted.codebooks(), options["beam"], gains)
-        relaxation = RELAXATION if iteration + SETTLING < options["iterations"] else 0.0
+        relaxation = relaxation_in(iteration, options["iterations"])
         fitted = update(Statistics.of(x, codes, K), fitted, tail, scale, relaxation)
         if iteration + 1 < options["iterations"]:
             reseed_unused(fitted, codes, x, rng)

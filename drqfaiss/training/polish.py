@@ -11,7 +11,7 @@ from drqfaiss import _check, _core
 from drqfaiss.quantizer import Quantizer
 from drqfaiss.training.arguments import SCALES
 from drqfaiss.training.prefixes import gain_weights, tail_weights
-from drqfaiss.training.solving import Levels, Statistics, update
+from drqfaiss.training.solving import Levels, Statistics, relaxation_in, update
 
 
 def polish(
@@ -20,7 +20,7 @@ def polish(
     *,
     scale: str | None = None,
     prefix_weights: Mapping[int, float] | None = None,
-    iterations: int = 5,
+    iterations: int = 20,
     beam: int = 8,
 ) -> Quantizer:
     """Fit codebook and scales to vectors by `training.least_squares`, starting from those of a quantizer.
@@ -58,9 +58,10 @@ def polish(
     bases = np.array([*first, quantizer.codebook], np.float64) / unit
     scales = quantizer.scales.reshape(quantizer.levels, -1).astype(np.float64)
     fitted = Levels(bases, np.minimum(np.arange(quantizer.levels), len(first)), scales).normalised()
-    for _ in range(iterations):
+    for iteration in range(iterations):
         codes = _core.encode(centred, fitted.codebooks(), beam, gains)
-        fitted = update(Statistics.of(centred, codes, quantizer.codewords), fitted, tail, scale, relaxation=0)
+        statistics = Statistics.of(centred, codes, quantizer.codewords)
+        fitted = update(statistics, fitted, tail, scale, relaxation_in(iteration, iterations))
     bases = fitted.bases * unit
     scales = fitted.scales if own == "vector" else fitted.scales[:, 0]
     own_first = bases[0] if first else None

@@ -10,6 +10,8 @@ import numpy as np
 from drqfaiss import _core
 
 GRADIENT_STEPS = 8  # of conjugate gradients; they start from the last codebooks
+RELAXATION = 0.9  # how far an update goes beyond its solution: halves the rounds; 2 diverges
+SETTLING = 3  # the last rounds do without
 RIDGE = 1e-6  # of the number of vectors
 SCALE_RIDGE = 1e-4  # of the first level's weight in an average dimension
 SCALE_CEILING = 4.0
@@ -74,6 +76,11 @@ def update(statistics: Statistics, levels: Levels, tail: np.ndarray, scale: str,
     return levels._replace(
         bases=solved + relaxation * (solved - levels.bases), scales=fitted * factor**relaxation
     )
+
+
+def relaxation_in(iteration: int, iterations: int) -> float:
+    """Return the `relaxation` of an update that is one of so many, counted from 0."""
+    return RELAXATION if iteration + SETTLING < iterations else 0.0
 
 
 def solve_bases(statistics: Statistics, levels: Levels, tail: np.ndarray) -> np.ndarray:
