@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 
 from drqfaiss import _check as check
+from drqfaiss._files import replaced
 from drqfaiss._progress import bar
 from drqfaiss.datasets import VectorsOnDisk, read_floats
 from drqfaiss.io import read_index, write_index
@@ -171,9 +172,8 @@ def _claim(work: Path, fingerprint: dict[str, Any], before: int, restart: bool) 
 
 
 def _write_claim(work: Path, claim: dict[str, Any]) -> dict[str, Any]:
-    written = work / f"{FINGERPRINT}.new"
-    written.write_text(json.dumps(claim))
-    written.replace(work / FINGERPRINT)
+    with replaced(work / FINGERPRINT) as written:
+        Path(written).write_text(json.dumps(claim))
     return claim
 
 

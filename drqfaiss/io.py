@@ -1,13 +1,13 @@
 """Stock FAISS files, and the fast index back out of them."""
 
 import os
-import tempfile
 from functools import partial
 
 import faiss
 import numpy as np
 
 from drqfaiss import _check as check
+from drqfaiss._files import replaced
 from drqfaiss.adopt import adopt_all, residual_quantizers
 
 
@@ -28,11 +28,8 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str]) -> None:
         raise ValueError(
             "index: it holds an untrained residual quantizer index, which FAISS cannot read back"
         )
-    target = os.path.realpath(os.fsdecode(path))  # a link stays a link
-    with tempfile.TemporaryDirectory(prefix=".drqfaiss-", dir=os.path.dirname(target)) as folder:
-        written = os.path.join(folder, "index")
+    with replaced(path) as written:
         faiss.write_index(index, written)
-        os.replace(written, target)
 
 
 def read_index(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
+from drqfaiss._files import replaced
 from drqfaiss.training import least_squares
 from drqfaiss.training.arguments import QUALITIES
 from drqfaiss.training.prefixes import gain_weights
@@ -181,13 +182,19 @@ class Quantizer:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a .npz file that `load` reads; the name is used as it is."""
+        """Write a .npz file that `load` reads; the name is used as it is.
+
+        The file appears whole: a write that fails leaves what was there before.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         arrays: dict[str, Any] = {"codebook": self.codebook, "scales": self.scales, "mean": self.mean}
         for name in ("rotation", "first_codebook"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
         version = 1 if self.first_codebook is None else FILE_VERSION
-        with open(path, "wb") as file:
+        with replaced(path) as written, open(written, "wb") as file:
             np.savez(file, format=FILE_FORMAT, version=version, **arrays)
 
     @classmethod
@@ -206,16 +213,17 @@ class Quantizer:
                 raise ValueError(f"{path}: not a {FILE_FORMAT} file, or truncated ({error})") from error
         if str(fields.get("format")) != FILE_FORMAT:
             raise ValueError(f"{path}: not a {FILE_FORMAT} file; it holds {sorted(fields)}")
-        if int(fields["version"]) > FILE_VERSION:
-            raise ValueError(
-                f"{path}: {FILE_FORMAT} version {int(fields['version'])}, expected at most {FILE_VERSION}: "
-                "a newer drqfaiss wrote it"
-            )
         try:
-            optional = (fields.get("rotation"), fields.get("first_codebook"))
-            return cls(fields["codebook"], fields["scales"], fields["mean"], *optional)
+            version = int(fields["version"])
+            if version <= FILE_VERSION:
+                optional = (fields.get("rotation"), fields.get("first_codebook"))
+                return cls(fields["codebook"], fields["scales"], fields["mean"], *optional)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: a damaged {FILE_FORMAT} file ({error})") from error
+        raise ValueError(
+            f"{path}: {FILE_FORMAT} version {version}, expected at most {FILE_VERSION}: a newer drqfaiss "
+            "wrote it"
+        )
 
     def to_index(self, metric: int = faiss.METRIC_L2) -> IndexDRQ:
         """Return an empty, trained index with these codebooks."""

@@ -226,6 +226,10 @@ def test_load_rejects_foreign_truncated_and_newer_files(tmp_path):
     np.savez(path, format=FILE_FORMAT, version=99)
     with pytest.raises(ValueError, match="version 99, expected at most 2"):
         Quantizer.load(path)
+    for version in ({}, {"version": "x"}, {"version": [1, 2]}):
+        np.savez(path, format=FILE_FORMAT, codebook=ONES, scales=[1.0], mean=np.zeros(3), **version)
+        with pytest.raises(ValueError, match=r"q\.npz: a damaged drqfaiss\.Quantizer file"):
+            Quantizer.load(path)
     np.savez(path, format=FILE_FORMAT, version=1, codebook=ONES)
     with pytest.raises(ValueError, match=r"damaged .*scales"):
         Quantizer.load(path)
@@ -234,6 +238,19 @@ def test_load_rejects_foreign_truncated_and_newer_files(tmp_path):
         Quantizer.load(path)
     with pytest.raises(FileNotFoundError):
         Quantizer.load(tmp_path / "missing.npz")
+
+
+def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
+    def full_disk(file, **arrays):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    make().save(tmp_path / "q.npz")
+    before = (tmp_path / "q.npz").read_bytes()
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        make(seed=1).save(tmp_path / "q.npz")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
 def test_from_index_factors_the_codebooks():

@@ -11,16 +11,15 @@ from typing import Any
 
 import torch
 
+from drqfaiss._files import replaced
+
 
 def save(path: str | os.PathLike[str], kind: str, version: int, content: dict[str, Any]) -> None:
     """Write a dictionary of tensors and plain values; a file of that name stays as it is until the end."""
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".unfinished")
-    with open(unfinished, "wb") as file:
+    with replaced(path) as written, open(written, "wb") as file:
         torch.save({"format": kind, "version": version, **content}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(unfinished, path)
 
 
 def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:
@@ -46,8 +45,9 @@ def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
         raise ValueError(f"{path}: not a {kind} file, or damaged ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != kind:
         raise ValueError(f"{path}: another kind of file, expected {kind}")
-    if content["version"] > version:
-        raise ValueError(
-            f"{path}: {kind} version {content['version']}, expected at most {version}: newer code"
-        )
+    written = content.get("version")
+    if not isinstance(written, int):
+        raise ValueError(f"{path}: a damaged {kind} file (version {written!r}, expected a number)")
+    if written > version:
+        raise ValueError(f"{path}: {kind} version {written}, expected at most {version}: newer code")
     return content

@@ -152,6 +152,14 @@ def test_bad_polishing():
         polish.polish(quantizer, np.ones((4, 32)), scale="vector")
 
 
+def test_files_without_a_version(tmp_path):
+    path = tmp_path / "model.pt"
+    for version in ({}, {"version": "1"}):
+        torch.save({"format": "drqfaiss.DRQModel", **version}, path)
+        with pytest.raises(ValueError, match=r"model\.pt: a damaged drqfaiss\.DRQModel file \(version"):
+            DRQModel.load(path)
+
+
 def test_damaged_and_other_files(tmp_path):
     path = tmp_path / "model.pt"
     labelled.small_model().save(path)
