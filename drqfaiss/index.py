@@ -49,10 +49,15 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         use_drq_training(self, options)
 
     @classmethod
-    def from_codebooks(cls, codebooks: ArrayLike, metric: int = faiss.METRIC_L2) -> "IndexDRQ":
-        """Return a trained, empty index with the given codebooks, shape (M, K, d), K a power of two."""
+    def from_codebooks(
+        cls, codebooks: ArrayLike, metric: int = faiss.METRIC_L2, **training: Any
+    ) -> "IndexDRQ":
+        """Return a trained, empty index with the given codebooks, shape (M, K, d), K a power of two.
+
+        ``training`` is as for the class: beam and prefix weights also say how vectors are encoded.
+        """
         codebooks, nbits = checked_codebooks(codebooks)
-        index = cls(codebooks.shape[2], len(codebooks), nbits, metric)
+        index = cls(codebooks.shape[2], len(codebooks), nbits, metric, **training)
         index._take_codebooks(codebooks)
         return index
 

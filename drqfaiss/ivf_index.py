@@ -79,15 +79,18 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         codebooks: ArrayLike,
         metric: int = faiss.METRIC_L2,
         by_residual: bool = True,
+        **training: Any,
     ) -> "IndexIVFDRQ":
-        """Return a trained, empty index with a filled coarse quantizer and codebooks, shape (M, K, d)."""
+        """Return a trained, empty index with a filled coarse quantizer and codebooks, shape (M, K, d).
+
+        ``training`` is as for the class: beam and prefix weights also say how vectors are encoded.
+        """
         codebooks, nbits = checked_codebooks(codebooks)
         check.instance("quantizer", quantizer, faiss.Index)
         if not (quantizer.is_trained and quantizer.ntotal):
             raise ValueError("quantizer: it holds no centroids, expected a filled index")
-        index = cls(
-            quantizer, codebooks.shape[2], quantizer.ntotal, len(codebooks), nbits, metric, by_residual
-        )
+        shape = codebooks.shape[2], quantizer.ntotal, len(codebooks), nbits
+        index = cls(quantizer, *shape, metric, by_residual, **training)
         index._take_codebooks(codebooks)
         return index
 

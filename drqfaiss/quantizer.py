@@ -225,11 +225,21 @@ class Quantizer:
             "wrote it"
         )
 
-    def to_index(self, metric: int = faiss.METRIC_L2) -> IndexDRQ:
-        """Return an empty, trained index with these codebooks."""
+    def to_index(self, metric: int = faiss.METRIC_L2, **training: Any) -> IndexDRQ:
+        """Return an empty, trained index with these codebooks.
+
+        Args:
+            metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
+            **training: As IndexDRQ takes it. A quantizer does not remember how it was trained: give `quality`
+                or `beam`, and `prefix_weights`, again to encode what is added as an IndexDRQ that was trained
+                with them.
+
+        Raises:
+            TypeError, ValueError: Naming the argument and what was expected.
+        """
         from drqfaiss.index import IndexDRQ  # which imports this module
 
-        return IndexDRQ.from_codebooks(self.codebooks(), metric)
+        return IndexDRQ.from_codebooks(self.codebooks(), metric, **training)
 
     @classmethod
     def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:

@@ -328,6 +328,17 @@ def test_training_shares_one_codebook():
     assert scale[0] == 1 and scale[3] < 1
 
 
+def test_given_codebooks_encode_with_the_same_options():
+    options = {"beam": 16, "prefix_weights": {1: 1, 4: 0.01}, **QUICK}
+    trained = IndexIVFDRQ(make_quantizer(), D, NLIST, 4, 5, **options)
+    trained.train(TRAIN)
+    codebooks = faiss.vector_to_array(trained.rq.codebooks).reshape(4, 32, D)
+    given = IndexIVFDRQ.from_codebooks(make_quantizer(), codebooks, **options)
+    plain = IndexIVFDRQ.from_codebooks(make_quantizer(), codebooks, beam=16)
+    np.testing.assert_array_equal(given.sa_encode(TRAIN), trained.sa_encode(TRAIN))
+    assert (plain.sa_encode(TRAIN) != trained.sa_encode(TRAIN)).any()
+
+
 def test_batched_adds_are_one_add():
     whole, batched = make_ivf(0), make_ivf(0)
     whole.add(TRAIN)

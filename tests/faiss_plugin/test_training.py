@@ -55,6 +55,20 @@ def test_prefix_weights_guide_adding_and_stay_with_copies():
         np.testing.assert_array_equal(unpacked(encoder.sa_encode(TRAIN)), codes)
 
 
+def test_an_index_of_a_quantizer_encodes_with_the_same_options():
+    options = {"quality": "best", "prefix_weights": {1: 1.0, M: 0.01}, **QUICK}
+    trained = IndexDRQ(D, M, NBITS, **options)
+    trained.train(TRAIN)
+    quantizer = Quantizer.train(TRAIN, levels=M, bits=NBITS, **options)
+    given = quantizer.to_index(**options)
+    assert given.rq.max_beam_size == trained.rq.max_beam_size == 32
+    for index in (given, clone_index(given), pickle.loads(pickle.dumps(given))):
+        np.testing.assert_array_equal(index.sa_encode(TRAIN), trained.sa_encode(TRAIN))
+    assert (quantizer.to_index(beam=32).sa_encode(TRAIN) != trained.sa_encode(TRAIN)).any()
+    with pytest.raises(ValueError, match=f"prefix_weights: no weight for all {M} levels"):
+        quantizer.to_index(prefix_weights={1: 1})
+
+
 def test_quality_sets_the_beam_of_encoding():
     for quality, numbers in QUALITIES.items():
         assert IndexDRQ(D, M, NBITS, quality=quality).rq.max_beam_size == numbers["encoding_beam"]
