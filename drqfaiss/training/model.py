@@ -206,7 +206,9 @@ class DRQModel(nn.Module):
 
 
 def take(inputs: Any, rows: slice | Tensor) -> Tensor:
-    """Return rows of an array or tensor as a tensor, copied from an array that is mapped from a file."""
+    """Return rows of an array or tensor as a tensor: floats as float32, copied from an array in a file."""
     if isinstance(inputs, Tensor):
-        return inputs[rows.to(inputs.device) if isinstance(rows, Tensor) else rows]
-    return torch.from_numpy(np.array(inputs[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]))
+        taken = inputs[rows.to(inputs.device) if isinstance(rows, Tensor) else rows]
+        return taken.float() if taken.is_floating_point() else taken
+    array = np.asarray(inputs[rows.cpu().numpy() if isinstance(rows, Tensor) else rows])
+    return torch.from_numpy(np.array(array, np.float32 if array.dtype.kind == "f" else array.dtype))

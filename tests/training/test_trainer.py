@@ -76,6 +76,17 @@ def test_inputs_on_the_cpu_are_not_copied(tmp_path):
 
 
 def test_detached_training_gives_the_network_no_quantization():
+def test_floats_of_any_width_train_as_float32():
+    x, y = labelled.digits(100)
+    arguments = {"options": small_options(epochs=(1, 1, 0)), "device": "cpu", "progress": False}
+    models = [small_model() for _ in range(4)]
+    inputs = (x, x.astype(np.float64), x.astype(">f8"), torch.from_numpy(x).double())
+    for model, given in zip(models, inputs, strict=True):
+        labelled.Trainer(model, given, y, **arguments).fit()
+        assert states_equal(model, models[0])
+        np.testing.assert_array_equal(model.encode_features(given), model.encode_features(x))
+
+
     weights = Weights(adaptive_margin=0, triplet=0)
     for end_to_end in (False, True):
         model = small_model()
