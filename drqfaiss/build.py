@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 
 from drqfaiss import _check as check
+from drqfaiss import _fingerprint as fingerprint
 from drqfaiss._files import replaced
 from drqfaiss._progress import bar
 from drqfaiss.datasets import VectorsOnDisk, read_floats
@@ -27,7 +28,6 @@ CHUNK_ROWS = 65_536
 CHECKPOINT_SECONDS = 60.0
 MOST_TIME_WRITING = 0.05  # checkpoints get rarer where writing the index would take more of the time
 CHECKPOINT, FINGERPRINT = "checkpoint.faiss", "build.json"
-COMPARED_ROWS = 64  # of the vectors, to tell whether they are those of the interrupted build
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,10 @@ def _locked(work: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _claim(work: Path, fingerprint: dict[str, Any], before: int, restart: bool) -> dict[str, Any]:
+def _claim(work: Path, build: dict[str, Any], before: int, restart: bool) -> dict[str, Any]:
     """Make the folder one of this build, which finds `before` vectors in the index.
 
-    Returns the claim: fingerprint, "before" and, of a build that was killed at its very end, "result".
+    Returns the claim: `build`, "before" and, of a build that was killed at its very end, "result".
 
     Raises:
         ValueError: the folder holds another build.
@@ -159,10 +159,10 @@ def _claim(work: Path, fingerprint: dict[str, Any], before: int, restart: bool) 
     path = work / FINGERPRINT
     _remove_all(work, keep=() if restart else (FINGERPRINT, CHECKPOINT))
     if not path.exists():
-        return _write_claim(work, {**fingerprint, "before": before})
+        return _write_claim(work, {**build, "before": before})
     found: dict[str, Any] = json.loads(path.read_text())
-    at_end = {"index": found["result"]} if found.get("result") == fingerprint["index"] else {}
-    differing = [name for name in fingerprint if {**found, **at_end}.get(name) != fingerprint[name]]
+    at_end = {"index": found["result"]} if found.get("result") == build["index"] else {}
+    differing = [name for name in build if {**found, **at_end}.get(name) != build[name]]
     if differing:
         raise ValueError(
             f"{work}: got an interrupted build with other {', '.join(differing)}, expected the same; "
@@ -188,11 +188,11 @@ def _fingerprint(
     trained: str | os.PathLike[str], vectors: VectorsOnDisk, normalize: bool, chunk: int
 ) -> dict[str, Any]:
     """Return what has to be the same for a build to go on."""
-    rows = np.unique(np.linspace(0, max(len(vectors) - 1, 0), COMPARED_ROWS).astype(np.int64))
-    sample = b"".join(np.ascontiguousarray(vectors[i : i + 1]).tobytes() for i in rows.tolist())
+    rows = fingerprint.compared_rows(len(vectors)).tolist()
+    sample = np.concatenate([vectors[i : i + 1] for i in rows])
     return {
         "index": _hash(trained),
-        "vectors": [list(vectors.shape), str(vectors.dtype), hashlib.sha256(sample).hexdigest()],
+        "vectors": [list(vectors.shape), fingerprint.digest(sample)],
         "normalize": normalize,
         "chunk": chunk,
     }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from drqfaiss import _fingerprint as fingerprint
 from drqfaiss.training import files, least_squares, processes
 from drqfaiss.training.labels import label_matrix
 from drqfaiss.training.log import Log
@@ -88,8 +90,8 @@ class Trainer:
         self.processes = processes.join(device)
         self.device = self.processes.device
         self.inputs = inputs
-        vectors = _word_vectors(word_vectors, model.config["word_features"])
-        matrix = label_matrix(labels, len(self.inputs), len(vectors))
+        self.word_vectors = _word_vectors(word_vectors, model.config["word_features"])
+        matrix = label_matrix(labels, len(self.inputs), len(self.word_vectors))
         _require_pairs(matrix)
         self.sampler = TripletSampler(matrix) if self.options.triplets == "explicit" else None
         self.schedule = Schedule(self.options, len(self.inputs))
@@ -99,7 +101,7 @@ class Trainer:
         self.labels = matrix.to(self.device)
         self.model = model.to(self.device)
         self.network = self._distributed(self.model)
-        self.losses = self._losses(vectors)
+        self.losses = self._losses()
         self.optimizers = self._optimizers()
         half = torch.float16 if self.device.type == "cuda" and not torch.cuda.is_bf16_supported() else None
         self.precision = half or torch.bfloat16
@@ -253,24 +255,27 @@ class Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint, in the first process."""
-        self.saved_step = self.step
-        if self.checkpoint is None or self.processes.rank != 0:
+        if self.checkpoint is None:
             return
-        state = {
-            "run": self._identity(),
+        if self.processes.rank == 0:
+            files.save(self.checkpoint, FILE_KIND, FILE_VERSION, self._state())
+        self.saved_step = self.step
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "run": self._identity,
             "step": self.step,
             "seconds": self.seconds,
             "model": self.model.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
         }
-        files.save(self.checkpoint, FILE_KIND, FILE_VERSION, state)
 
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         state = files.load(self.checkpoint, FILE_KIND, FILE_VERSION)
-        mine, theirs = self._identity(), state["run"]
+        mine, theirs = self._identity, state["run"]
         differing = [name for name in mine if mine[name] != theirs.get(name)]
         if differing:
             raise ValueError(
@@ -284,14 +289,22 @@ class Trainer:
         self.step = self.saved_step = state["step"]
         self.seconds = state["seconds"]
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
-        """Collect what has to be equal for a resumed run to repeat an unbroken one."""
+        """What has to be equal for a resumed run to repeat an unbroken one."""
         options = {name: value for name, value in asdict(self.options).items() if not name.endswith("_steps")}
-        shape = list(self.inputs.shape)
         options = {
             name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
         }
-        return {**options, "model": self.model.config, "inputs": shape, "processes": self.processes.world}
+        rows = torch.from_numpy(fingerprint.compared_rows(len(self.inputs)))
+        return {
+            **options,
+            "model": self.model.config,
+            "inputs": [list(self.inputs.shape), fingerprint.digest(take(self.inputs, rows).cpu().numpy())],
+            "labels": fingerprint.digest(self.labels.cpu().numpy()),
+            "word_vectors": fingerprint.digest(self.word_vectors.numpy()),
+            "processes": self.processes.world,
+        }
 
     def _autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, self.precision, enabled=self._mixed())
@@ -305,12 +318,12 @@ class Trainer:
         # Stage 1 uses no codebook, stage 2 no scales.
         return DistributedDataParallel(model, find_unused_parameters=True)
 
-    def _losses(self, word_vectors: Tensor) -> nn.ModuleDict:
+    def _losses(self) -> nn.ModuleDict:
         options = self.options
         triplet = TripletLoss if options.triplets == "explicit" else SemiHardTripletLoss
         return nn.ModuleDict(
             {
-                "adaptive_margin": AdaptiveMarginLoss(word_vectors),
+                "adaptive_margin": AdaptiveMarginLoss(self.word_vectors),
                 "triplet": triplet(options.margin),
                 "distortion": DistortionLoss(options.weights.hard, options.distortion_levels),
                 "joint_central": JointCentralLoss(options.joint_levels),

@@ -75,7 +75,6 @@ def test_inputs_on_the_cpu_are_not_copied(tmp_path):
     trainer.fit()
 
 
-def test_detached_training_gives_the_network_no_quantization():
 def test_floats_of_any_width_train_as_float32():
     x, y = labelled.digits(100)
     arguments = {"options": small_options(epochs=(1, 1, 0)), "device": "cpu", "progress": False}
@@ -87,6 +86,7 @@ def test_floats_of_any_width_train_as_float32():
         np.testing.assert_array_equal(model.encode_features(given), model.encode_features(x))
 
 
+def test_detached_training_gives_the_network_no_quantization():
     weights = Weights(adaptive_margin=0, triplet=0)
     for end_to_end in (False, True):
         model = small_model()
@@ -263,6 +263,36 @@ def test_damaged_checkpoints(tmp_path):
         with pytest.raises(ValueError, match=r"checkpoint\.pt: not a drqfaiss\.Trainer file, or damaged"):
             small_trainer(checkpoint=path).fit()
         assert path.read_bytes() == damaged
+
+
+def test_without_a_checkpoint_no_file_is_promised():
+    def spoil(batch, generator):
+        return batch * float("nan") if trainer.step == 6 else batch
+
+    trainer = small_trainer(options=small_options(checkpoint_steps=4), augment=spoil)
+    with pytest.raises(FloatingPointError, match=r"step 6: .*; no checkpoint was written"):
+        trainer.fit()
+
+
+def test_a_checkpoint_of_other_data(tmp_path):
+    x, y = labelled.digits(300)
+    words = np.eye(10, dtype=np.float32)
+
+    def fit(x, y, words=None):
+        arguments = {"options": small_options(), "device": "cpu", "progress": False}
+        labelled.Trainer(small_model(), x, y, words, **arguments, checkpoint=tmp_path / "x.pt").fit()
+
+    fit(x, y)
+    fit(torch.from_numpy(x), np.arange(10) == y[:, None], words)  # the same, given in another way
+    corrected = y.copy()
+    corrected[7] = (y[7] + 1) % 10
+    for other, name in (
+        ((x + 1, y), "inputs"),
+        ((x, corrected), "labels"),
+        ((x, y, words[::-1]), "word_vectors"),
+    ):
+        with pytest.raises(ValueError, match=f"a checkpoint of another run, with other {name}; expected"):
+            fit(*other)
 
 
 def test_a_checkpoint_of_another_run(tmp_path):
