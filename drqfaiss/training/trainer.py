@@ -96,6 +96,7 @@ class Trainer:
         self.sampler = TripletSampler(matrix) if self.options.triplets == "explicit" else None
         self.schedule = Schedule(self.options, len(self.inputs))
         self._require_batches()
+        self._require_codewords(model)
         if self.device.type != "cpu" and self.inputs.nbytes <= RESIDENT_BYTES:
             self.inputs = take(self.inputs, slice(None)).to(self.device)
         self.labels = matrix.to(self.device)
@@ -103,9 +104,9 @@ class Trainer:
         self.network = self._distributed(self.model)
         self.losses = self._losses()
         self.optimizers = self._optimizers()
-        half = torch.float16 if self.device.type == "cuda" and not torch.cuda.is_bf16_supported() else None
-        self.precision = half or torch.bfloat16
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half is not None and self._mixed())
+        self.precision = _half_precision(self.device)
+        scaled = self._mixed() and self.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.augment, self.after_epoch = augment, after_epoch
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.log = Log(log if self.processes.rank == 0 else None)
@@ -200,12 +201,13 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             optimizer.param_groups[0]["lr"] = rates[name](self.step)
         self.scaler.scale(total).backward()
-        for optimizer in self.optimizers.values():
+        used = [optimizer for optimizer in self.optimizers.values() if _has_gradients(optimizer)]
+        for optimizer in used:  # a scaler refuses the others, the quantizer's in stage 1
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip).item()
         if not self.scaler.is_enabled():  # a scaler finds its scale by skipping steps that overflow
             self._require_finite("gradient", {"norm": norm})
-        for optimizer in self.optimizers.values():
+        for optimizer in used:
             self.scaler.step(optimizer)
         self.scaler.update()
 
@@ -225,8 +227,6 @@ class Trainer:
         K, n = len(block.codebook), len(self.inputs)
         if self.options.start == "random":
             return
-        if n < K:
-            raise ValueError(f"inputs: {n} samples, expected at least the {K} codewords to cluster")
         chance = generator(self.options.seed, STREAMS["start"])
         rows = torch.randperm(n, generator=chance)[: max(self.options.start_vectors, K)]
         features = self.model.encode_features(take(self.inputs, rows))
@@ -348,6 +348,23 @@ class Trainer:
                 f"batch_size: {self.schedule.batch_size} of {len(self.inputs)} samples for "
                 f"{self.processes.world} processes, expected at least {needed} for each"
             )
+
+    def _require_codewords(self, model: DRQModel) -> None:
+        """Require enough samples for the k-means at the end of stage 1, before that is trained."""
+        n, K = len(self.inputs), len(model.block.codebook)
+        if self.options.start == "kmeans" and any(self.options.epochs[1:]) and n < K:
+            raise ValueError(f"inputs: {n} samples, expected at least the {K} codewords to cluster")
+
+
+def _half_precision(device: torch.device) -> torch.dtype:
+    """Return the type that the network computes in: float16 on GPUs that only emulate bfloat16."""
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return torch.bfloat16
+
+
+def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return any(value.grad is not None for group in optimizer.param_groups for value in group["params"])
 
 
 def _word_vectors(word_vectors: ArrayLike | None, word_features: int) -> Tensor:

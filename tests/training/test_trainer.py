@@ -14,6 +14,7 @@ from drqfaiss.evaluation import mean_average_precision, relevance
 from drqfaiss.training import DRQModel
 from drqfaiss.training.log import read_log
 from drqfaiss.training.schedule import Schedule, Weights
+from drqfaiss.training.trainer import _half_precision
 from tests.training import labelled
 from tests.training.labelled import small_model, small_options, small_trainer
 
@@ -274,6 +275,39 @@ def test_without_a_checkpoint_no_file_is_promised():
         trainer.fit()
 
 
+def test_scaled_losses_train_as_plain_ones():
+    """As on GPUs without bfloat16; a scale that is a power of two changes no float32."""
+    plain, scaled = small_model(), small_model()
+    small_trainer(plain).fit()
+    trainer = small_trainer(scaled)
+    trainer.scaler = torch.amp.GradScaler("cpu")
+    trainer.fit()
+    assert states_equal(plain, scaled)
+
+
+def test_scaled_losses_that_overflow_skip_the_step():
+    trainer = small_trainer()
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    before = trainer.model.head.words.weight.clone()
+    hook = trainer.model.head.words.weight.register_hook(lambda gradient: gradient * float("inf"))
+    trainer._train_step()
+    assert torch.equal(trainer.model.head.words.weight, before)
+    assert trainer.scaler.get_scale() == 1.0
+    hook.remove()
+    trainer._train_step()
+    assert not torch.equal(trainer.model.head.words.weight, before)
+
+
+@pytest.mark.parametrize(("emulated", "precision"), [(True, torch.float16), (False, torch.bfloat16)])
+def test_gpus_that_emulate_bfloat16_take_float16(emulated, precision, monkeypatch):
+    def is_supported(including_emulation=True):
+        return including_emulation or not emulated
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    assert _half_precision(torch.device("cuda")) == precision
+    assert _half_precision(torch.device("cpu")) == torch.bfloat16
+
+
 def test_a_checkpoint_of_other_data(tmp_path):
     x, y = labelled.digits(300)
     words = np.eye(10, dtype=np.float32)
@@ -338,11 +372,12 @@ def test_batches_without_positives():
 
 
 def test_too_few_samples_for_the_codebook():
-    x, y = labelled.digits(100)
-    model = small_model(bits=8)
-    trainer = labelled.Trainer(model, x, y, options=small_options(), device="cpu", progress=False)
-    with pytest.raises(ValueError, match="inputs: 100 samples, expected at least the 256 codewords"):
-        trainer.fit()
+    """Known before anything is trained, and no fault of a run that clusters nothing."""
+    for epochs in ((1, 1, 0), (0, 0, 1)):
+        with pytest.raises(ValueError, match="inputs: 100 samples, expected at least the 256 codewords"):
+            small_trainer(small_model(bits=8), n=100, options=small_options(epochs=epochs))
+    small_trainer(small_model(bits=8), n=100, options=small_options(epochs=(1, 0, 0))).fit()
+    small_trainer(small_model(bits=8), n=100, options=small_options(start="random")).fit()
 
 
 @pytest.mark.parametrize(
