@@ -104,7 +104,7 @@ def read_lists(
     Args:
         folder: What the paths in the lists are relative to.
         lists: Text files in the folder, "database.txt" for example, one image per line: its path, then a
-            zero or one for every class.
+            zero or one for every class. Blank lines are skipped.
         size: Width and height that images are scaled to.
         skip_unreadable: Whether to leave out images that cannot be read, with a warning.
         cache: .npy file to keep the pixels in, for data larger than memory.
@@ -136,6 +136,8 @@ def read_lists(
 
 def _read_list(path: Path) -> Iterable[tuple[str, list[int]]]:
     for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
         file, *marks = line.split()
         if not marks or not set(marks) <= {"0", "1"}:
             raise ValueError(f"{path}: line {number}: expected a path and a 0 or 1 for every class")

@@ -81,7 +81,7 @@ def test_archive_of_files(tmp_path):
 def test_lists_with_labels(tmp_path):
     for i in range(3):
         picture(PIXELS[i]).save(tmp_path / f"{i}.png")
-    (tmp_path / "database.txt").write_text("0.png 1 0\n2.png 1 1\n")
+    (tmp_path / "database.txt").write_text("0.png 1 0\n\n2.png 1 1\n \n")
     (tmp_path / "test.txt").write_text("1.png 0 1\n")
     cache = tmp_path / "pixels.npy"
     for _ in range(2):  # decoded, then from the cache
@@ -156,6 +156,9 @@ def test_bad_data(tmp_path):
 def test_bad_lists(tmp_path):
     (tmp_path / "database.txt").write_text("0.png 1 0\n1.png 1 x\n")
     with pytest.raises(ValueError, match=r"database\.txt: line 2: expected a path and a 0 or 1"):
+        read_lists(tmp_path, ["database.txt"], 32)
+    (tmp_path / "database.txt").write_text("0.png 1 0\n\n1.png\n")
+    with pytest.raises(ValueError, match=r"database\.txt: line 3: expected a path and a 0 or 1"):
         read_lists(tmp_path, ["database.txt"], 32)
     (tmp_path / "database.txt").write_text("0.png 1 0\n1.png 1\n")
     with pytest.raises(ValueError, match=r"lines with \[1, 2\] classes"):
