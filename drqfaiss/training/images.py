@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from drqfaiss._files import replaced
 
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_ROW = 1 + 3 * 32 * 32  # a label and the pixels
@@ -162,32 +165,54 @@ def decode(
         size: Width and height that images are scaled to.
         skip_unreadable: Whether to leave out images that cannot be read, with a warning.
         cache: .npy file to keep the pixels in; if it exists, it is read instead. Which images they are of is
-            kept beside it: contents, or names, sizes and times of change of files.
+            kept beside it: contents, or names, sizes and times of change of files; and which of them could
+            not be read.
         progress: Wraps the sources, `tqdm` for example.
 
     Raises:
         ValueError: Images that cannot be read, named; a cache of other images.
     """
+    cached = cache if cache is not None and cache.exists() else None
+    if cached is not None:
+        pixels, unreadable = _cached(cached, sources, size)
+    else:
+        pixels, unreadable = _decode_all(sources, size, cache, progress)
+    if unreadable:
+        _complain(list(unreadable.values()), skip_unreadable and len(pixels) > 0, cache)
+    if cache is not None and cached is None:
+        pixels = _keep(cache, pixels, sources, unreadable)
+    kept = np.setdiff1d(np.arange(len(sources)), list(unreadable))
+    return Images(pixels, labels[kept], names)
+
+
+def _decode_all(
+    sources: Sequence[Source], size: int, cache: Path | None, progress: Callable[..., Any]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the pixels of all readable images, and why others, by number, are not."""
     shape = (len(sources), 3, size, size)
-    if cache is not None and cache.exists():
-        return Images(_cached(cache, shape, sources), labels, names)
     if cache is None:
         pixels = np.empty(shape, np.uint8)
     else:
         pixels = np.lib.format.open_memmap(_unfinished(cache), "w+", np.uint8, shape)
-    unreadable = {}
+    unreadable: dict[int, str] = {}
     for i, source in enumerate(progress(sources)):
         try:
-            pixels[i] = _decode_one(source, size)
+            pixels[i - len(unreadable)] = _decode_one(source, size)
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
             unreadable[i] = f"{source if isinstance(source, Path) else f'image {i}'} ({error})"
-    if unreadable:
-        _complain(list(unreadable.values()), skip_unreadable, cache)
-    elif cache is not None:
-        _fingerprint_file(cache).write_text(_fingerprint(sources))
-        _unfinished(cache).replace(cache)
-    kept = np.setdiff1d(np.arange(len(sources)), list(unreadable))
-    return Images(pixels[kept] if unreadable else pixels, labels[kept], names)
+    return pixels[: len(sources) - len(unreadable)], unreadable
+
+
+def _keep(
+    cache: Path, pixels: np.ndarray, sources: Sequence[Source], unreadable: dict[int, str]
+) -> np.ndarray:
+    """Make the unfinished file the cache, and return the pixels from there."""
+    if unreadable:  # there is room for them in the file, too
+        with replaced(_unfinished(cache)) as written, open(written, "wb") as file:
+            np.save(file, pixels)
+    _fingerprint_file(cache).write_text(f"{_fingerprint(sources)}\n{json.dumps(unreadable)}\n")
+    _unfinished(cache).replace(cache)
+    return np.load(cache, mmap_mode="r", allow_pickle=False)
 
 
 def _unfinished(cache: Path) -> Path:
@@ -224,21 +249,25 @@ def _decode_one(source: Source, size: int) -> np.ndarray:
 def _complain(unreadable: list[str], skip: bool, cache: Path | None) -> None:
     shown = "; ".join(unreadable[:SHOWN_NAMES]) + (" …" if len(unreadable) > SHOWN_NAMES else "")
     message = f"{len(unreadable)} images cannot be read: {shown}"
-    if cache is not None:
-        _unfinished(cache).unlink()
     if not skip:
+        if cache is not None:
+            _unfinished(cache).unlink(missing_ok=True)
         raise ValueError(f"{message}; expected readable ones, or skip_unreadable")
     warnings.warn(f"{message}; left out", stacklevel=3)
 
 
-def _cached(cache: Path, shape: tuple[int, ...], sources: Sequence[Source]) -> np.ndarray:
+def _cached(cache: Path, sources: Sequence[Source], size: int) -> tuple[np.ndarray, dict[int, str]]:
+    """Return what `_decode_all` did, from the file."""
     pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
+    file = _fingerprint_file(cache)
+    fingerprint, _, reasons = (file.read_text() if file.exists() else "").partition("\n")
+    unreadable = {int(i): reason for i, reason in json.loads(reasons or "{}").items()}
+    shape = (len(sources) - len(unreadable), 3, size, size)
     if pixels.shape != shape:
         raise ValueError(f"{cache}: pixels of shape {pixels.shape}, expected {shape}; remove the file")
-    fingerprint = _fingerprint_file(cache)
-    if not fingerprint.exists() or fingerprint.read_text() != _fingerprint(sources):
+    if fingerprint != _fingerprint(sources):
         raise ValueError(f"{cache}: pixels of other images than these {len(sources)}; remove the file")
-    return pixels
+    return pixels, unreadable
 
 
 def _read_cifar10_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -115,6 +115,32 @@ def test_a_cache_with_holes_is_removed(tmp_path):
     assert not cache.exists()
 
 
+def test_a_cache_leaves_unreadable_images_out(tmp_path):
+    cache = tmp_path / "pixels.npy"
+    sources = [content(PIXELS[0]), b"no image", content(PIXELS[2])]
+    arguments = (np.arange(3), ["a", "b", "c"], 32)
+    changed = []
+    for _ in range(2):  # decoded, then from the cache
+        with pytest.warns(UserWarning, match="1 images cannot be read: image 1 .*; left out"):
+            images = decode(sources, *arguments, skip_unreadable=True, cache=cache)
+        np.testing.assert_array_equal(images.pixels, PIXELS[[0, 2]])
+        assert images.labels.tolist() == [0, 2]
+        assert isinstance(images.pixels, np.memmap)
+        changed.append(cache.stat().st_mtime_ns)
+    assert changed[0] == changed[1]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pixels.npy", "pixels.npy.sources"]
+    with pytest.raises(ValueError, match=r"1 images cannot be read: image 1 .*, or skip_unreadable"):
+        decode(sources, *arguments, cache=cache)
+    with pytest.raises(ValueError, match="pixels of other images than these 3; remove the file"):
+        decode(sources[::-1], *arguments, skip_unreadable=True, cache=cache)
+
+
+def test_nothing_but_unreadable_images(tmp_path):
+    with pytest.raises(ValueError, match="1 images cannot be read: image 0"):
+        decode([b"no image"], np.zeros(1, int), ["a"], 32, True, tmp_path / "pixels.npy")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_cache_of_other_images(tmp_path):
     cache = tmp_path / "pixels.npy"
     np.save(cache, np.zeros((3, 3, 32, 32), np.uint8))
