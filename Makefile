@@ -2,7 +2,8 @@
 # make bench   the comparison with options of your choice: make bench ARGS="--data … --bytes 4,8"
 # make bench-accuracy    every quantizer at 1 to 16 bytes, hours: DATA=path/to/sift OUT=folder ARGS="--metric ip …"
 # make bench-ablation    what each part of training and encoding is worth, on learn vectors alone: DATA=… OUT=…
-# make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …"
+# make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …" renews
+#     those cases in benchmarks/results (or --out …) and keeps the others
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
 # make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"

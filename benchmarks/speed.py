@@ -2,13 +2,15 @@
 
 Every case is one operation of ours and what it is compared with, timed in turns. Without ``--data`` it uses
 the descriptors of ``photographs.py``. Progress goes to stderr, the table to stdout; the table, all figures as
-JSON and a plot are saved in the output folder, named after our SIMD level.
+JSON and a plot are saved in the output folder, named after our SIMD level. What is there of other groups of
+cases stays there, unless it was measured in another way.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 # Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
@@ -31,16 +33,24 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     data = vectors.load(options)
     setting = Setting(Filler(data, options.seed), options.n, options.large)
-    about = speed_report.header(data, vars(options)) | {"Memory": memory(setting)}
+    about = speed_report.header(data, vars(options))
+    kept = [] if options.fresh else keep(about, options)
+    about["Memory"] = memory(setting)
     lines = [
         line
         for group in tqdm(options.cases, desc="cases", unit="group")
         for case in GROUPS[group](setting)
         for line in measure(case, group, options)
     ]
-    if options.keep:
-        lines = in_order(lines + speed_report.saved(Path(options.out), set(options.cases)))
-    print(speed_report.save(Path(options.out), about, lines))
+    print(speed_report.save(Path(options.out), about, in_order(lines + kept)))
+
+
+def keep(about: dict[str, str], options: argparse.Namespace) -> list[Line]:
+    """Return the last results of groups that are not measured now; leave the program if they do not fit."""
+    try:
+        return speed_report.others(Path(options.out), about, set(options.cases))
+    except ValueError as error:
+        sys.exit(f"{error}; expected the same, another --out, or --fresh, which drops them")
 
 
 def memory(setting: Setting) -> str:
@@ -59,7 +69,8 @@ def memory(setting: Setting) -> str:
 
 
 def in_order(lines: list[Line]) -> list[Line]:
-    return sorted(lines, key=lambda line: list(GROUPS).index(line.group))
+    known = list(GROUPS)
+    return sorted(lines, key=lambda line: known.index(line.group) if line.group in known else len(known))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -72,7 +83,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=1_000_000, help="size of the largest index")
     parser.add_argument("--large", action="store_true", help="also an index ten times as large")
     parser.add_argument(
-        "--keep", action="store_true", help="keep the last results of the other groups of cases"
+        "--fresh", action="store_true", help="drop the last results of the other groups of cases"
     )
     parser.add_argument("--out", default="benchmarks/results", help="output folder")
     return parser.parse_args(arguments)

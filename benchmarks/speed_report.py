@@ -84,7 +84,7 @@ def _cells(line: Line) -> list[str]:
 def save(folder: Path, about: dict[str, str], lines: list[Line]) -> str:
     """Write speed-<SIMD level>.md, .json and .png; return the Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"speed-{drqfaiss.simd_level()}"
+    stem = _stem(folder)
     text = markdown(about, lines)
     stem.with_suffix(".md").write_text(text + "\n")
     figures = {
@@ -96,11 +96,26 @@ def save(folder: Path, about: dict[str, str], lines: list[Line]) -> str:
     return text
 
 
-def saved(folder: Path, without: set[str]) -> list[Line]:
-    """Read the lines of the last results, except for some groups."""
-    lines = json.loads((folder / f"speed-{drqfaiss.simd_level()}.json").read_text())["lines"]
+def _stem(folder: Path) -> Path:
+    return folder / f"speed-{drqfaiss.simd_level()}"
+
+
+def others(folder: Path, about: dict[str, str], groups: set[str]) -> list[Line]:
+    """Read the lines of the last results that are of other groups than these; none without a file.
+
+    Raises:
+        ValueError: there are some, under a header that differs from ``about``: one table cannot hold both.
+    """
+    file = _stem(folder).with_suffix(".json")
+    last = json.loads(file.read_text()) if file.exists() else {"about": {}, "lines": []}
     names = {field.name for field in fields(Line)}
-    return [Line(**{name: line[name] for name in names}) for line in lines if line["group"] not in without]
+    lines = [
+        Line(**{name: line[name] for name in names}) for line in last["lines"] if line["group"] not in groups
+    ]
+    differing = [name for name in about if last["about"].get(name) != about[name]]
+    if lines and differing:
+        raise ValueError(f"{file} holds results of other groups of cases with other {', '.join(differing)}")
+    return lines
 
 
 def plot(path: Path, title: str, lines: list[Line]) -> None:

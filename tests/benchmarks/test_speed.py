@@ -1,6 +1,7 @@
 """A tiny speed run end to end, and what it says about its targets."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,12 +29,15 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speed")
     # 12 dimensions: not every number of subspaces of PQ divides them.
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(1000, 12)).astype(np.float32))
-    size = ("--data", folder / "x.npy", "--n", 2000, "--max-learn", 300)
-    rest = ",".join(group for group in GROUPS if group != "encode")
-    for cases in (("--cases", rest), ("--cases", "encode", "--keep")):
-        done = run(*size, "--runs", 1, "--seconds", 0.001, "--out", folder, *cases)
+    for cases in (",".join(group for group in GROUPS if group != "encode"), "encode"):
+        done = run(*small(folder), "--cases", cases)
         assert done.returncode == 0, done.stderr
     return done.stdout, folder / f"speed-{drqfaiss.simd_level()}"
+
+
+def small(folder, runs=1):
+    size = ("--data", folder / "x.npy", "--n", 2000, "--max-learn", 300)
+    return *size, "--runs", runs, "--seconds", 0.001, "--out", folder
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,18 @@ def test_levels_are_told_and_kept_apart(lines):
     for line in lines:
         assert line["simd"] == ("avx2" if line["group"] == "avx2" else drqfaiss.simd_level())
         assert line["peer_simd"] in (None, "NONE", "AVX2") or line["group"] != "avx2"
+
+
+def test_results_of_other_runs_are_dropped_only_when_asked(results, tmp_path):
+    figures = results[1].with_suffix(".json")
+    shutil.copytree(figures.parent, tmp_path, dirs_exist_ok=True)
+    done = run(*small(tmp_path, runs=2), "--cases", "order")
+    assert done.returncode == 1
+    assert "holds results of other groups of cases with other Timing; expected the same" in done.stderr
+    assert (tmp_path / figures.name).read_bytes() == figures.read_bytes()
+    assert run(*small(tmp_path, runs=2), "--cases", "order", "--fresh").returncode == 0
+    lines = json.loads((tmp_path / figures.name).read_text())["lines"]
+    assert {line["group"] for line in lines} == {"order"}
 
 
 def test_table_and_plot_are_saved(results, lines):
