@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 import report
 import vectors
-from methods import Method, choose, code_bytes, memory_bytes
+from methods import VARIANTS, Method, choose, code_bytes, memory_bytes
 from report import Row
 
 import drqfaiss
@@ -70,7 +70,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--bytes", type=_numbers, default="2,4,6,8", help="code lengths")
     parser.add_argument(
-        "--drq", type=_names, default="level", help="variants of DRQ: geometric, level, vector"
+        "--drq", type=_names, default="level", help=f"variants of DRQ, with commas between: {VARIANTS}"
     )
     parser.add_argument(
         "--drq-levels",

@@ -19,6 +19,11 @@ WEIGHTS: dict[str, Callable[[int], float]] = {
     "rising": lambda L: L,
     "short": lambda L: 4 if L == 2 else 1,
 }
+# The words of a variant, for those who name one.
+VARIANTS = (
+    f"words joined by +, as in level+own+best: a scale ({', '.join(SCALES)}), own (first codebook), "
+    f"a quality ({', '.join(QUALITIES)}), prefix weights ({', '.join(WEIGHTS)})"
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import cycle
+from operator import attrgetter
 from pathlib import Path
 
 import matplotlib
@@ -37,8 +38,9 @@ NOTES = """
 - Training is CPU time, all threads added up. Encoding and search times are medians of several runs, searches
   of all rows in turns; each FAISS row is quoted at the SIMD level that is fastest for it, in brackets.
 - Error: mean squared reconstruction error of base vectors, as a share of their variance.
-- R@k: share of the queries whose true nearest neighbour is among the first k results. With several seeds:
-  mean ± standard deviation; a seed is another order of the learn set, which starts every method elsewhere.
+- R@k: share of the queries whose true nearest neighbour is among the first k results.
+- With several seeds: mean ± standard deviation, medians of training and encoding times, searches timed on the
+  first. A seed is another order of the learn set, which starts every method elsewhere.
 """.strip()
 FIGURES = "results.json"
 
@@ -113,14 +115,15 @@ def markdown(about: dict[str, str], rows: list[Row]) -> str:
     for name, curve in curves(rows).items():
         for seeds in curve:
             row, training = seeds[0], (name, seeds[0].train_s)
+            encoding = median_row(seeds, "encode_us")
             lines.append(
                 [
                     name,
                     str(row.code_bytes),
                     str(row.memory_bytes),
                     f"{row.parameters:,}",
-                    "same" if training == shared else f"{np.mean([row.train_s for row in seeds]):.1f}",
-                    timed(row.encode_us, row.encode_simd),
+                    "same" if training == shared else f"{median_row(seeds, 'train_s').train_s:.1f}",
+                    timed(encoding.encode_us, encoding.encode_simd),
                     "" if row.error is None else spread([row.error for row in seeds]),
                     *(spread([row.recall[k] for row in seeds]) for k in ranks),
                     *["" if row.search_us is None else timed(row.search_us, row.search_simd)] * timings,
@@ -142,6 +145,11 @@ def curves(rows: list[Row]) -> dict[str, list[list[Row]]]:
         ]
         for (method, levels), lengths in models.items()
     }
+
+
+def median_row(rows: list[Row], time: str) -> Row:
+    """Return the row whose time is the median, of two the faster one."""
+    return sorted(rows, key=attrgetter(time))[(len(rows) - 1) // 2]
 
 
 def spread(values: list[float]) -> str:

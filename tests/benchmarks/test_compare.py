@@ -84,6 +84,20 @@ def test_every_seed_and_model_has_its_rows_and_a_resumed_run_keeps_them(tmp_path
     assert " ± " in done.stdout
 
 
+def test_times_are_medians_over_the_seeds(monkeypatch):
+    monkeypatch.syspath_prepend(COMPARE.parent)
+    import report
+
+    times = [(9.0, 70.0, "NONE"), (2.0, 50.0, "AVX2"), (3.0, 60.0, "AVX2")]
+    rows = [
+        report.Row("PQ", 0, seed, 2, 2, 512, train, encode, simd, 0.5, {1: 0.1})
+        for seed, (train, encode, simd) in enumerate(times)
+    ]
+    assert "| 3.0 | 60 [AVX2] |" in report.markdown({}, rows)
+    assert "| 9.0 | 70 [NONE] |" in report.markdown({}, rows[:1])
+    assert "| 2.0 | 50 [AVX2] |" in report.markdown({}, rows[:2])
+
+
 def test_learn_vectors_leave_the_base(tmp_path):
     x = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
     np.save(tmp_path / "set_base.npy", x)
