@@ -20,14 +20,6 @@ from tests.indexes import D, M, make_index, make_vectors, stock_copy
 BLOCK = 5000  # more vectors than a block takes
 
 
-@pytest.fixture(autouse=True)
-def simd_level():
-    """Set the SIMD level back."""
-    level = drqfaiss.simd_level()
-    yield
-    drqfaiss.set_simd_level(level)
-
-
 def assert_same(packed, unpacked, x, k=7, **parameters):
     for levels in (1, (packed.rq.M + 1) // 2, packed.rq.M):
         params = SearchParametersDRQ(levels, **parameters)
@@ -50,7 +42,8 @@ def assert_same(packed, unpacked, x, k=7, **parameters):
 def test_same_results(n, levels, nbits, queries, metric, k, packed_at, searched_at):
     drqfaiss.set_simd_level(packed_at)
     index = make_index(0, metric, levels=levels, nbits=nbits)
-    index.add_sa_codes(np.random.default_rng(n).integers(0, 256, (n, index.code_size), np.uint8))
+    rng = np.random.default_rng(n)
+    index.add_sa_codes(rng.integers(0, 256, (n, index.code_size), np.uint8))
     unpacked = copy.copy(index)
     index.pack()
     drqfaiss.set_simd_level(searched_at)
@@ -60,6 +53,10 @@ def test_same_results(n, levels, nbits, queries, metric, k, packed_at, searched_
     radius = 12.0 if metric == "l2" else 9.0
     for found, expected in zip(index.range_search(x, radius), unpacked.range_search(x, radius), strict=True):
         np.testing.assert_array_equal(found, expected)
+    added = rng.integers(0, 256, (200, index.code_size), np.uint8)
+    for each in (index, unpacked):
+        each.add_sa_codes(added)
+    assert_same(index, unpacked, x, k)
 
 
 @pytest.mark.parametrize("order", ["farthest first", "nearest first"])

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/score.h"
+
 namespace drq {
 
 namespace {
@@ -27,13 +29,12 @@ void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict
 
 }  // namespace
 
-BlockPacker::BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels, size_t most)
-    : database_(database), kernels_(kernels) {
+BlockPacker::BlockPacker(const Database& database, size_t most) : database_(database) {
     const Quantizer& quantizer = database.quantizer;
     byte_codes_ = quantizer.all_levels_have(8);
     nibble_codes_ = quantizer.all_levels_have(4);
     block_.levels = database.levels;
-    block_.group = group;
+    block_.group = levels_per_plane(database.kernels, quantizer, database.levels);
     block_.stride =
         database.planes ? database.planes->stride() : std::min(full_capacity(database.levels), padded(most));
     if (quantizer.max_nbits() > 8) {
@@ -77,8 +78,8 @@ void BlockPacker::pack_codes() {
         unpack_bits();
     if (!database_.renumbered) return;
     for (size_t m = 0; m < block_.levels; m++)
-        kernels_.translate(round_up(block_.n, ScanBlock::kPad), database_.renumbered->new_codes_of(m),
-                           bytes_.data() + m * block_.stride);
+        database_.kernels.translate(round_up(block_.n, ScanBlock::kPad),
+                                    database_.renumbered->new_codes_of(m), bytes_.data() + m * block_.stride);
 }
 
 void BlockPacker::select(size_t begin, size_t end, size_t step) {
@@ -115,19 +116,19 @@ void BlockPacker::pack_columns(size_t columns, uint8_t* out) const {
     const size_t dense = dense_rows();
     for (size_t c = 0; c < columns; c += 8) {
         uint8_t* column = out + c * block_.stride;
-        if (dense) kernels_.transpose(dense, row(0) + c, codes.code_size, column, block_.stride);
+        if (dense) database_.kernels.transpose(dense, row(0) + c, codes.code_size, column, block_.stride);
         for (size_t i = dense; i < block_.n; i += kRows) {
             uint8_t copies[kRows][8] = {};
             for (size_t r = 0; r < std::min(kRows, block_.n - i); r++)
                 std::memcpy(copies[r], row(i + r) + c, std::min<size_t>(8, codes.code_size - c));
-            kernels_.transpose(kRows, copies[0], 8, column + i, block_.stride);
+            database_.kernels.transpose(kRows, copies[0], 8, column + i, block_.stride);
         }
     }
 }
 
 void BlockPacker::pack_groups() {
     const size_t code_size = database_.codes.code_size;
-    const auto pack = kernels_.pack_groups;
+    const auto pack = database_.kernels.pack_groups;
     if (!block_.ids) {
         pack(block_.n, row(0), code_size, block_.levels, bytes_.data(), block_.stride);
         return;
@@ -164,9 +165,9 @@ void BlockPacker::set_start(double unit) {
     // The float product may come out a little too large: shrink it so that the result never does.
     const float per_unit = float((1 - 1e-6) / (2 * unit)), lowest = database_.norms.lowest;
     if (block_.group == 1)
-        kernels_.start16(block_.n, block_.norms, lowest, per_unit, start16_.data());
+        database_.kernels.start16(block_.n, block_.norms, lowest, per_unit, start16_.data());
     else
-        kernels_.start32(block_.n, block_.norms, lowest, per_unit, start_.data());
+        database_.kernels.start32(block_.n, block_.norms, lowest, per_unit, start_.data());
 }
 
 }  // namespace drq

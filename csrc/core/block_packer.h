@@ -8,16 +8,14 @@
 #include "core/quantizer.h"
 #include "core/scan.h"
 #include "core/search.h"
-#include "core/simd/kernels.h"
 
 namespace drq {
 
 /// Owns the memory of one ScanBlock and fills it again and again.
 class BlockPacker {
   public:
-    /// `group`: levels per plane, 1 or 4 (ScanBlock::group), as `kernels` take them.
-    /// `most`: vectors that there are to pack.
-    BlockPacker(const Database& database, size_t group, const simd::Kernels& kernels, size_t most = SIZE_MAX);
+    /// Packs as the database's kernels read it. `most`: vectors that there are to pack.
+    explicit BlockPacker(const Database& database, size_t most = SIZE_MAX);
 
     /// Vectors a block takes.
     size_t capacity() const { return block_.stride; }
@@ -46,7 +44,6 @@ class BlockPacker {
     const uint8_t* row(size_t i) const { return database_.codes.row(size_t(block_.id(i))); }
 
     const Database& database_;
-    const simd::Kernels& kernels_;
     ScanBlock block_;
     bool byte_codes_, nibble_codes_;
     std::vector<uint8_t> bytes_;

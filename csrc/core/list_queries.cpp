@@ -28,7 +28,7 @@ constexpr float kNoNorm = 0;  // scores are prepared for a norm of zero and move
 ListQueries::ListQueries(const ListDatabase& database, size_t n)
     : database_(database),
       layout_(database.quantizer, database.levels),
-      scorer_(database.quantizer, database.levels, layout_, kNoNorm, kShare),
+      scorer_(database.kernels, database.quantizer, database.levels, layout_, kNoNorm, kShare),
       luts_(new float[n * layout_.size]),  // not initialized: every float is written by prepare()
       tables_(new uint8_t[n * scorer_.table_bytes()]),
       queries_(n),

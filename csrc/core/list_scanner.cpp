@@ -12,8 +12,11 @@ ListScanner::ListScanner(const ListDatabase& database, const Scorer& scorer)
             database.levels,
             database.metric,
             {},
-            selector_ ? &row_selector_ : nullptr},
-      packer_(rows_, scorer.group(), scorer.kernels()) {}
+            selector_ ? &row_selector_ : nullptr,
+            nullptr,
+            nullptr,
+            database.kernels},
+      packer_(rows_) {}
 
 size_t ListScanner::scan(const InvertedList& list, ScanQuery* const* queries, size_t count) {
     list_ = &list;

@@ -36,8 +36,9 @@ struct ListDatabase {
     size_t levels;
     Metric metric;
     bool by_residual;
-    const float* origin;                 ///< (d), L2 only
-    const Selector* selector = nullptr;  ///< by id; null: every vector
+    const float* origin;                            ///< (d), L2 only
+    const Selector* selector = nullptr;             ///< by id; null: every vector
+    const simd::Kernels& kernels = simd::active();  ///< as in Database
 };
 
 /// Which lists each of n queries looks at, nearest first.

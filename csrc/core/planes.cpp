@@ -7,9 +7,11 @@
 
 namespace drq {
 
-Planes::Planes(std::shared_ptr<const Quantizer> quantizer, std::shared_ptr<const Renumbered> renumbered)
+Planes::Planes(std::shared_ptr<const Quantizer> quantizer, std::shared_ptr<const Renumbered> renumbered,
+               const simd::Kernels& kernels)
     : quantizer_(std::move(quantizer)),
-      group_(levels_per_plane(*quantizer_, quantizer_->levels())),
+      kernels_(kernels),
+      group_(levels_per_plane(kernels_, *quantizer_, quantizer_->levels())),
       stride_(BlockPacker::full_capacity(quantizer_->levels())) {
     if (group_ == 1) renumbered_ = std::move(renumbered);
 }
@@ -20,9 +22,10 @@ Planes Planes::extended(const Codes& codes) const {
     Planes result = *this;
     result.n_ = codes.n;
     result.blocks_.resize(n_ / stride_);  // the last one, unless it is full, is packed again
-    Database database{*quantizer_, codes, quantizer_->levels(), Metric::InnerProduct};
-    database.renumbered = renumbered_.get();
-    BlockPacker packer(database, group_, simd::active());
+    const Database database{*quantizer_,          codes,   quantizer_->levels(),
+                            Metric::InnerProduct, {},      nullptr,
+                            renumbered_.get(),    nullptr, kernels_};
+    BlockPacker packer(database);
     for (size_t begin = result.blocks_.size() * stride_; begin < codes.n; begin += stride_) {
         const ScanBlock& packed = packer.pack(begin, std::min(begin + stride_, codes.n));
         const std::shared_ptr<uint8_t[]> block(new uint8_t[block_bytes()]);

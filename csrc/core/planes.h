@@ -8,6 +8,7 @@
 
 #include "core/quantizer.h"
 #include "core/renumbered.h"
+#include "core/simd/kernels.h"
 
 namespace drq {
 
@@ -15,8 +16,9 @@ namespace drq {
 class Planes {
   public:
     /// Takes a quantizer whose levels have at most 8 bits, and how codes are to be numbered; null: as they
-    /// are. For the SIMD level that is active now; searches on others may have no use for them.
-    Planes(std::shared_ptr<const Quantizer> quantizer, std::shared_ptr<const Renumbered> renumbered);
+    /// are. They and what extends them are for these kernels; searches by others may have no use for them.
+    Planes(std::shared_ptr<const Quantizer> quantizer, std::shared_ptr<const Renumbered> renumbered,
+           const simd::Kernels& kernels);
 
     /// These planes and those of the codes after the first size(), which are the ones packed here.
     Planes extended(const Codes& codes) const;
@@ -37,6 +39,7 @@ class Planes {
 
     std::shared_ptr<const Quantizer> quantizer_;
     std::shared_ptr<const Renumbered> renumbered_;
+    const simd::Kernels& kernels_;
     size_t group_, stride_, n_ = 0;
     std::vector<std::shared_ptr<const uint8_t[]>> blocks_;
 };

@@ -4,8 +4,6 @@
 #include <numeric>
 #include <tuple>
 
-#include "core/simd/kernels.h"
-
 namespace drq {
 
 namespace {
@@ -67,8 +65,8 @@ std::vector<size_t> order_of(const Quantizer::Base& base, size_t d) {
 
 }  // namespace
 
-bool renumbering_pays(const Quantizer& quantizer, size_t n) {
-    return n >= kFewestQueries && quantizer.all_levels_have(8) && simd::active().bounds_pay;
+bool renumbering_pays(const simd::Kernels& kernels, const Quantizer& quantizer, size_t n) {
+    return n >= kFewestQueries && quantizer.all_levels_have(8) && kernels.bounds_pay;
 }
 
 Renumbered::Renumbered(const Quantizer& original) : quantizer(original) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/quantizer.h"
+#include "core/simd/kernels.h"
 
 namespace drq {
 
@@ -22,8 +23,8 @@ struct Renumbered {
     const uint8_t* new_codes_of(size_t m) const { return new_codes[size_t(quantizer.group[m])].data(); }
 };
 
-/// Whether the active SIMD level's kernels are so much faster with renumbered codes that packing for n
-/// queries may well renumber them.
-bool renumbering_pays(const Quantizer& quantizer, size_t n);
+/// Whether the kernels are so much faster with renumbered codes that packing for n queries may well renumber
+/// them.
+bool renumbering_pays(const simd::Kernels& kernels, const Quantizer& quantizer, size_t n);
 
 }  // namespace drq

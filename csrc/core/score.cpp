@@ -79,13 +79,13 @@ Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantize
 
 }  // namespace
 
-size_t levels_per_plane(const Quantizer& quantizer, size_t levels) {
-    return choose_kind(simd::active(), quantizer, levels) == Scorer::Kind::Shared ? 4 : 1;
+size_t levels_per_plane(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
+    return choose_kind(kernels, quantizer, levels) == Scorer::Kind::Shared ? 4 : 1;
 }
 
-Scorer::Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm,
-               double share, bool renumbered)
-    : kernels_(simd::active()),
+Scorer::Scorer(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels,
+               const LutLayout& layout, float lowest_norm, double share, bool renumbered)
+    : kernels_(kernels),
       quantizer_(quantizer),
       levels_(levels),
       layout_(layout),

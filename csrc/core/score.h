@@ -14,8 +14,8 @@
 
 namespace drq {
 
-/// Levels per plane of the blocks that the active SIMD level's kernel reads, ScanBlock::group.
-size_t levels_per_plane(const Quantizer& quantizer, size_t levels);
+/// Levels per plane of the blocks that these kernels read, ScanBlock::group.
+size_t levels_per_plane(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels);
 
 /// How one search turns float tables into integer scores.
 class Scorer {
@@ -28,16 +28,10 @@ class Scorer {
 
     /// `share`: about how much of the vectors will be results.
     /// `renumbered`: whether codewords of neighbouring numbers are alike.
-    Scorer(const Quantizer& quantizer, size_t levels, const LutLayout& layout, float lowest_norm,
-           double share = 1e-3, bool renumbered = false);
+    Scorer(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels, const LutLayout& layout,
+           float lowest_norm, double share, bool renumbered = false);
 
     Kind kind() const { return kind_; }
-
-    /// Those of the SIMD level that was active when the search began; another thread may set another.
-    const simd::Kernels& kernels() const { return kernels_; }
-
-    /// Levels per plane of the blocks this kernel reads.
-    size_t group() const { return kind_ == Kind::Shared ? 4 : 1; }
 
     /// The share of the numbers involved by which float arithmetic, in tables and exact keys, may stray.
     double rounding() const { return double(levels_ + 8) / (1 << 22); }

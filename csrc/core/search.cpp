@@ -26,11 +26,12 @@ constexpr size_t kSamplePerResult = 8;      // if that gives so many times as ma
 
 /// The database with what pays in a search for n queries, and the quantizer of its codes' numbers.
 Database chosen(const Database& database, size_t n) {
-    const size_t group = levels_per_plane(database.quantizer, database.levels);
+    const size_t group = levels_per_plane(database.kernels, database.quantizer, database.levels);
     const bool planes = database.planes && !database.selector && database.planes->group() == group;
-    const Renumbered* renumbered = planes                                    ? database.planes->renumbered()
-                                   : renumbering_pays(database.quantizer, n) ? database.renumbered
-                                                                             : nullptr;
+    const bool pays = renumbering_pays(database.kernels, database.quantizer, n);
+    const Renumbered* renumbered = planes ? database.planes->renumbered()
+                                   : pays ? database.renumbered
+                                          : nullptr;
     return {renumbered ? renumbered->quantizer : database.quantizer,
             database.codes,
             database.levels,
@@ -38,7 +39,8 @@ Database chosen(const Database& database, size_t n) {
             database.norms,
             database.selector,
             renumbered,
-            planes ? database.planes : nullptr};
+            planes ? database.planes : nullptr,
+            database.kernels};
 }
 
 /// A batch of queries ready to scan.
@@ -47,8 +49,8 @@ class QueryBatch {
     QueryBatch(const Database& database, size_t n, const float* x, Sink* const* sinks, double share)
         : database_(database),
           layout_(database.quantizer, database.levels),
-          scorer_(database.quantizer, database.levels, layout_, database.norms.lowest, share,
-                  database.renumbered != nullptr),
+          scorer_(database.kernels, database.quantizer, database.levels, layout_, database.norms.lowest,
+                  share, database.renumbered != nullptr),
           luts_(n * layout_.size),
           tables_(n * scorer_.table_bytes()) {
         const std::vector<float> centred = centre(n, x);
@@ -62,7 +64,7 @@ class QueryBatch {
     }
 
     void scan(size_t begin, size_t end) {
-        BlockPacker packer(database_, scorer_.group(), scorer_.kernels(), end - begin);
+        BlockPacker packer(database_, end - begin);
         const size_t start = sample(packer, begin, end);
         const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
         // Far-apart blocks in turn, so that vectors stored farthest first do not raise the bound one by one.

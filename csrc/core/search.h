@@ -6,6 +6,7 @@
 
 #include "core/executor.h"
 #include "core/quantizer.h"
+#include "core/simd/kernels.h"
 
 namespace drq {
 
@@ -38,6 +39,9 @@ struct Database {
     // What makes searches faster, where their kernels have a use for it; results are the same.
     const Renumbered* renumbered = nullptr;  ///< of the quantizer
     const Planes* planes = nullptr;          ///< of the codes
+
+    /// Those of the SIMD level that was active when the search began: another thread may set another.
+    const simd::Kernels& kernels = simd::active();
 };
 
 /// ‖x̂_L − shift‖² of vectors [begin, end) for the first `levels` levels, to out (end − begin).

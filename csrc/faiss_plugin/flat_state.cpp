@@ -34,7 +34,8 @@ Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const
         extend(norms_[levels], view, levels, executor);
         norms = norms_[levels];
     }
-    if (renumbering_pays(*quantizer_, n) && n * view.ntotal >= kRenumberingWork * quantizer_->bases.size())
+    if (renumbering_pays(simd::active(), *quantizer_, n) &&
+        n * view.ntotal >= kRenumberingWork * quantizer_->bases.size())
         renumber();
     if (packed_) extend_planes(view);
     if (norms || planes_) codes_ = mark_codes(view, view.ntotal);
@@ -74,8 +75,9 @@ void FlatState::renumber() {
 }
 
 void FlatState::extend_planes(const FlatView& view) {
-    if (simd::active().bounds_pay && quantizer_->all_levels_have(8)) renumber();
-    if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, renumbered_);
+    const simd::Kernels& kernels = simd::active();
+    if (kernels.bounds_pay && quantizer_->all_levels_have(8)) renumber();
+    if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, renumbered_, kernels);
     if (planes_->size() != view.ntotal)
         planes_ = std::make_shared<const Planes>(planes_->extended(view.codes));
 }

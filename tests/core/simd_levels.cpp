@@ -92,6 +92,31 @@ std::vector<float> list_results(const Case& c, const Data& data, size_t levels, 
     return found;
 }
 
+/// Sets another level as soon as a search is under way, as another thread could.
+class SwitchingExecutor final : public Executor {
+  public:
+    int threads() const override { return 2; }
+    void run(void (*body)(void*), void* context) const override {
+        const simd::Level level = simd::active_level();
+        simd::set_level(simd::Level::Scalar);
+        body(context);
+        simd::set_level(level);
+    }
+};
+
+/// Planes begun on the level that is active and extended on another.
+Planes planes_of(const Data& data, const std::shared_ptr<const Renumbered>& renumbered) {
+    Codes first = data.codes;
+    first.n /= 2;
+    const simd::Level level = simd::active_level();
+    const Planes begun =
+        Planes(std::make_shared<const Quantizer>(data.quantizer), renumbered, simd::active()).extended(first);
+    simd::set_level(simd::Level::Scalar);
+    Planes planes = begun.extended(data.codes);
+    simd::set_level(level);
+    return planes;
+}
+
 /// Everything the core computes, as bytes to compare.
 std::vector<uint8_t> results(const Case& c, const Data& data) {
     std::vector<uint8_t> bytes;
@@ -100,9 +125,9 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
         bytes.insert(bytes.end(), begin, begin + values.size() * sizeof(values[0]));
     };
     const Executor executor;
-    const auto quantizer = std::make_shared<const Quantizer>(data.quantizer);
+    const SwitchingExecutor switching;
     const auto renumbered = c.nbits == 8 ? std::make_shared<const Renumbered>(data.quantizer) : nullptr;
-    const Planes planes = Planes(quantizer, renumbered).extended(data.codes);
+    const Planes planes = planes_of(data, renumbered);
     const Selector selector{[](const void*, int64_t id) { return id % 3 == 1; }, nullptr};
     for (const size_t levels : {size_t{1}, (c.levels + 1) / 2, c.levels}) {
         std::vector<float> norms(c.n);
@@ -133,7 +158,7 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
                 append(distances);
                 append(ids);
                 for (const size_t n : {size_t{1}, kQueries}) {
-                    knn_search(packed, n, data.x.data(), k, distances.data(), ids.data(), executor);
+                    knn_search(packed, n, data.x.data(), k, distances.data(), ids.data(), switching);
                     append(distances);
                     append(ids);
                 }
