@@ -27,7 +27,7 @@ size_t ListScanner::scan(const InvertedList& list, ScanQuery* const* queries, si
     for (size_t begin = 0; begin < list.n; begin += packer_.capacity()) {
         ScanBlock block = packer_.pack(begin, std::min(begin + packer_.capacity(), list.n));
         number(block, begin);
-        if (block.n > 0) scan_block(block, queries, count);
+        if (block.n > 0) scan_by_unit(scorer_, packer_, block, queries, count);
         seen += block.n;
     }
     return seen;
@@ -47,16 +47,6 @@ void ListScanner::number(ScanBlock& block, size_t begin) {
     } else {
         block.ids = list_->ids ? list_->ids + begin : nullptr;
         block.first_id = list_->first_id + int64_t(begin);
-    }
-}
-
-void ListScanner::scan_block(const ScanBlock& block, ScanQuery* const* queries, size_t count) {
-    for (size_t i = 0; i < count;) {
-        size_t j = i;
-        while (j < count && queries[j]->unit == queries[i]->unit) j++;
-        if (scorer_.kind() != Scorer::Kind::Exact) packer_.set_start(queries[i]->unit);
-        scorer_.scan(block, queries + i, j - i);
-        i = j;
     }
 }
 

@@ -16,7 +16,7 @@ class ListScanner {
     /// Database and scorer must outlive this.
     ListScanner(const ListDatabase& database, const Scorer& scorer);
 
-    /// Offers the list's vectors to queries that have entered it, those of one unit next to each other.
+    /// Offers the list's vectors to queries that have entered it, sorted by unit.
     /// Returns how many vectors the selector let through.
     size_t scan(const InvertedList& list, ScanQuery* const* queries, size_t count);
 
@@ -24,7 +24,6 @@ class ListScanner {
     int64_t id(size_t row) const { return list_->ids ? list_->ids[row] : list_->first_id + int64_t(row); }
     static bool is_row_selected(const void* self, int64_t row);
     void number(ScanBlock& block, size_t begin);
-    void scan_block(const ScanBlock& block, ScanQuery* const* queries, size_t count);
 
     const Scorer& scorer_;
     const Selector* selector_;                            ///< by id

@@ -97,9 +97,7 @@ class Batch {
             queries_.enter(visit->query, list, visit->distance);
             visitors_.push_back(&queries_[visit->query]);
         }
-        // Queries of one unit next to each other: start values are set once for all of them.
-        std::sort(visitors_.begin(), visitors_.end(),
-                  [](const ScanQuery* a, const ScanQuery* b) { return a->unit < b->unit; });
+        sort_by_unit(visitors_);
         stats.lists += count;
         stats.vectors += count * scanner_.scan(list, visitors_.data(), count);
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/block_packer.h"
 #include "core/scan_best.h"
 
 namespace drq {
@@ -247,6 +248,22 @@ void Scorer::scan_together(const ScanBlock& block, ScanQuery* const* queries, si
         chunk = std::min(chunk, last - begin);
         kernels_.score_bytes(block, begin, begin + chunk, queries, count, byte_tables_, rows);
         for (size_t q = 0; q < count; q++) rescore(*queries[q], block, begin, above[q], chunk / 64);
+    }
+}
+
+void sort_by_unit(std::vector<ScanQuery*>& queries) {
+    std::sort(queries.begin(), queries.end(),
+              [](const ScanQuery* a, const ScanQuery* b) { return a->unit < b->unit; });
+}
+
+void scan_by_unit(const Scorer& scorer, BlockPacker& packer, const ScanBlock& block,
+                  ScanQuery* const* queries, size_t count) {
+    for (size_t i = 0; i < count;) {
+        size_t j = i;
+        while (j < count && queries[j]->unit == queries[i]->unit) j++;
+        if (scorer.kind() != Scorer::Kind::Exact) packer.set_start(queries[i]->unit);
+        scorer.scan(block, queries + i, j - i);
+        i = j;
     }
 }
 

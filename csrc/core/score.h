@@ -14,6 +14,8 @@
 
 namespace drq {
 
+class BlockPacker;
+
 /// Levels per plane of the blocks that these kernels read, ScanBlock::group.
 size_t levels_per_plane(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels);
 
@@ -66,5 +68,13 @@ class Scorer {
     double weight_unit_ = 1;        ///< Shared: scale_m ≈ weights_[m] · weight_unit_
     double scale_sum_ = 0, scale_error_ = 0;
 };
+
+/// Queries of one unit next to each other, as scan_by_unit takes them.
+void sort_by_unit(std::vector<ScanQuery*>& queries);
+
+/// Offers what can enter the result to each of `count` queries; `packer`, whose block it is, sets start
+/// values once for all that have one unit.
+void scan_by_unit(const Scorer& scorer, BlockPacker& packer, const ScanBlock& block,
+                  ScanQuery* const* queries, size_t count);
 
 }  // namespace drq

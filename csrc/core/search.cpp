@@ -57,10 +57,8 @@ class QueryBatch {
         build_luts(database.quantizer, layout_, n, centred.data(), luts_.data());
         queries_.reserve(n);
         for (size_t i = 0; i < n; i++) add_query(i, centred.data(), sinks[i]);
-        // Queries of one unit next to each other: start values are set once for all of them.
         for (ScanQuery& query : queries_) order_.push_back(&query);
-        std::stable_sort(order_.begin(), order_.end(),
-                         [](const ScanQuery* a, const ScanQuery* b) { return a->unit < b->unit; });
+        sort_by_unit(order_);
     }
 
     void scan(size_t begin, size_t end) {
@@ -136,13 +134,7 @@ class QueryBatch {
     }
 
     void scan_block(BlockPacker& packer, const ScanBlock& block) {
-        for (size_t i = 0; i < order_.size();) {
-            size_t j = i;
-            while (j < order_.size() && order_[j]->unit == order_[i]->unit) j++;
-            if (scorer_.kind() != Scorer::Kind::Exact) packer.set_start(order_[i]->unit);
-            scorer_.scan(block, order_.data() + i, j - i);
-            i = j;
-        }
+        scan_by_unit(scorer_, packer, block, order_.data(), order_.size());
     }
 
     const Database& database_;
