@@ -61,6 +61,12 @@ Quantizer quantizer_from(const Array<float>& codebooks) {
     return Quantizer::from_codebooks(view);
 }
 
+Metric metric_from(const std::string& name) {
+    if (name == "l2") return Metric::L2;
+    if (name == "ip") return Metric::InnerProduct;
+    throw py::value_error("metric: '" + name + "', expected 'l2' or 'ip'");
+}
+
 /// A search without FAISS: codes and codebooks as arrays.
 struct ArraySearch {
     Quantizer quantizer;
@@ -78,7 +84,7 @@ struct ArraySearch {
           codes(checked<uint8_t>(codes_, "codes", 2)),
           x(checked<float>(x_, "x", 2)),
           levels(levels_),
-          metric(metric_ == "l2" ? Metric::L2 : Metric::InnerProduct) {
+          metric(metric_from(metric_)) {
         if (size_t(x.shape(1)) != quantizer.d)
             throw py::value_error("x: shape " + shape_of(x) + ", expected (n, " +
                                   std::to_string(quantizer.d) + ")");
@@ -176,6 +182,7 @@ PYBIND11_MODULE(_core, module) {
         "knn_search",
         [](const py::object& codebooks, const py::object& codes, const py::object& x, size_t k, size_t levels,
            const std::string& metric, const py::object& mask) {
+            if (k < 1) throw py::value_error("k: " + std::to_string(k) + ", expected at least 1");
             ArraySearch search(codebooks, codes, x, levels, metric, mask);
             Array<float> distances({search.x.shape(0), py::ssize_t(k)});
             Array<int64_t> ids({search.x.shape(0), py::ssize_t(k)});

@@ -279,8 +279,8 @@ def test_bad_input():
     rows = np.zeros((10, 2), np.uint8)
     x = np.zeros((2, 5), np.float32)
 
-    def search(codebooks=codebooks, rows=rows, x=x, levels=3, mask=None):
-        return _core.knn_search(codebooks, rows, x, 1, levels, "l2", mask)
+    def search(codebooks=codebooks, rows=rows, x=x, k=1, levels=3, metric="l2", mask=None):
+        return _core.knn_search(codebooks, rows, x, k, levels, metric, mask)
 
     search()
     with pytest.raises(TypeError, match=r"x: expected a C-contiguous float32 array, got float64"):
@@ -299,3 +299,9 @@ def test_bad_input():
         search(levels=0)
     with pytest.raises(ValueError, match="one entry per code"):
         search(mask=np.zeros(9, bool))
+    with pytest.raises(ValueError, match="k: 0, expected at least 1"):
+        search(k=0)
+    with pytest.raises(ValueError, match="metric: 'L2', expected 'l2' or 'ip'"):
+        search(metric="L2")
+    with pytest.raises(ValueError, match="metric: 'L2', expected 'l2' or 'ip'"):
+        _core.range_search(codebooks, rows, x, 1.0, 3, "L2")
