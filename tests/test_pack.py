@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import sys
 import threading
+import time
 
 import faiss
 import numpy as np
@@ -141,6 +143,38 @@ def test_refusals():
         make_index(600, nbits=9).pack()
     with pytest.raises(RuntimeError, match="not trained"):
         IndexDRQ(D, M).pack()
+
+
+@pytest.fixture
+def no_forced_switches():
+    """Let other threads run only where the running one gives up the interpreter's lock."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_other_threads_run_while_packing(no_forced_switches):
+    index = make_index(0, nbits=8)
+    index.add_sa_codes(np.random.default_rng(0).integers(0, 256, (300_000, index.code_size), np.uint8))
+    ticks, done = [0.0], threading.Event()
+
+    def tick():
+        while not done.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0)
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    ran = False
+    for _ in range(20):
+        begin = time.perf_counter()
+        index.pack()
+        ran = ran or begin < ticks[-1]
+        index.unpack()
+    done.set()
+    ticker.join()
+    assert ran
 
 
 def test_packing_during_searches():

@@ -70,6 +70,9 @@ py::dict describe_ivf(uintptr_t address) {
     return seen;
 }
 
+/// For calls that take the mutex of an index's state: they compute, or wait for a thread that does.
+using Unlocked = py::call_guard<py::gil_scoped_release>;
+
 /// Hands training to train(x, nbits, options) -> codebooks. FAISS calls from its own threads without the GIL,
 /// and only a C++ exception may leave through it.
 Trainer python_trainer(py::function train) {
@@ -108,22 +111,27 @@ void bind_plugin(py::module_& module) {
     plugin.def("is_adopted", [](uintptr_t index) { return is_adopted(pointer(index)); });
     plugin.def("why_not", [](uintptr_t index) { return why_not(pointer(index)); });
     plugin.def("count", &state_count);
-    plugin.def("cached_norms", [](uintptr_t index) { return state_of(pointer(index))->cached_norms(); });
+    plugin.def(
+        "cached_norms", [](uintptr_t index) { return state_of(pointer(index))->cached_norms(); }, Unlocked());
 
-    plugin.def("pack", [](uintptr_t index) { return pack_flat(pointer(index)); });
-    plugin.def("unpack", [](uintptr_t index) { unpack_flat(pointer(index)); });
-    plugin.def("is_packed", [](uintptr_t index) { return is_packed_flat(pointer(index)); });
+    plugin.def("pack", [](uintptr_t index) { return pack_flat(pointer(index)); }, Unlocked());
+    plugin.def("unpack", [](uintptr_t index) { unpack_flat(pointer(index)); }, Unlocked());
+    plugin.def("is_packed", [](uintptr_t index) { return is_packed_flat(pointer(index)); }, Unlocked());
 
     plugin.def("levels", [](uintptr_t index) { return state_of(pointer(index))->levels.load(); });
     plugin.def("set_levels",
                [](uintptr_t index, size_t levels) { state_of(pointer(index))->levels = levels; });
-    plugin.def("training", [](uintptr_t index) { return state_of(pointer(index))->training(); });
-    plugin.def("set_training", [](uintptr_t index, const std::string& options) {
-        state_of(pointer(index))->set_training(options);
-    });
-    plugin.def("set_gain_weights", [](uintptr_t index, const std::vector<float>& weights) {
-        state_of(pointer(index))->set_gain_weights(weights);
-    });
+    plugin.def("training", [](uintptr_t index) { return state_of(pointer(index))->training(); }, Unlocked());
+    plugin.def(
+        "set_training",
+        [](uintptr_t index, const std::string& options) { state_of(pointer(index))->set_training(options); },
+        Unlocked());
+    plugin.def(
+        "set_gain_weights",
+        [](uintptr_t index, const std::vector<float>& weights) {
+            state_of(pointer(index))->set_gain_weights(weights);
+        },
+        Unlocked());
     plugin.def("set_trainer", [](py::function train) { set_trainer(python_trainer(std::move(train))); });
 
     plugin.def("parameter_levels",
