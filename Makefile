@@ -164,7 +164,7 @@ format: $(VENV)/tools
 	$(BIN)/clang-format -i $(CXX_SOURCES)
 
 clean:
-	rm -rf $(VENV) build demo-out paper-out drqfaiss/_core*.so *.egg-info
+	rm -rf $(VENV) build dist demo-out paper-out drqfaiss/_core*.so *.egg-info
 
 # The stamps: tools change when the lists of packages do, the build when a source does.
 $(VENV)/tools: pyproject.toml constraints.txt

@@ -11,8 +11,6 @@ namespace drq::plugin {
 /// libfaiss as it is loaded in this process.
 class Library {
   public:
-    Library() = default;
-
     /// The library that the class of a C++ object comes from. `vtable_symbol` is what it must be.
     Library(const void* object, const char* vtable_symbol);
 
