@@ -7,12 +7,11 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
-#include "core/encode.h"
 #include "core/search.h"
 #include "faiss_plugin/abi.h"
+#include "faiss_plugin/exchange.h"
 #include "faiss_plugin/flat_state.h"
 
 namespace drqfaiss {
@@ -85,13 +84,6 @@ auto with_database(const IndexDRQ& index, FlatState& state, int64_t n,
     const drq::plugin::Prepared prepared = state.prepare(view, levels, size_t(n), openmp);
     const drq::Selector selector{is_member, parameters ? parameters->sel : nullptr};
     return search(prepared.database(view, levels, selector.self ? &selector : nullptr));
-}
-
-/// A vector that is not finite would get an arbitrary code and turn up in results.
-void require_finite(int64_t n, size_t d, const float* x) {
-    for (size_t i = 0; i < size_t(n) * d; i++)
-        FAISS_THROW_IF_NOT_FMT(std::isfinite(x[i]), "vector %zd holds %g, expected finite values", i / d,
-                               double(x[i]));
 }
 
 void require_supported(const faiss::IndexResidualQuantizer& index) {
@@ -168,27 +160,20 @@ void IndexDRQ::range_search(int64_t n, const float* x, float radius, faiss::Rang
     const auto found = with_database(*this, *state_, n, parameters, [&](const drq::Database& database) {
         return drq::range_search(database, size_t(n), x, radius, openmp);
     });
-    // Counts go into lims; do_allocation turns them into offsets and makes room.
-    for (size_t i = 0; i < found.size(); i++) result->lims[i] = found[i].size();
-    result->do_allocation();
-    for (size_t i = 0; i < found.size(); i++)
-        for (size_t j = 0; j < found[i].size(); j++) {
-            result->labels[result->lims[i] + j] = found[i][j].id;
-            result->distances[result->lims[i] + j] = found[i][j].distance;
-        }
+    drq::plugin::write_ranges(found, result->lims, [&] {
+        result->do_allocation();
+        return std::pair(result->labels, result->distances);
+    });
 }
 
 void IndexDRQ::sa_encode(int64_t n, const float* x, uint8_t* packed) const {
     const FlatView view = trained_view(*this);
-    require_finite(n, view.d, x);
-    const auto encoder = state_->encoder(view);
-    constexpr size_t kBatch = 65536;  // bounds the unpacked codes
-    std::vector<int32_t> codes(std::min(size_t(n), kBatch) * rq.M);
-    for (size_t begin = 0; begin < size_t(n); begin += kBatch) {
-        const size_t count = std::min(kBatch, size_t(n) - begin);
-        encoder->encode(count, x + begin * view.d, rq.max_beam_size, codes.data(), openmp);
-        rq.pack_codes(count, codes.data(), packed + begin * code_size);
-    }
+    const std::string reason = drq::plugin::not_finite(size_t(n), view.d, x);
+    FAISS_THROW_IF_NOT_FMT(reason.empty(), "%s", reason.c_str());
+    drq::plugin::encode_in_batches(*state_->encoder(view), size_t(n), x, rq.max_beam_size, openmp,
+                                   [&](size_t begin, size_t count, const int32_t* codes) {
+                                       rq.pack_codes(count, codes, packed + begin * code_size);
+                                   });
 }
 
 std::unique_ptr<IndexDRQ> read_index(const char* path) {

@@ -1,10 +1,9 @@
 #include "faiss_plugin/additive.h"
 
 #include <algorithm>
-#include <cmath>
 #include <stdexcept>
 
-#include "core/encode.h"
+#include "faiss_plugin/exchange.h"
 #include "faiss_plugin/openmp.h"
 #include "faiss_plugin/parameters.h"
 
@@ -71,39 +70,28 @@ const void* selector_of(const void* parameters) {
 bool is_member(const void* selector, int64_t id) { return call_virtual<bool>(selector, faiss.is_member, id); }
 
 void require_finite(const IndexView& view, int64_t n, const float* x) {
-    for (size_t i = 0; i < size_t(n) * view.d; i++)
-        if (!std::isfinite(x[i]))
-            throw std::invalid_argument("vector " + std::to_string(i / view.d) + " holds " +
-                                        std::to_string(x[i]) + ", expected finite values");
+    if (const std::string reason = not_finite(size_t(n), view.d, x); !reason.empty())
+        throw std::invalid_argument(reason);
 }
 
 void encode(IndexState& state, const IndexView& view, const void* rq, size_t code_size, int64_t n,
             const float* x, uint8_t* packed) {
     require_finite(view, n, x);
-    const std::shared_ptr<const Encoder> encoder = state.encoder(view);
-    constexpr size_t kBatch = 65536;  // bounds the unpacked codes
-    std::vector<int32_t> codes(std::min(size_t(n), kBatch) * encoder->quantizer().levels());
-    for (size_t begin = 0; begin < size_t(n); begin += kBatch) {
-        const size_t count = std::min(kBatch, size_t(n) - begin);
-        encoder->encode(count, x + begin * view.d, view.max_beam_size, codes.data(), executor());
-        // FAISS's packing appends the norm that some search types store.
-        constexpr int64_t kDense = -1;
-        faiss.pack_codes(rq, count, codes.data(), packed + begin * code_size, kDense, nullptr, nullptr);
-    }
+    encode_in_batches(*state.encoder(view), size_t(n), x, view.max_beam_size, executor(),
+                      [&](size_t begin, size_t count, const int32_t* codes) {
+                          // FAISS's packing appends the norm that some search types store.
+                          constexpr int64_t kDense = -1;
+                          faiss.pack_codes(rq, count, codes, packed + begin * code_size, kDense, nullptr,
+                                           nullptr);
+                      });
 }
 
-/// Counts go into lims, do_allocation turns them into offsets and makes room.
 void write_range_result(void* result, const std::vector<std::vector<Neighbour>>& found) {
-    const auto lims = field<size_t*>(result, layout().range_lims);
-    for (size_t i = 0; i < found.size(); i++) lims[i] = found[i].size();
-    call_virtual<void>(result, faiss.do_allocation);
-    const auto labels = field<int64_t*>(result, layout().range_labels);
-    const auto distances = field<float*>(result, layout().range_distances);
-    for (size_t i = 0; i < found.size(); i++)
-        for (size_t j = 0; j < found[i].size(); j++) {
-            labels[lims[i] + j] = found[i][j].id;
-            distances[lims[i] + j] = found[i][j].distance;
-        }
+    write_ranges(found, field<size_t*>(result, layout().range_lims), [&] {
+        call_virtual<void>(result, faiss.do_allocation);
+        return std::pair(field<int64_t*>(result, layout().range_labels),
+                         field<float*>(result, layout().range_distances));
+    });
 }
 
 void require_same_quantizer(const IndexView& ours, const IndexView& theirs) {

@@ -28,7 +28,7 @@ size_t checked_levels(const IndexState& state, const QuantizerView& view, const 
 const void* selector_of(const void* parameters);
 bool is_member(const void* selector, int64_t id);
 
-/// A vector that is not finite would get an arbitrary code and turn up in results.
+/// Throws std::invalid_argument naming the first vector that is not finite.
 void require_finite(const IndexView& view, int64_t n, const float* x);
 
 /// Packed codes of n vectors, `code_size` bytes each, by the beam search of the core.
