@@ -128,11 +128,12 @@ void IndexDRQ::add(int64_t n, const float* x) {
 
 size_t IndexDRQ::remove_ids(const faiss::IDSelector& selector) {
     state_->before_change(view_of(*this));
-    std::vector<bool> kept(size_t(ntotal), false);
-    for (size_t i = 0; i < kept.size(); i++) kept[i] = !selector.is_member(int64_t(i));
-    const size_t removed = IndexResidualQuantizer::remove_ids(selector);
-    state_->after_remove(view_of(*this), kept);
-    return removed;
+    const std::vector<uint8_t> removed =
+        drq::plugin::bitmap_of(size_t(ntotal), [&](int64_t id) { return selector.is_member(id); });
+    const size_t left = drq::plugin::remove_rows(codes.data(), size_t(ntotal), code_size, removed);
+    const size_t count = IndexResidualQuantizer::remove_ids(faiss::IDSelectorRange(int64_t(left), ntotal));
+    state_->after_remove(view_of(*this), removed);
+    return count;
 }
 
 void IndexDRQ::reset() {

@@ -50,4 +50,13 @@ void write_ranges(const std::vector<std::vector<Neighbour>>& found, size_t* lims
         }
 }
 
+/// The members among n rows, a bit for each.
+template <class IsMember>
+std::vector<uint8_t> bitmap_of(size_t n, const IsMember& is_member) {
+    std::vector<uint8_t> bitmap((n + 7) / 8);
+    for (size_t i = 0; i < n; i++)
+        if (is_member(int64_t(i))) bitmap[i / 8] |= uint8_t(1 << i % 8);
+    return bitmap;
+}
+
 }  // namespace drq::plugin

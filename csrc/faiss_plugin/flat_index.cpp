@@ -5,6 +5,7 @@
 #include "core/search.h"
 #include "faiss_plugin/abi.h"
 #include "faiss_plugin/additive.h"
+#include "faiss_plugin/exchange.h"
 #include "faiss_plugin/flat_state.h"
 #include "faiss_plugin/openmp.h"
 
@@ -28,6 +29,7 @@ struct FlatClass {
     void (*merge_from)(void*, void* other, int64_t add_id);
     void* (*get_FlatCodesDistanceComputer)(const void*);
     void* (*get_decoding_distance_computer)(const void*);  ///< the base class's, for any codes
+    void (*construct_range_selector)(void*, int64_t begin, int64_t end, bool assume_sorted);
 
     explicit FlatClass(const Library& library);
 };
@@ -135,15 +137,21 @@ void merge_from(void* self, void* other, int64_t add_id) {
     if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_codes();
 }
 
+/// Asks the selector once for each row, and before the first code moves, as it may throw. The library is left
+/// to cut off the end.
 size_t remove_ids(void* self, const void* selector) {
     const FlatView view = changeable_view(self);
     const std::shared_ptr<FlatState> state = flat_state(self);
     state->before_change(view);
-    std::vector<bool> kept(view.ntotal);
-    for (size_t i = 0; i < kept.size(); i++) kept[i] = !is_member(selector, int64_t(i));
-    const size_t removed = flat->remove_ids(self, selector);
-    state->after_remove(flat_view(self), kept);
-    return removed;
+    const std::vector<uint8_t> removed =
+        bitmap_of(view.ntotal, [&](int64_t id) { return is_member(selector, id); });
+    const size_t left =
+        remove_rows(const_cast<uint8_t*>(view.codes.data), view.ntotal, view.codes.code_size, removed);
+    alignas(16) unsigned char rest[64];  // a faiss::IDSelectorRange, which owns nothing
+    flat->construct_range_selector(rest, int64_t(left), int64_t(view.ntotal), false);
+    const size_t count = flat->remove_ids(self, rest);
+    state->after_remove(flat_view(self), removed);
+    return count;
 }
 
 void reset(void* self) {
@@ -182,6 +190,7 @@ FlatClass::FlatClass(const Library& library) : overridden(library, kClass) {
         o.replace("add_sa_codes", "_ZN5faiss14IndexFlatCodes12add_sa_codesElPKhPKl", plugin::add_sa_codes);
     remove_ids = o.replace("remove_ids", "_ZN5faiss14IndexFlatCodes10remove_idsERKNS_10IDSelectorE",
                            plugin::remove_ids);
+    library.find("_ZN5faiss15IDSelectorRangeC1Ellb", construct_range_selector);
     reset = o.replace("reset", "_ZN5faiss14IndexFlatCodes5resetEv", plugin::reset);
     merge_from =
         o.replace("merge_from", "_ZN5faiss14IndexFlatCodes10merge_fromERNS_5IndexEl", plugin::merge_from);

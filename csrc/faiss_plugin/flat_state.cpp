@@ -1,6 +1,7 @@
 #include "faiss_plugin/flat_state.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include "core/simd/kernels.h"
@@ -12,7 +13,46 @@ namespace {
 constexpr size_t kSampledCodes = 32;
 constexpr size_t kRenumberingWork = 1 << 22;  // distances that take as long as renumbering a codebook
 
+/// How many of the first n bits are set.
+size_t count_set(const std::vector<uint8_t>& bits, size_t n) {
+    size_t count = 0;
+    for (size_t b = 0; b < n / 8; b++) count += size_t(__builtin_popcount(bits[b]));
+    if (n % 8) count += size_t(__builtin_popcount(bits[n / 8] & ((1 << n % 8) - 1)));
+    return count;
+}
+
+/// Norms to change: a copy if a running search still reads them.
+CachedNorms& writable(std::shared_ptr<CachedNorms>& norms) {
+    if (norms.use_count() > 1) norms = std::make_shared<CachedNorms>(*norms);
+    std::atomic_thread_fence(std::memory_order_acquire);  // what the last other reader did is done
+    return *norms;
+}
+
+void remove_norms(std::vector<float>& norms, const std::vector<uint8_t>& removed) {
+    norms.resize(remove_rows(norms.data(), norms.size(), sizeof(float), removed));
+}
+
 }  // namespace
+
+size_t remove_rows(void* rows, size_t n, size_t size, const std::vector<uint8_t>& removed) {
+    const auto* from = static_cast<const uint8_t*>(rows);
+    auto* to = static_cast<uint8_t*>(rows);
+    const auto keep = [&](size_t count) {
+        std::memmove(to, from, count * size);
+        to += count * size;
+    };
+    for (size_t i = 0; i < n; i += 8) {
+        const size_t count = std::min<size_t>(8, n - i);
+        if (removed[i / 8] == 0) {
+            keep(count);
+            from += count * size;
+        } else {
+            for (size_t bit = 0; bit < count; bit++, from += size)
+                if (!(removed[i / 8] >> bit & 1)) keep(1);
+        }
+    }
+    return size_t(to - static_cast<uint8_t*>(rows)) / size;
+}
 
 Database Prepared::database(const FlatView& view, size_t levels, const Selector* selector) const {
     return {*quantizer,
@@ -92,20 +132,12 @@ void FlatState::after_append(const FlatView& view) {
     codes_.data = view.codes.data;  // growing moves the codes
 }
 
-void FlatState::after_remove(const FlatView& view, const std::vector<bool>& kept) {
+void FlatState::after_remove(const FlatView& view, const std::vector<uint8_t>& removed) {
     std::lock_guard lock(mutex_);
-    for (auto& [levels, norms] : norms_) {
-        if (!norms) continue;
-        auto left = std::make_shared<CachedNorms>();
-        left->lowest = norms->lowest;
-        for (size_t i = 0; i < norms->values.size(); i++)
-            if (kept[i]) left->values.push_back(norms->values[i]);
-        norms = std::move(left);
-    }
+    for (auto& [levels, norms] : norms_)
+        if (norms) remove_norms(writable(norms).values, removed);
     planes_.reset();  // to be filled anew: that is faster than moving bytes up in every plane
-    if (!norms_.empty())
-        codes_ =
-            mark_codes(view, size_t(std::count(kept.begin(), kept.begin() + ptrdiff_t(codes_.rows), true)));
+    if (!norms_.empty()) codes_ = mark_codes(view, codes_.rows - count_set(removed, codes_.rows));
 }
 
 void FlatState::forget_codes() {
@@ -146,7 +178,7 @@ void FlatState::check_codes(const FlatView& view) {
     planes_.reset();
 }
 
-/// Adds the norms of the vectors appended since. Norms that a running search still reads are copied first.
+/// Adds the norms of the vectors appended since.
 void FlatState::extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view, size_t levels,
                        const Executor& executor) const {
     if (!norms) norms = std::make_shared<CachedNorms>();
@@ -155,10 +187,9 @@ void FlatState::extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view
     std::vector<float> added(view.ntotal - have);
     reconstruction_norms(*quantizer_, view.codes, levels, have, view.ntotal, added.data(), executor);
     const float lowest = *std::min_element(added.begin(), added.end());
-    if (norms.use_count() > 1) norms = std::make_shared<CachedNorms>(*norms);
-    std::atomic_thread_fence(std::memory_order_acquire);  // what the last other reader did is done
-    norms->lowest = have ? std::min(norms->lowest, lowest) : lowest;
-    norms->values.insert(norms->values.end(), added.begin(), added.end());
+    CachedNorms& extended = writable(norms);
+    extended.lowest = have ? std::min(extended.lowest, lowest) : lowest;
+    extended.values.insert(extended.values.end(), added.begin(), added.end());
 }
 
 }  // namespace drq::plugin

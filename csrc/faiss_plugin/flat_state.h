@@ -19,6 +19,9 @@ struct CachedNorms {
     float lowest = 0;  ///< of all values
 };
 
+/// Moves up those of n rows of `size` bytes whose bits are not set in `removed`; returns how many.
+size_t remove_rows(void* rows, size_t n, size_t size, const std::vector<uint8_t>& removed);
+
 /// What a search needs; shared, so that it stays valid while another thread replaces the index's own.
 struct Prepared {
     std::shared_ptr<const Quantizer> quantizer;
@@ -50,8 +53,9 @@ class FlatState final : public IndexState {
     /// After codes were appended.
     void after_append(const FlatView& view);
 
-    /// After codes were removed and the others moved up: kept[i] tells which of the rows before are left.
-    void after_remove(const FlatView& view, const std::vector<bool>& kept);
+    /// After codes were removed and the others moved up: bit i tells of each of the rows before whether it is
+    /// gone.
+    void after_remove(const FlatView& view, const std::vector<uint8_t>& removed);
 
     void forget_codes() override;
     std::map<size_t, size_t> cached_norms() const override;

@@ -110,6 +110,39 @@ def test_removal_keeps_the_norms_of_what_stays():
     assert_right_at_every_length(index)
 
 
+@pytest.mark.parametrize("share", [0.003, 0.1, 0.5, 0.9])
+def test_removal_of_rows_anywhere(share):
+    index = make_index(1003)
+    assert_right_at_every_length(index)
+    index.add(make_vectors(9, seed=2))  # whose norms no search has computed yet
+    gone = np.flatnonzero(np.random.default_rng(0).random(index.ntotal) < share)
+    assert index.remove_ids(gone) == gone.size
+    assert set(cached(index).values()) == {1003 - (gone < 1003).sum()}
+    assert_right_at_every_length(index)
+
+
+def test_removal_asks_once_and_before_it_changes_anything():
+    index = make_index()
+    expected = index.search(X, 5)
+    asked = []
+
+    def first_hundred(i):
+        asked.append(i)
+        return i < 100
+
+    def failing(i):
+        if i == 200:
+            raise ValueError("cannot tell")
+        return i < 100
+
+    with pytest.raises(ValueError, match="cannot tell"):
+        index.remove_ids(faiss.PyCallbackIDSelector(failing))
+    np.testing.assert_array_equal(index.search(X, 5)[1], expected[1])
+    assert index.remove_ids(faiss.PyCallbackIDSelector(first_hundred)) == 100
+    assert asked == list(range(300))
+    assert_right_at_every_length(index)
+
+
 @pytest.mark.parametrize("target_is_ours", [True, False])
 @pytest.mark.parametrize("source_is_ours", [True, False])
 def test_merge_and_refill(target_is_ours, source_is_ours):
