@@ -61,7 +61,7 @@ def memory(setting: Setting) -> str:
     norms = plugin.cached_norms(address(index))
     kept = {
         "codes": index.codes.size(),
-        **{f"norms of {used} levels": 4 * rows for used, rows in norms.items()},
+        **{f"norms of {used} levels": held for used, (_, held) in norms.items()},
         "pack()": index.pack(),
     }
     sizes = ", ".join(f"{name} {size / setting.n:.2f}" for name, size in kept.items())

@@ -78,7 +78,7 @@ def test_adopting_again_keeps_options_and_drops_caches():
     index.levels = 2
     training = plugin.training(address(index))
     index.search(X, 3)
-    assert plugin.cached_norms(address(index)) == {2: 300}
+    assert plugin.cached_norms(address(index)) == {2: (300, 1200)}
     assert adopt(index) is index
     assert plugin.cached_norms(address(index)) == {}
     assert (index.levels, plugin.training(address(index))) == (2, training)

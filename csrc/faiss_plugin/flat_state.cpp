@@ -30,6 +30,7 @@ CachedNorms& writable(std::shared_ptr<CachedNorms>& norms) {
 
 void remove_norms(std::vector<float>& norms, const std::vector<uint8_t>& removed) {
     norms.resize(remove_rows(norms.data(), norms.size(), sizeof(float), removed));
+    release_unused(norms);
 }
 
 }  // namespace
@@ -153,12 +154,12 @@ void FlatState::drop_caches() {
     renumbered_.reset();
 }
 
-std::map<size_t, size_t> FlatState::cached_norms() const {
+std::map<size_t, NormCount> FlatState::cached_norms() const {
     std::lock_guard lock(mutex_);
-    std::map<size_t, size_t> rows;
+    std::map<size_t, NormCount> counts;
     for (const auto& [levels, norms] : norms_)
-        if (norms) rows[levels] = norms->values.size();
-    return rows;
+        if (norms) count_norms(norms->values, counts[levels]);
+    return counts;
 }
 
 FlatState::CodesMark FlatState::mark_codes(const FlatView& view, size_t rows) {
@@ -189,6 +190,7 @@ void FlatState::extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view
     const float lowest = *std::min_element(added.begin(), added.end());
     CachedNorms& extended = writable(norms);
     extended.lowest = have ? std::min(extended.lowest, lowest) : lowest;
+    make_room(extended.values, view.ntotal);
     extended.values.insert(extended.values.end(), added.begin(), added.end());
 }
 

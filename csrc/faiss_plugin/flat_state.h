@@ -58,7 +58,7 @@ class FlatState final : public IndexState {
     void after_remove(const FlatView& view, const std::vector<uint8_t>& removed);
 
     void forget_codes() override;
-    std::map<size_t, size_t> cached_norms() const override;
+    std::map<size_t, NormCount> cached_norms() const override;
 
   protected:
     void drop_caches() override;

@@ -75,6 +75,7 @@ void IvfState::extend(CachedListNorms& norms, const IvfView& view, size_t levels
         centroid.resize(view.d);
         reconstruct_centroid(view.quantizer, number, centroid.data());
     }
+    make_room(norms.values, list.n);
     norms.values.resize(list.n);
     const Codes added{list.codes + have * view.code_size, list.n - have, view.code_size};
     list_norms(*quantizer_, added, levels, centroid.empty() ? nullptr : centroid.data(),
@@ -93,12 +94,12 @@ void IvfState::drop_caches() {
     centroids_.reset();
 }
 
-std::map<size_t, size_t> IvfState::cached_norms() const {
+std::map<size_t, NormCount> IvfState::cached_norms() const {
     std::lock_guard lock(mutex_);
-    std::map<size_t, size_t> rows;
+    std::map<size_t, NormCount> counts;
     for (const auto& [levels, lists] : norms_)
-        for (const CachedListNorms& list : *lists) rows[levels] += list.values.size();
-    return rows;
+        for (const CachedListNorms& list : *lists) count_norms(list.values, counts[levels]);
+    return counts;
 }
 
 bool IvfState::Mark::operator==(const Mark& other) const {

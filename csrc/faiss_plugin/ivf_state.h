@@ -49,7 +49,7 @@ class IvfState final : public IndexState {
                           const std::vector<ReadList>& lists, const Executor& executor);
 
     void forget_codes() override;
-    std::map<size_t, size_t> cached_norms() const override;
+    std::map<size_t, NormCount> cached_norms() const override;
 
   protected:
     void drop_caches() override;

@@ -21,7 +21,22 @@ Registry& registry() {
     return instance;
 }
 
+size_t with_spare(size_t n) { return n + n / 8; }
+
 }  // namespace
+
+void count_norms(const std::vector<float>& norms, NormCount& count) {
+    count.first += norms.size();
+    count.second += norms.capacity() * sizeof(float);
+}
+
+void make_room(std::vector<float>& norms, size_t n) {
+    if (n > norms.capacity()) norms.reserve(std::max(n, with_spare(norms.size())));
+}
+
+void release_unused(std::vector<float>& norms) {
+    if (norms.capacity() > with_spare(norms.size())) norms.shrink_to_fit();
+}
 
 uint64_t sample_of(const void* data, size_t size, size_t count, size_t pieces) {
     const uint8_t* bytes = static_cast<const uint8_t*>(data);

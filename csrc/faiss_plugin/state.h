@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/encode.h"
@@ -17,6 +18,17 @@
 #include "faiss_plugin/abi.h"
 
 namespace drq::plugin {
+
+/// Cached norms of one code length: how many, and the bytes held for them.
+using NormCount = std::pair<size_t, size_t>;
+void count_norms(const std::vector<float>& norms, NormCount& count);
+
+/// Makes room for n norms: for no more at first, for an eighth more when they grow, so that appending row by
+/// row stays cheap.
+void make_room(std::vector<float>& norms, size_t n);
+
+/// After norms were removed: keeps no more room than growing would have left.
+void release_unused(std::vector<float>& norms);
 
 /// Options, and caches that are built on first use. All functions may be called from any thread.
 ///
@@ -44,8 +56,8 @@ class IndexState {
     /// Anything may have changed.
     virtual void forget();
 
-    /// Code lengths with cached norms and how many vectors each covers.
-    virtual std::map<size_t, size_t> cached_norms() const = 0;
+    /// Code lengths with cached norms.
+    virtual std::map<size_t, NormCount> cached_norms() const = 0;
 
   protected:
     /// Makes quantizer_ the one of the index's codebooks now. Needs the mutex.

@@ -27,7 +27,12 @@ OTHER = make_ivf(200, seed=4)
 
 
 def cached(index):
-    return plugin.cached_norms(address(index))
+    return {levels: rows for levels, (rows, _) in plugin.cached_norms(address(index)).items()}
+
+
+def held(index):
+    """Bytes of the norms of all levels."""
+    return plugin.cached_norms(address(index))[M][1]
 
 
 def assert_right(index, lengths=(1, 3, M)):
@@ -65,6 +70,16 @@ def test_append_extends_the_norms():
     index.add_sa_codes(index.sa_encode(2 * make_vectors(3, seed=4)), np.arange(1000, 1003))
     assert_right(index)
     assert cached(index) == dict.fromkeys((1, 3, M), 356)
+
+
+def test_norms_hold_little_more_than_they_need():
+    index = make_ivf()
+    assert_right(index)
+    assert held(index) == 4 * 300
+    for seed in range(3):
+        index.add(2 * make_vectors(40, seed=seed))
+        assert_right(index)
+        assert held(index) <= 4 * index.ntotal * 9 / 8
 
 
 @pytest.mark.parametrize("map_type", ["NoMap", "Array", "Hashtable"])

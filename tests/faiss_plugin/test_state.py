@@ -25,7 +25,12 @@ X = make_vectors(4, seed=1)
 
 
 def cached(index):
-    return plugin.cached_norms(address(index))
+    return {levels: rows for levels, (rows, _) in plugin.cached_norms(address(index)).items()}
+
+
+def held(index):
+    """Bytes of the norms of all levels."""
+    return plugin.cached_norms(address(index))[M][1]
 
 
 def assert_right_at_every_length(index):
@@ -141,6 +146,18 @@ def test_removal_asks_once_and_before_it_changes_anything():
     assert index.remove_ids(faiss.PyCallbackIDSelector(first_hundred)) == 100
     assert asked == list(range(300))
     assert_right_at_every_length(index)
+
+
+def test_norms_hold_little_more_than_they_need():
+    index = make_index(4000)
+    index.search(X, 1)
+    assert held(index) == 4 * 4000
+    for seed in range(3):
+        index.add(make_vectors(1, seed=seed))
+        index.search(X, 1)
+        assert held(index) == 4 * 4500
+    index.remove_ids(faiss.IDSelectorRange(0, 3000))
+    assert held(index) <= 4 * 1003 * 9 / 8
 
 
 @pytest.mark.parametrize("target_is_ours", [True, False])
