@@ -66,7 +66,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     vectors.add_timing_options(parser)
     parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
     parser.add_argument(
-        "--methods", type=_names, default="drq,pq,opq,rq,pqfs", help="also: rq16 (beam 16), lsq, itq, rabitq"
+        "--methods",
+        type=_names,
+        default="drq,pq,opq,rq,pqfs",
+        help="also: rq16 (beam 16), rq9, rq10 (levels of 9 and 10 bits), lsq, itq, rabitq",
     )
     parser.add_argument("--bytes", type=_numbers, default="2,4,6,8", help="code lengths")
     parser.add_argument(
@@ -75,7 +78,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--drq-levels",
         type=_numbers,
-        help="models of DRQ, whose prefixes the shorter codes are; default: one",
+        help="models of DRQ, whose prefixes the shorter codes are, by their bytes; default: one",
     )
     parser.add_argument("--seeds", type=int, default=1, help="train everything so often; R@k with its spread")
     parser.add_argument("--k", type=int, default=10, help="neighbours asked for when timing a search")
@@ -149,6 +152,7 @@ class Trained:
     def _row(self, length: int, search: Search) -> Row:
         ids = search(self.data.query, min(max(RANKS), len(self.data.base)))[1]
         own = self.method.own
+        levels = self.method.levels_in(length) if own else None
         return Row(
             method=self.method.name,
             levels=self.method.levels,
@@ -159,14 +163,14 @@ class Trained:
             train_s=self.train_s,
             encode_us=self.encoding.us,
             encode_simd=self.encoding.simd,
-            error=relative_error(self.index, self.data.base[:ERROR_VECTORS], length if own else None),
+            error=relative_error(self.index, self.data.base[:ERROR_VECTORS], levels),
             recall={k: recall_at(ids, self.data.groundtruth, min(k, ids.shape[1])) for k in RANKS},
         )
 
     def _search_function(self, length: int) -> Search:
         if not self.method.own:
             return self.index.search
-        parameters = drqfaiss.SearchParametersDRQ(levels=length)
+        parameters = drqfaiss.SearchParametersDRQ(levels=self.method.levels_in(length))
         return partial(self.index.search, params=parameters)
 
     def _time_encoding(self) -> Timing:
@@ -194,8 +198,9 @@ def _decoded(index: faiss.Index, x: np.ndarray, levels: int | None) -> np.ndarra
     codes = index.sa_encode(x)
     if levels is None:
         return index.sa_decode(codes)
-    codebooks = faiss.vector_to_array(index.rq.codebooks).reshape(codes.shape[1], -1, index.d)
-    return sum(codebooks[m, codes[:, m]] for m in range(levels))
+    codebooks = faiss.vector_to_array(index.rq.codebooks).reshape(index.rq.M, -1, index.d)
+    numbers = faiss.unpack_bitstrings(codes, index.rq.M, index.rq.nbits.at(0))
+    return sum(codebooks[m, numbers[:, m]] for m in range(levels))
 
 
 def time_searches(

@@ -19,10 +19,12 @@ WEIGHTS: dict[str, Callable[[int], float]] = {
     "rising": lambda L: L,
     "short": lambda L: 4 if L == 2 else 1,
 }
+WIDE_LEVELS = {f"{bits}bit": bits for bits in range(9, 13)}
 # The words of a variant, for those who name one.
 VARIANTS = (
     f"words joined by +, as in level+own+best: a scale ({', '.join(SCALES)}), own (first codebook), "
-    f"a quality ({', '.join(QUALITIES)}), prefix weights ({', '.join(WEIGHTS)})"
+    f"a quality ({', '.join(QUALITIES)}), prefix weights ({', '.join(WEIGHTS)}), "
+    f"bits of a level other than 8 ({', '.join(WIDE_LEVELS)})"
 )
 
 
@@ -36,6 +38,7 @@ class Method:
         parameters: (d, bytes per vector) -> floats that training learns, means left out.
         fits: (d, bytes per vector) -> whether there is such a code.
         levels: the index is ours, of so many levels, one training serves every shorter length; 0: FAISS's.
+        level_bits: of each of these levels.
     """
 
     name: str
@@ -43,37 +46,48 @@ class Method:
     parameters: Callable[[int, int], int]
     fits: Callable[[int, int], bool] = lambda d, m: True
     levels: int = 0
+    level_bits: int = 8
 
     @property
     def own(self) -> bool:
         """Whether the index is ours: it picks its SIMD level itself."""
         return self.levels > 0
 
+    def levels_in(self, m: int) -> int:
+        """Levels that fit into m bytes."""
+        return 8 * m // self.level_bits
 
-def drq(variant: str, levels: int, seed: int) -> Method:
-    """IndexDRQ of so many levels; the shorter codes are prefixes of its code.
+
+def drq(variant: str, longest: int, seed: int) -> Method:
+    """IndexDRQ with as many levels as fit into `longest` bytes; the shorter codes are prefixes of its code.
 
     Args:
         variant: words joined by "+": a scale, a quality, "own" for an own first codebook, one of WEIGHTS for
-            prefix weights; as in "vector+own+best".
-        levels: how many levels.
+            prefix weights, "9bit" to "12bit" for levels of more than 8 bits; as in "vector+own+best".
+        longest: bytes of the longest code.
         seed: of its training.
 
     Raises:
         ValueError: an unknown word.
     """
+    words = variant.split("+")
+    bits = next((WIDE_LEVELS[word] for word in words if word in WIDE_LEVELS), 8)
+    levels, K = 8 * longest // bits, 2**bits
     options = {"seed": seed}
-    for word in variant.split("+"):
+    for word in words:
         options |= _drq_option(word, levels)
 
     def make(d: int, m: int, metric: int) -> faiss.Index:
-        return drqfaiss.IndexDRQ(d, levels, 8, metric, **options)
+        return drqfaiss.IndexDRQ(d, levels, bits, metric, **options)
 
     def parameters(d: int, m: int) -> int:
         scales = d * d + levels * d if options.get("scale") == "vector" else levels
-        return 256 * d * (2 if "own_first" in options else 1) + scales
+        return K * d * (2 if "own_first" in options else 1) + scales
 
-    return Method(f"DRQ {variant.replace('+', ' ')}", make, parameters, lambda d, m: m <= levels, levels)
+    def fits(d: int, m: int) -> bool:
+        return bits <= 8 * m and m <= longest
+
+    return Method(f"DRQ {variant.replace('+', ' ')}", make, parameters, fits, levels, bits)
 
 
 def _drq_option(word: str, levels: int) -> dict[str, object]:
@@ -83,9 +97,11 @@ def _drq_option(word: str, levels: int) -> dict[str, object]:
         return {"quality": word}
     if word == "own":
         return {"own_first": True}
+    if word in WIDE_LEVELS:
+        return {}
     if word in WEIGHTS:
         return {"prefix_weights": {L: float(WEIGHTS[word](L)) for L in range(1, levels + 1)}}
-    raise ValueError(f"DRQ {word!r}; expected one of {['own', *SCALES, *QUALITIES, *WEIGHTS]}")
+    raise ValueError(f"DRQ {word!r}; expected one of {['own', *SCALES, *QUALITIES, *WEIGHTS, *WIDE_LEVELS]}")
 
 
 def pq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
@@ -115,6 +131,18 @@ def rq(beam: int) -> MakeIndex:
     return make
 
 
+def wide_rq(bits: int) -> Method:
+    """RQ, beam 5, whose levels have more than 8 bits: as many as fit."""
+
+    def make(d: int, m: int, metric: int) -> faiss.Index:
+        return rq(5)(d, 8 * m // bits, metric, bits)
+
+    def parameters(d: int, m: int) -> int:
+        return 8 * m // bits * 2**bits * d
+
+    return Method(f"RQ {bits}bit", make, parameters, lambda d, m: bits <= 8 * m)
+
+
 def lsq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
     """Local search quantizer, norms stored as in ``rq``."""
     return faiss.IndexLocalSearchQuantizer(d, m, bits, metric, _search_type(metric))
@@ -132,18 +160,20 @@ def rabitq(d: int, m: int, metric: int) -> faiss.Index:
     return faiss.IndexPreTransform(faiss.PCAMatrix(d, kept, 0, True), faiss.IndexRaBitQ(kept, metric))
 
 
-def choose(names: list[str], variants: list[str], drq_levels: list[int], seed: int) -> list[Method]:
-    """Look methods up by name; "drq" gives one method per variant and number of levels.
+def choose(names: list[str], variants: list[str], longest: list[int], seed: int) -> list[Method]:
+    """Look methods up by name; "drq" gives one method per variant and bytes of its longest code.
 
     Raises:
         ValueError: an unknown name or variant.
     """
     known = {
-        "drq": [drq(variant, levels, seed) for levels in drq_levels for variant in variants],
+        "drq": [drq(variant, most, seed) for most in longest for variant in variants],
         "pq": [Method("PQ", pq, lambda d, m: 256 * d)],
         "pqfs": [Method("PQ fast-scan", pq_fast_scan, lambda d, m: 16 * d)],
         "opq": [Method("OPQ", opq, lambda d, m: 256 * _round_up(d, m) + d * _round_up(d, m))],
         "rq": [Method("RQ", rq(5), _additive_parameters)],
+        "rq9": [wide_rq(9)],
+        "rq10": [wide_rq(10)],
         "rq16": [Method("RQ beam 16", rq(16), _additive_parameters)],
         "lsq": [Method("LSQ", lsq, _additive_parameters)],
         "itq": [Method("ITQ", itq, lambda d, m: 8 * m * d, lambda d, m: 8 * m <= d)],

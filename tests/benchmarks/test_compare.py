@@ -70,13 +70,15 @@ def test_every_seed_and_model_has_its_rows_and_a_resumed_run_keeps_them(tmp_path
     options = ["--data", tmp_path / "x.npy", "--bytes", "1,9", "--seeds", 2, "--untimed"]
     options += ["--runs", 1, "--seconds", 0.001, "--out", tmp_path / "out"]
     assert run(*options, "--methods", "itq,rabitq").returncode == 0
-    done = run(*options, "--methods", "drq,itq", "--drq", "level+own", "--drq-levels", "1,9", "--resume")
+    done = run(*options, "--methods", "drq,itq,rq9", "--drq", "level+own,level+9bit", "--drq-levels", "1,9",
+               "--resume")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "ITQ: training" not in done.stderr
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     models = {(r["method"], r["levels"], r["code_bytes"], r["seed"]) for r in rows}
     expected = [("ITQ", 0, 1), ("ITQ", 0, 9), ("RaBitQ", 0, 9)]
     expected += [("DRQ level own", levels, 1) for levels in (1, 9)] + [("DRQ level own", 9, 9)]
+    expected += [("DRQ level 9bit", 8, 9), ("RQ 9bit", 0, 9)]
     assert models == {(*model, seed) for model in expected for seed in (0, 1)}
     assert len(rows) == len(models)
     assert {r["error"] is None for r in rows if r["method"] == "ITQ"} == {True}
