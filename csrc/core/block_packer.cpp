@@ -27,6 +27,22 @@ void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict
     }
 }
 
+/// Where a level lies in a row of codes.
+struct BitField {
+    size_t bit;
+    int nbits;
+};
+
+/// One level of the codes of a block's vectors, as code_of(number). Takes copies, which stores through `out`
+/// cannot change.
+template <class Code, class CodeOf>
+void unpack_level(Codes codes, const ScanBlock& block, BitField field, CodeOf code_of, Code* __restrict out) {
+    const size_t n = block.n, step = block.group, first = size_t(block.first_id);
+    const int64_t* const ids = block.ids;
+    for (size_t i = 0; i < n; i++)
+        out[i * step] = code_of(codes.number(ids ? size_t(ids[i]) : first + i, field.bit, field.nbits));
+}
+
 }  // namespace
 
 BlockPacker::BlockPacker(const Database& database, size_t most) : database_(database) {
@@ -37,7 +53,12 @@ BlockPacker::BlockPacker(const Database& database, size_t most) : database_(data
     block_.group = levels_per_plane(database.kernels, quantizer, database.levels);
     block_.stride =
         database.planes ? database.planes->stride() : std::min(full_capacity(database.levels), padded(most));
-    if (quantizer.max_nbits() > 8) {
+    const bool wide = quantizer.max_nbits() > 8;
+    if (wide && database.renumbered) {
+        block_.wide_rows = &database.codes;
+        block_.wide_bits = quantizer.max_nbits();
+    }
+    if (wide && !database.renumbered) {
         words_.resize(database.levels * block_.stride);
         block_.words = words_.data();
     } else {
@@ -76,10 +97,10 @@ void BlockPacker::pack_codes() {
         pack_nibbles();
     else
         unpack_bits();
-    if (!database_.renumbered) return;
+    if (!byte_codes_ || !database_.renumbered) return;
     for (size_t m = 0; m < block_.levels; m++)
         database_.kernels.translate(round_up(block_.n, ScanBlock::kPad),
-                                    database_.renumbered->new_codes_of(m), bytes_.data() + m * block_.stride);
+                                    database_.renumbered->new_bytes_of(m), bytes_.data() + m * block_.stride);
 }
 
 void BlockPacker::select(size_t begin, size_t end, size_t step) {
@@ -147,16 +168,20 @@ void BlockPacker::pack_nibbles() {
 }
 
 void BlockPacker::unpack_bits() {
-    std::vector<int32_t> code(block_.levels);
-    for (size_t i = 0; i < block_.n; i++) {
-        unpack_codes(database_.quantizer, database_.codes, size_t(block_.id(i)), 1, block_.levels,
-                     code.data());
-        for (size_t m = 0; m < block_.levels; m++) {
-            if (block_.words)
-                words_[block_.code_offset(i, m)] = uint16_t(code[m]);
-            else
-                bytes_[block_.code_offset(i, m)] = uint8_t(code[m]);
-        }
+    const Codes& codes = database_.codes;
+    size_t bit = 0;
+    for (size_t m = 0; m < block_.levels; m++) {
+        const BitField field{bit, database_.quantizer.base(m).nbits};
+        const size_t first = block_.code_offset(0, m);
+        if (block_.words)
+            unpack_level(codes, block_, field, [](uint32_t code) { return uint16_t(code); }, &words_[first]);
+        else if (const Renumbered* renumbered = database_.renumbered)
+            unpack_level(
+                codes, block_, field,
+                [bytes = renumbered->new_bytes_of(m)](uint32_t code) { return bytes[code]; }, &bytes_[first]);
+        else
+            unpack_level(codes, block_, field, [](uint32_t code) { return uint8_t(code); }, &bytes_[first]);
+        bit += size_t(field.nbits);
     }
 }
 

@@ -166,14 +166,10 @@ Quantizer Quantizer::from_codebooks(const Codebooks& codebooks) {
 void unpack_codes(const Quantizer& quantizer, const Codes& codes, size_t begin, size_t n, size_t levels,
                   int32_t* out) {
     for (size_t i = 0; i < n; i++) {
-        const uint8_t* row = codes.row(begin + i);
         size_t bit = 0;
         for (size_t m = 0; m < levels; m++) {
             const int nbits = quantizer.base(m).nbits;
-            uint32_t word = 0;  // a level of up to 16 bits at any bit position lies within three bytes
-            for (size_t byte = bit / 8; byte <= (bit + size_t(nbits) - 1) / 8; byte++)
-                word |= uint32_t(row[byte]) << (8 * (byte - bit / 8));
-            out[i * levels + m] = int32_t((word >> (bit % 8)) & ((1u << nbits) - 1));
+            out[i * levels + m] = int32_t(codes.number(begin + i, bit, nbits));
             bit += size_t(nbits);
         }
     }

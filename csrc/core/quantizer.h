@@ -1,8 +1,10 @@
 // The additive quantizer as the core sees it: few base codebooks, a scale per level.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace drq {
@@ -55,6 +57,17 @@ struct Codes {
     size_t code_size = 0;  ///< bytes per vector; bytes after the levels' bits (a stored norm) are ignored
 
     const uint8_t* row(size_t i) const { return data + i * code_size; }
+
+    /// Up to 16 bits of row i, from any of its bits on.
+    uint32_t number(size_t i, size_t bit, int nbits) const {
+        const uint8_t* first = row(i) + bit / 8;
+        uint32_t bytes = 0;  // those bits lie within three
+        if (row(n) - first >= 4)
+            std::memcpy(&bytes, first, 4);
+        else
+            std::copy(first, row(n), reinterpret_cast<uint8_t*>(&bytes));
+        return bytes >> (bit % 8) & ((1u << nbits) - 1);
+    }
 };
 
 /// Writes the level indices of rows [begin, begin + n) to out, (n, levels).

@@ -9,7 +9,8 @@ namespace drq {
 namespace {
 
 constexpr size_t kFewestQueries = 16;
-constexpr int kRounds = 2;  // bounds are for groups of up to four codewords
+constexpr int kWidest = 11;  // bits
+constexpr int kDropped = 2;  // bits that ByteTables drop, at most
 
 /// Codewords that will be neighbours.
 struct Group {
@@ -50,39 +51,55 @@ std::vector<Group> pair_up(const std::vector<Group>& groups) {
 /// The new number of a group's r-th codeword: the bits that ByteTables drop, 4 and 5, tell its members apart.
 size_t number(size_t group, size_t r) { return group % 16 + 16 * r + 64 * (group / 16); }
 
-/// The base's codewords in the order of their new numbers.
-std::vector<size_t> order_of(const Quantizer::Base& base, size_t d) {
+/// Every codeword's number; of more than 256 codewords the most alike share one.
+std::vector<uint8_t> numbers_of(const Quantizer::Base& base, size_t d) {
     std::vector<Group> groups;
     for (size_t k = 0; k < base.K; k++)
         groups.push_back(
             {{k}, {base.rows.begin() + ptrdiff_t(k * d), base.rows.begin() + ptrdiff_t((k + 1) * d)}});
-    for (int round = 0; round < kRounds; round++) groups = pair_up(groups);
-    std::vector<size_t> order(base.K);
+    const int shared_bits = base.nbits - 8;
+    for (int round = 0; round < shared_bits + kDropped; round++) groups = pair_up(groups);
+    std::vector<uint8_t> numbers(base.K);
     for (size_t g = 0; g < groups.size(); g++)
-        for (size_t r = 0; r < groups[g].members.size(); r++) order[number(g, r)] = groups[g].members[r];
-    return order;
+        for (size_t r = 0; r < groups[g].members.size(); r++)
+            numbers[groups[g].members[r]] = uint8_t(number(g, r >> shared_bits));
+    return numbers;
+}
+
+/// The base with its codewords in the order of their numbers.
+void reorder(Quantizer::Base& base, size_t d, const std::vector<uint8_t>& numbers) {
+    const Quantizer::Base from = base;
+    for (size_t k = 0; k < base.K; k++) {
+        std::copy_n(&from.rows[k * d], d, &base.rows[numbers[k] * d]);
+        for (size_t j = 0; j < d; j++)
+            base.columns[j * base.stride + numbers[k]] = from.columns[j * base.stride + k];
+    }
 }
 
 }  // namespace
 
+bool can_renumber(const Quantizer& quantizer) {
+    const int nbits = quantizer.max_nbits();
+    return nbits >= 8 && nbits <= kWidest && quantizer.all_levels_have(nbits);
+}
+
 bool renumbering_pays(const simd::Kernels& kernels, const Quantizer& quantizer, size_t n) {
-    return n >= kFewestQueries && quantizer.all_levels_have(8) && kernels.bounds_pay;
+    if (!can_renumber(quantizer)) return false;
+    return quantizer.max_nbits() > 8 ? kernels.score_bytes != nullptr
+                                     : n >= kFewestQueries && kernels.bounds_pay;
+}
+
+size_t renumbering_work(const Quantizer& quantizer) {
+    const size_t per_pair = quantizer.max_nbits() > 8 ? 1 : 64;  // wide codes are compared without kernels
+    size_t work = 0;
+    for (const Quantizer::Base& base : quantizer.bases) work += base.K * base.K * per_pair;
+    return work;
 }
 
 Renumbered::Renumbered(const Quantizer& original) : quantizer(original) {
-    const size_t d = original.d;
-    for (size_t g = 0; g < original.bases.size(); g++) {
-        const Quantizer::Base& from = original.bases[g];
-        Quantizer::Base& to = quantizer.bases[g];
-        const std::vector<size_t> order = order_of(from, d);
-        std::vector<uint8_t> codes(from.K);
-        for (size_t k = 0; k < order.size(); k++) {
-            codes[order[k]] = uint8_t(k);
-            std::copy_n(from.rows.begin() + ptrdiff_t(order[k] * d), d, to.rows.begin() + ptrdiff_t(k * d));
-            for (size_t j = 0; j < d; j++)
-                to.columns[j * to.stride + k] = from.columns[j * from.stride + order[k]];
-        }
-        new_codes.push_back(std::move(codes));
+    for (Quantizer::Base& base : quantizer.bases) {
+        new_bytes.push_back(numbers_of(base, original.d));
+        if (base.nbits == 8) reorder(base, original.d, new_bytes.back());
     }
 }
 

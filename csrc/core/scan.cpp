@@ -8,6 +8,11 @@ namespace drq {
 
 namespace {
 
+inline void offer_sum(ScanQuery& query, const ScanBlock& block, uint32_t vector, float sum) {
+    const float key = query.key(sum, block.norms ? block.norms[vector] : 0);
+    if (key <= query.sink->bound()) query.sink->offer(key, block.id(vector));
+}
+
 /// Offers those of n vectors that are good enough. `codes` lie in planes of kGroup levels. Several vectors
 /// side by side, as each one's sum has to wait for every addition.
 template <size_t n, size_t kGroup, class Code>
@@ -21,10 +26,7 @@ inline void offer(ScanQuery& query, const ScanBlock& block, const Code* codes, c
         for (size_t j = 0; j < n; j++) sums[j] += scale * table[rows[j][plane + m % kGroup]];
         if (m % kGroup == kGroup - 1) plane += kGroup * block.stride;
     }
-    for (size_t j = 0; j < n; j++) {
-        const float key = query.key(sums[j], block.norms ? block.norms[vectors[j]] : 0);
-        if (key <= query.sink->bound()) query.sink->offer(key, block.id(vectors[j]));
-    }
+    for (size_t j = 0; j < n; j++) offer_sum(query, block, vectors[j], sums[j]);
 }
 
 template <size_t kGroup, class Code>
@@ -34,6 +36,19 @@ void offer_all(ScanQuery& query, const ScanBlock& block, const Code* codes, cons
     for (; n >= kAtOnce; n -= kAtOnce, vectors += kAtOnce)
         offer<kAtOnce, kGroup>(query, block, codes, vectors);
     for (; n > 0; n--, vectors++) offer<1, kGroup>(query, block, codes, vectors);
+}
+
+/// The same with codes from the rows that the block was packed from.
+void offer_wide(ScanQuery& query, const ScanBlock& block, const uint32_t* vectors, size_t n) {
+    for (size_t i = 0; i < n; i++) __builtin_prefetch(block.wide_rows->row(size_t(block.id(vectors[i]))));
+    for (size_t i = 0; i < n; i++) {
+        const size_t row = size_t(block.id(vectors[i]));
+        float sum = 0;
+        for (size_t m = 0, bit = 0; m < block.levels; m++, bit += size_t(block.wide_bits))
+            sum += query.lut_scales[m] *
+                   query.lut[query.lut_offsets[m] + block.wide_rows->number(row, bit, block.wide_bits)];
+        offer_sum(query, block, vectors[i], sum);
+    }
 }
 
 /// Writes the numbers of the set bits to `out`, with room for one more, and returns how many.
@@ -67,7 +82,9 @@ void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint6
     if (block.ids)                                      // far away, and wanted only after the distances
         for (size_t i = 0; i < n; i++) __builtin_prefetch(block.ids + candidates[i]);
     const float bound = query.sink->bound();
-    if (block.group == 1)
+    if (block.wide_rows)
+        offer_wide(query, block, candidates, n);
+    else if (block.group == 1)
         offer_all<1>(query, block, block.bytes, candidates, n);
     else
         offer_all<4>(query, block, block.bytes, candidates, n);
@@ -80,7 +97,9 @@ void scan_exact(ScanQuery& query, const ScanBlock& block) {
     for (size_t first = 0; first < block.n; first += kStep) {
         const size_t n = std::min(kStep, block.n - first);
         std::iota(vectors, vectors + n, uint32_t(first));
-        if (block.words)
+        if (block.wide_rows)
+            offer_wide(query, block, vectors, n);
+        else if (block.words)
             offer_all<1>(query, block, block.words, vectors, n);
         else
             offer_all<1>(query, block, block.bytes, vectors, n);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/quantizer.h"
 #include "core/sinks.h"
 
 namespace drq {
@@ -18,6 +19,9 @@ struct ScanBlock {
     size_t group = 1;
     const uint8_t* bytes = nullptr;   ///< levels of up to 8 bits
     const uint16_t* words = nullptr;  ///< instead of bytes when any level is wider; group is 1
+    const Codes* wide_rows =
+        nullptr;        ///< bytes are only the groups that codes belong to (Renumbered): theirs
+    int wide_bits = 0;  ///< of each level there
 
     const float* norms = nullptr;  ///< (n), L2 only
     const int64_t* ids = nullptr;  ///< (n); null: first_id + i

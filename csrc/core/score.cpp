@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/block_packer.h"
+#include "core/renumbered.h"
 #include "core/scan_best.h"
 
 namespace drq {
@@ -53,6 +54,12 @@ void maxima(const float* __restrict table, size_t n, int dropped, float* __restr
     }
 }
 
+/// The largest of the n codewords' entries that have one byte, to out (256).
+void byte_maxima(const float* table, size_t n, const std::vector<uint8_t>& bytes, float* out) {
+    std::fill_n(out, 256, -std::numeric_limits<float>::infinity());
+    for (size_t k = 0; k < n; k++) out[bytes[k]] = std::max(out[bytes[k]], table[k]);
+}
+
 void to_bytes(size_t n, const float* __restrict values, float low, float per_unit, uint8_t* __restrict out) {
     for (size_t k = 0; k < n; k++) {
         const float scaled = (values[k] - low) * per_unit + 0.5f;
@@ -64,16 +71,20 @@ void to_bytes(size_t n, const float* __restrict values, float low, float per_uni
 ByteTables choose_byte_tables(const simd::Kernels& kernels, const Quantizer& quantizer, double share,
                               bool renumbered) {
     const int bits = std::max(4, std::min(8, quantizer.max_nbits()));
-    if (!kernels.bounds_pay || !quantizer.all_levels_have(8) || share > kLargestBoundedShare)
+    if (!kernels.bounds_pay || (bits < 8 || !can_renumber(quantizer)) || share > kLargestBoundedShare)
         return {bits, 0};
-    return renumbered && share <= kLargestFourfoldShare ? ByteTables{6, 2} : ByteTables{7, 1};
+    const int shared = quantizer.max_nbits() - 8;  // bits that bytes do not tell apart
+    const bool fourfold = shared > 0 || (renumbered && share <= kLargestFourfoldShare);
+    const int dropped = std::max(0, (fourfold ? 2 : 1) - shared);
+    return {8 - dropped, dropped};
 }
 
-Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
+Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels,
+                         bool renumbered) {
     if (kernels.scan_shared && quantizer.shared() && quantizer.all_levels_have(8) &&
         levels <= kMostSharedLevels)
         return Scorer::Kind::Shared;
-    if (kernels.score_bytes && quantizer.max_nbits() <= 8 && levels <= kMostByteLevels)
+    if (kernels.score_bytes && (quantizer.max_nbits() <= 8 || renumbered) && levels <= kMostByteLevels)
         return Scorer::Kind::Bytes;
     return Scorer::Kind::Exact;
 }
@@ -81,17 +92,19 @@ Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantize
 }  // namespace
 
 size_t levels_per_plane(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
-    return choose_kind(kernels, quantizer, levels) == Scorer::Kind::Shared ? 4 : 1;
+    return choose_kind(kernels, quantizer, levels, false) == Scorer::Kind::Shared ? 4 : 1;
 }
 
 Scorer::Scorer(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels,
-               const LutLayout& layout, float lowest_norm, double share, bool renumbered)
+               const LutLayout& layout, float lowest_norm, double share, const Renumbered* renumbered)
     : kernels_(kernels),
       quantizer_(quantizer),
       levels_(levels),
       layout_(layout),
       lowest_norm_(lowest_norm),
-      kind_(choose_kind(kernels_, quantizer, levels)),
+      renumbered_(renumbered),
+      kind_(choose_kind(kernels_, quantizer, levels, renumbered)),
+      shared_bits_(std::max(0, quantizer.max_nbits() - 8)),
       byte_tables_(choose_byte_tables(kernels_, quantizer, share, renumbered)) {
     if (kind_ == Kind::Shared) choose_weights();
 }
@@ -136,9 +149,10 @@ void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
 
 void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     const size_t size = size_t{1} << byte_tables_.bits;
-    const int dropped = byte_tables_.dropped;
+    const int dropped = byte_tables_.dropped, unseen = dropped + shared_bits_;
+    float bytes[256];
     double widest = 0, base = 0, largest_sum = 0;
-    std::vector<float> entries(layout_.size >> dropped), lowest(levels_);
+    std::vector<float> entries(layout_.size >> unseen), lowest(levels_);
     Range range{}, whole{};    // of the last base's entries and of its table
     size_t of = layout_.size;  // where that table lies: none yet
     for (size_t m = 0; m < levels_; m++) {
@@ -147,8 +161,10 @@ void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
             of = layout_.offsets[m];
             const size_t K = quantizer_.base(m).K;
             whole = range_of(query.lut + of, K);
-            maxima(query.lut + of, K, dropped, &entries[of >> dropped]);
-            range = range_of(&entries[of >> dropped], K >> dropped);
+            if (shared_bits_)
+                byte_maxima(query.lut + of, K, renumbered_->new_bytes[size_t(quantizer_.group[m])], bytes);
+            maxima(shared_bits_ ? bytes : query.lut + of, K >> shared_bits_, dropped, &entries[of >> unseen]);
+            range = range_of(&entries[of >> unseen], K >> unseen);
         }
         lowest[m] = range.low;
         largest_sum += double(scale) * std::max(std::fabs(whole.low), std::fabs(whole.high));
@@ -157,8 +173,8 @@ void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     }
     query.unit = round_up_unit(std::max(widest / 255, 1e-30));
     for (size_t m = 0; m < levels_; m++) {
-        const size_t n = quantizer_.base(m).K >> dropped;
-        to_bytes(n, &entries[layout_.offsets[m] >> dropped], lowest[m], float(layout_.scales[m] / query.unit),
+        const size_t n = quantizer_.base(m).K >> unseen;
+        to_bytes(n, &entries[layout_.offsets[m] >> unseen], lowest[m], float(layout_.scales[m] / query.unit),
                  tables + m * size);
         std::fill(tables + m * size + n, tables + (m + 1) * size, 0);
     }
@@ -224,7 +240,8 @@ void Scorer::scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_
 
 /// A query without a bound, if the scores themselves tell which vectors may be among the nearest.
 bool Scorer::scan_unbounded(const ScanBlock& block, ScanQuery& query) const {
-    if (query.sink->bound() < std::numeric_limits<float>::infinity() || byte_tables_.dropped) return false;
+    if (query.sink->bound() < std::numeric_limits<float>::infinity() || byte_tables_.dropped || shared_bits_)
+        return false;
     // Exact keys are rounded by a share of the numbers they consist of.
     const double numbers =
         std::fabs(query.square) + std::fabs(query.bias) + (block.norms ? std::fabs(block.norms[0]) : 0);

@@ -15,6 +15,7 @@
 namespace drq {
 
 class BlockPacker;
+struct Renumbered;
 
 /// Levels per plane of the blocks that these kernels read, ScanBlock::group.
 size_t levels_per_plane(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels);
@@ -29,9 +30,9 @@ class Scorer {
     };
 
     /// `share`: about how much of the vectors will be results.
-    /// `renumbered`: whether codewords of neighbouring numbers are alike.
+    /// `renumbered`: how blocks are numbered; null: as in the quantizer.
     Scorer(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels, const LutLayout& layout,
-           float lowest_norm, double share, bool renumbered = false);
+           float lowest_norm, double share, const Renumbered* renumbered = nullptr);
 
     Kind kind() const { return kind_; }
 
@@ -62,7 +63,9 @@ class Scorer {
     const size_t levels_;
     const LutLayout& layout_;
     const float lowest_norm_;
+    const Renumbered* const renumbered_;
     Kind kind_;
+    int shared_bits_;               ///< Bytes: of codes, that bytes do not tell apart
     ByteTables byte_tables_;        ///< Bytes
     std::vector<uint8_t> weights_;  ///< Shared: (levels padded to 4)
     double weight_unit_ = 1;        ///< Shared: scale_m ≈ weights_[m] · weight_unit_

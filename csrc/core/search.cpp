@@ -50,7 +50,7 @@ class QueryBatch {
         : database_(database),
           layout_(database.quantizer, database.levels),
           scorer_(database.kernels, database.quantizer, database.levels, layout_, database.norms.lowest,
-                  share, database.renumbered != nullptr),
+                  share, database.renumbered),
           luts_(n * layout_.size),
           tables_(n * scorer_.table_bytes()) {
         const std::vector<float> centred = centre(n, x);

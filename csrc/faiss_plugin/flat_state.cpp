@@ -11,7 +11,6 @@ namespace drq::plugin {
 namespace {
 
 constexpr size_t kSampledCodes = 32;
-constexpr size_t kRenumberingWork = 1 << 22;  // distances that take as long as renumbering a codebook
 
 /// How many of the first n bits are set.
 size_t count_set(const std::vector<uint8_t>& bits, size_t n) {
@@ -76,7 +75,7 @@ Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const
         norms = norms_[levels];
     }
     if (renumbering_pays(simd::active(), *quantizer_, n) &&
-        n * view.ntotal >= kRenumberingWork * quantizer_->bases.size())
+        n * view.ntotal >= renumbering_work(*quantizer_))
         renumber();
     if (packed_) extend_planes(view);
     if (norms || planes_) codes_ = mark_codes(view, view.ntotal);
@@ -86,9 +85,9 @@ Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const
 void FlatState::pack(const FlatView& view) {
     std::lock_guard lock(mutex_);
     check_codebooks(view);
-    if (quantizer_->max_nbits() > 8)
+    if (quantizer_->max_nbits() > 8 && !can_renumber(*quantizer_))
         throw std::invalid_argument("levels have up to " + std::to_string(quantizer_->max_nbits()) +
-                                    " bits, expected at most 8");
+                                    " bits, expected at most 8, or all levels of one width up to 11");
     check_codes(view);
     packed_ = true;
     extend_planes(view);
@@ -117,7 +116,7 @@ void FlatState::renumber() {
 
 void FlatState::extend_planes(const FlatView& view) {
     const simd::Kernels& kernels = simd::active();
-    if (kernels.bounds_pay && quantizer_->all_levels_have(8)) renumber();
+    if (quantizer_->max_nbits() > 8 || (kernels.bounds_pay && quantizer_->all_levels_have(8))) renumber();
     if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, renumbered_, kernels);
     if (planes_->size() != view.ntotal)
         planes_ = std::make_shared<const Planes>(planes_->extended(view.codes));
