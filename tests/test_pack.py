@@ -139,8 +139,8 @@ def test_adopted_and_mapped_indexes(tmp_path):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="levels have up to 9 bits, expected at most 8"):
-        make_index(600, nbits=9).pack()
+    with pytest.raises(ValueError, match="levels have up to 12 bits, expected at most 8, or all"):
+        make_index(600, nbits=12).pack()
     with pytest.raises(RuntimeError, match="not trained"):
         IndexDRQ(D, M).pack()
 

@@ -126,7 +126,7 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
     };
     const Executor executor;
     const SwitchingExecutor switching;
-    const auto renumbered = c.nbits == 8 ? std::make_shared<const Renumbered>(data.quantizer) : nullptr;
+    const auto renumbered = can_renumber(data.quantizer) ? std::make_shared<const Renumbered>(data.quantizer) : nullptr;
     const Planes planes = planes_of(data, renumbered);
     const Selector selector{[](const void*, int64_t id) { return id % 3 == 1; }, nullptr};
     for (const size_t levels : {size_t{1}, (c.levels + 1) / 2, c.levels}) {
@@ -189,6 +189,10 @@ int main() {
         cases.push_back({3001, levels, 33, 8, false, true, false, 0});
         cases.push_back({9001, levels, 7, 8, levels == 8, false, false, 0});  // few enough results for bounds
     }
+    for (const int nbits : {9, 10, 11})
+        for (const size_t levels : {1, 6, 7})
+            for (const bool shared : {false, true})
+                cases.push_back({3001, levels, 7, nbits, shared, nbits == 10, levels == 6, nbits == 9});
     size_t compared = 0;
     for (int level = 1; level <= int(simd::best_level()); level++) {
         std::mt19937 random(1);

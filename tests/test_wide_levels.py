@@ -1,0 +1,81 @@
+"""Levels of 9 to 11 bits are scanned by bounds, one byte per code, and give what exact distances give."""
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import drqfaiss
+from drqfaiss.index import SearchParametersDRQ
+from tests import reference
+from tests.conftest import AVAILABLE_LEVELS
+from tests.indexes import make_index, make_vectors, reconstructions
+
+ROWS = 3000  # with 400 queries they pay for grouping codewords, and distances are not computed one by one
+QUERIES = 400
+
+
+def found_on_all_levels(index, x, k, **parameters):
+    """Distances and ids of the scalar level, the same as those of every other."""
+    results = {}
+    for level in AVAILABLE_LEVELS:
+        drqfaiss.set_simd_level(level)
+        results[level] = index.search(x, k, params=SearchParametersDRQ(**parameters))
+    for D, ids in results.values():
+        np.testing.assert_array_equal(ids, results["scalar"][1])
+        np.testing.assert_array_equal(D, results["scalar"][0])
+    return results["scalar"]
+
+
+def assert_nearest(index, x, D, ids, levels, metric, checked=20):
+    """The results of the first queries are those of NumPy."""
+    x, decoded = x[:checked], reconstructions(index, levels)
+    expected = reference.nearest(x, decoded, D.shape[1], metric)
+    scale = reference.distance_scale(x, decoded, decoded[None])
+    reference.assert_neighbours((D[:checked], ids[:checked]), expected, scale)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    nbits=st.sampled_from([9, 10]),
+    levels=st.integers(1, 7),
+    metric=st.sampled_from(["l2", "ip"]),
+    k=st.sampled_from([1, 10, 60]),
+    kind=st.sampled_from(["random", "duplicates", "one code"]),
+    packed=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_search_is_exact(nbits, levels, metric, k, kind, packed, seed):
+    rng = np.random.default_rng(seed)
+    index = make_index(0, metric, levels=levels, nbits=nbits)
+    codes = rng.integers(0, 256, (ROWS, index.code_size), np.uint8)
+    if kind != "random":
+        codes[:: 3 if kind == "duplicates" else 1] = codes[0]
+    index.add_sa_codes(codes)
+    if packed:
+        index.pack()
+    x = make_vectors(QUERIES, seed=1)
+    used = (levels + 1) // 2
+    D, ids = found_on_all_levels(index, x, k, levels=used)
+    assert_nearest(index, x, D, ids, used, metric)
+    selected = found_on_all_levels(index, x, k, sel=faiss.IDSelectorRange(ROWS // 2, ROWS))[1]
+    assert (selected[selected >= 0] >= ROWS // 2).all()
+    near = {}
+    for level in AVAILABLE_LEVELS:
+        drqfaiss.set_simd_level(level)
+        near[level] = index.range_search(x[:50], float(np.median(D)))[2]
+    for ids in near.values():
+        np.testing.assert_array_equal(ids, near["scalar"])
+
+
+@pytest.mark.parametrize("nbits", [9, 11])
+def test_rows_that_come_and_go_later_are_found(nbits):
+    index = make_index(ROWS, nbits=nbits, levels=3)
+    x = make_vectors(QUERIES, seed=1)
+    index.pack()
+    index.search(x, 5)
+    index.add(make_vectors(700, seed=3))
+    index.remove_ids(faiss.IDSelectorRange(100, 300))
+    D, ids = found_on_all_levels(index, x, 5)
+    assert_nearest(index, x, D, ids, 3, "l2")
