@@ -19,8 +19,10 @@ struct ScanBlock {
     size_t group = 1;
     const uint8_t* bytes = nullptr;   ///< levels of up to 8 bits
     const uint16_t* words = nullptr;  ///< instead of bytes when any level is wider; group is 1
-    const Codes* wide_rows =
-        nullptr;        ///< bytes are only the groups that codes belong to (Renumbered): theirs
+
+    /// Rows of codes wider than a byte, whose groups `bytes` are (Renumbered). Null: bytes or words are
+    /// codes.
+    const Codes* wide_rows = nullptr;
     int wide_bits = 0;  ///< of each level there
 
     const float* norms = nullptr;  ///< (n), L2 only

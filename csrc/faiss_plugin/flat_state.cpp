@@ -74,8 +74,7 @@ Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const
         extend(norms_[levels], view, levels, executor);
         norms = norms_[levels];
     }
-    if (renumbering_pays(simd::active(), *quantizer_, n) &&
-        n * view.ntotal >= renumbering_work(*quantizer_))
+    if (renumbering_pays(simd::active(), *quantizer_, n) && n * view.ntotal >= renumbering_work(*quantizer_))
         renumber();
     if (packed_) extend_planes(view);
     if (norms || planes_) codes_ = mark_codes(view, view.ntotal);

@@ -126,7 +126,8 @@ std::vector<uint8_t> results(const Case& c, const Data& data) {
     };
     const Executor executor;
     const SwitchingExecutor switching;
-    const auto renumbered = can_renumber(data.quantizer) ? std::make_shared<const Renumbered>(data.quantizer) : nullptr;
+    const auto renumbered =
+        can_renumber(data.quantizer) ? std::make_shared<const Renumbered>(data.quantizer) : nullptr;
     const Planes planes = planes_of(data, renumbered);
     const Selector selector{[](const void*, int64_t id) { return id % 3 == 1; }, nullptr};
     for (const size_t levels : {size_t{1}, (c.levels + 1) / 2, c.levels}) {
