@@ -195,6 +195,21 @@ def tables(setting: Setting) -> Iterator[Case]:
         yield Case(f"{title}, L2, N = {n:,}", setting.queries, searches(index), peers, targets)
 
 
+def wide(setting: Setting) -> Iterator[Case]:
+    """Fewer levels of more bits at the same bytes."""
+    fill, n = setting.fill, setting.n
+    for bits in (9, 10):
+        index, title = fill.drq(n, 64 // bits, bits=bits), f"{64 // bits} levels of {bits} bits"
+        eight = "8 levels of 8 bits"
+        peers = {FAST_SCAN: fill.fast_scan(n, 8), PQ: fill.pq(n, 8), eight: fill.drq(n, 8)}
+        for suffix, task in (("", searches), (", one query", single_searches)):
+            tasks = {peer: task(other) for peer, other in peers.items()}
+            yield Case(f"{title}{suffix}, L2, N = {n:,}", setting.queries, task(index), tasks)
+        tasks = {FAST_SCAN: single_searches(peers[FAST_SCAN]), eight: single_searches(packed(fill.drq(n, 8)))}
+        title = f"{title}, one query, packed, L2, N = {n:,}"
+        yield Case(title, setting.queries, single_searches(packed(index)), tasks)
+
+
 def order(setting: Setting) -> Iterator[Case]:
     """Vectors stored farthest first: every one enters the results of its time."""
     fill, n = setting.fill, setting.n
@@ -348,8 +363,8 @@ def train(setting: Setting) -> Iterator[Case]:
     n, d = learn.shape
     ours = {"max_vectors": n, "seed": setting.fill.seed, "progress": False}
     named = {
-        "": drqfaiss.IndexDRQ(d, 8, scale="vector", **ours),
-        "scale=level": drqfaiss.IndexDRQ(d, 8, scale="level", **ours),
+        "": drqfaiss.IndexDRQ(d, 8, **ours),
+        "scale=vector": drqfaiss.IndexDRQ(d, 8, scale="vector", **ours),
         "IndexRQ": faiss.IndexResidualQuantizer(d, 8, 8),
     }
 
@@ -357,7 +372,7 @@ def train(setting: Setting) -> Iterator[Case]:
         return Task(lambda _: index.train(learn), isinstance(index, drqfaiss.IndexDRQ), threads)
 
     yield Case(
-        f"training, scale=vector, {n:,} vectors, 8 levels",
+        f"training, {n:,} vectors, 8 levels",
         ONCE,
         training(named[""]),
         {name: training(index) for name, index in named.items() if name},
@@ -384,6 +399,7 @@ GROUPS: dict[str, Callable[[Setting], Iterator[Case]]] = {
     "single": single,
     "levels": prefix,
     "tables": tables,
+    "wide": wide,
     "order": order,
     "subsets": subsets,
     "changes": changes,

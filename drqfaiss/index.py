@@ -28,7 +28,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     Args:
         d: Dimensions.
         M: Levels; a vector takes M · nbits bits.
-        nbits: Bits per level, 1 to 16; 8 is the fast one.
+        nbits: Bits per level, 1 to 16; 8 is the fastest, and 9 or 10 at the same bytes the most accurate.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
         **training: How to train, see ``training.options.training_options``. Training has room for
             M · 2**nbits ≤ 23170; wider levels take codebooks from elsewhere, see ``from_codebooks``.
@@ -85,7 +85,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         and follows every change of the index. It belongs to this object: copies and files have none.
 
         Raises:
-            ValueError: If levels have more than 8 bits; they are searched without packing.
+            ValueError: If levels have more than 11 bits, or more than 8 and not all the same.
             RuntimeError: If the index is not trained.
         """
         self._require_trained()

@@ -12,7 +12,7 @@ import pytest
 import drqfaiss
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-GROUPS = ["search", "sizes", "single", "levels", "tables", "order", "subsets", "changes"]
+GROUPS = ["search", "sizes", "single", "levels", "tables", "wide", "order", "subsets", "changes"]
 GROUPS += ["avx2", "encode", "train"] if drqfaiss.simd_level() != "scalar" else ["encode", "train"]
 
 
@@ -28,7 +28,7 @@ def run(*arguments):
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speed")
     # 12 dimensions: not every number of subspaces of PQ divides them.
-    np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(1000, 12)).astype(np.float32))
+    np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(3500, 12)).astype(np.float32))
     for cases in (",".join(group for group in GROUPS if group != "encode"), "encode"):
         done = run(*small(folder), "--cases", cases)
         assert done.returncode == 0, done.stderr
@@ -36,7 +36,7 @@ def results(tmp_path_factory):
 
 
 def small(folder, runs=1):
-    size = ("--data", folder / "x.npy", "--n", 2000, "--max-learn", 300)
+    size = ("--data", folder / "x.npy", "--n", 2000, "--max-learn", 1100)
     return *size, "--runs", runs, "--seconds", 0.001, "--out", folder
 
 
