@@ -53,7 +53,7 @@ HELD_OUT := --hold-out 2000 --max-learn 30000
 ABLATE := benchmarks/compare.py $(HELD_OUT) --untimed --resume --runs 1
 bench-ablation: $(VENV)/built
 	$(BIN)/python $(ABLATE) --data "$(DATA)" --out "$(OUT)" --methods drq,rq,lsq --bytes 2,4,8 --drq-levels 8 \
-		--drq level,level+own,vector+own,level+own+rising $(ARGS)
+		--drq level,level+own,vector+own,level+own+rising,level+9bit,level+10bit,level+own+9bit $(ARGS)
 	$(BIN)/python $(ABLATE) --data "$(DATA)" --out "$(OUT)" --methods drq --bytes 2,4,8,16 --drq-levels 16 \
 		--drq level+own+rising,level+own+even,level+own+short $(ARGS)
 	$(BIN)/python benchmarks/encoding.py --data "$(DATA)" --out "$(OUT)" $(HELD_OUT) $(ARGS)
