@@ -1,8 +1,11 @@
 """Small indexes, and what their searches must return according to NumPy and to stock FAISS."""
 
+import gc
+
 import faiss
 import numpy as np
 
+from drqfaiss._core import plugin
 from drqfaiss.index import IndexDRQ
 from tests import reference
 
@@ -53,3 +56,9 @@ def assert_searches_right(index, x, k=10, levels=None, **arguments):
     metric = {number: name for name, number in METRICS.items()}[index.metric_type]
     expected = reference.nearest(x, reconstructions(index, levels), k, metric)
     reference.assert_neighbours(index.search(x, k, **arguments), expected, scale=100)
+
+
+def state_count():
+    """How many indexes the plug-in knows, without those of other tests that only wait to be collected."""
+    gc.collect()
+    return plugin.count()

@@ -11,6 +11,7 @@ import pytest
 
 from drqfaiss import _faiss_abi
 from drqfaiss._core import plugin
+from tests.indexes import state_count
 
 
 def test_facts():
@@ -31,9 +32,9 @@ def test_check_is_repeatable_and_quick():
 
 
 def test_probes_leave_no_state():
-    before = plugin.count()
+    before = state_count()
     _faiss_abi.self_check()
-    assert plugin.count() == before
+    assert state_count() == before
 
 
 def test_no_openmp_runtime_is_linked():

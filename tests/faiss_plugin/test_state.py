@@ -19,7 +19,16 @@ from drqfaiss._faiss_abi import address
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from drqfaiss.io import read_index, write_index
-from tests.indexes import D, M, assert_searches_right, make_codebooks, make_index, make_vectors, stock_copy
+from tests.indexes import (
+    D,
+    M,
+    assert_searches_right,
+    make_codebooks,
+    make_index,
+    make_vectors,
+    state_count,
+    stock_copy,
+)
 
 X = make_vectors(4, seed=1)
 
@@ -326,29 +335,25 @@ test_any_order = AnyOrder.TestCase
 
 
 def test_state_ends_with_the_object():
-    gc.collect()
-    before = plugin.count()
+    before = state_count()
     index = make_index()
-    assert plugin.count() == before + 1
+    assert state_count() == before + 1
     del index
-    assert plugin.count() == before
+    assert state_count() == before
 
 
 def test_state_ends_with_an_object_that_faiss_owns():
-    gc.collect()
-    before = plugin.count()
+    before = state_count()
     index = make_index(0)
     outer = faiss.IndexIDMap2(index)
     outer.own_fields = True
     index.this.disown()
     del index
-    gc.collect()
-    assert plugin.count() == before + 1
+    assert state_count() == before + 1
     outer.add_with_ids(X, np.arange(4))
     assert outer.search(X, 1)[1].shape == (4, 1)
     del outer
-    gc.collect()
-    assert plugin.count() == before
+    assert state_count() == before
 
 
 def test_memory_does_not_grow():
@@ -363,10 +368,9 @@ def test_memory_does_not_grow():
 
     create_and_delete(300)
     gc.collect()
-    states, before = plugin.count(), resident_kilobytes()
+    states, before = state_count(), resident_kilobytes()
     create_and_delete(3000)
-    gc.collect()
-    assert plugin.count() == states
+    assert state_count() == states
     assert resident_kilobytes() - before < 2000
 
 
