@@ -46,7 +46,7 @@ bench-accuracy: $(VENV)/built
 		--drq level,level+own,level+own+best,level+own+short,vector+own,vector+own+best $(ARGS)
 	$(BIN)/python benchmarks/compare.py --data "$(DATA)" --out "$(OUT)" --untimed --resume --methods drq \
 		--bytes 2,4,6,8 --drq-levels 8 \
-		--drq level+9bit,level+10bit,level+own+9bit,level+own+10bit,level+own+best+9bit $(ARGS)
+		--drq level+9bit,level+10bit,level+own+9bit,level+own+10bit,level+own+best+9bit,vector+own+best+9bit $(ARGS)
 
 # Settings are chosen by these figures, never by the queries of a test set.
 HELD_OUT := --hold-out 2000 --max-learn 30000

@@ -71,8 +71,7 @@ void to_bytes(size_t n, const float* __restrict values, float low, float per_uni
 ByteTables choose_byte_tables(const simd::Kernels& kernels, const Quantizer& quantizer, double share,
                               bool renumbered) {
     const int bits = std::max(4, std::min(8, quantizer.max_nbits()));
-    if (!kernels.bounds_pay || (bits < 8 || !can_renumber(quantizer)) || share > kLargestBoundedShare)
-        return {bits, 0};
+    if (!kernels.bounds_pay || !can_renumber(quantizer) || share > kLargestBoundedShare) return {bits, 0};
     const int shared = quantizer.max_nbits() - 8;  // bits that bytes do not tell apart
     const bool fourfold = shared > 0 || (renumbered && share <= kLargestFourfoldShare);
     const int dropped = std::max(0, (fourfold ? 2 : 1) - shared);
