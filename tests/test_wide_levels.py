@@ -6,26 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import drqfaiss
 from drqfaiss.index import SearchParametersDRQ
 from tests import reference
-from tests.conftest import AVAILABLE_LEVELS
 from tests.indexes import make_index, make_vectors, reconstructions
+from tests.simd_levels import search_on_all_levels
 
 ROWS = 3000  # with 400 queries they pay for grouping codewords, and distances are not computed one by one
 QUERIES = 400
-
-
-def found_on_all_levels(index, x, k, **parameters):
-    """Distances and ids of the scalar level, the same as those of every other."""
-    results = {}
-    for level in AVAILABLE_LEVELS:
-        drqfaiss.set_simd_level(level)
-        results[level] = index.search(x, k, params=SearchParametersDRQ(**parameters))
-    for D, ids in results.values():
-        np.testing.assert_array_equal(ids, results["scalar"][1])
-        np.testing.assert_array_equal(D, results["scalar"][0])
-    return results["scalar"]
 
 
 def assert_nearest(index, x, D, ids, levels, metric, checked=20):
@@ -57,16 +44,13 @@ def test_search_is_exact(nbits, levels, metric, k, kind, packed, seed):
         index.pack()
     x = make_vectors(QUERIES, seed=1)
     used = (levels + 1) // 2
-    D, ids = found_on_all_levels(index, x, k, levels=used)
+    D, ids = search_on_all_levels(lambda: index.search(x, k, params=SearchParametersDRQ(levels=used)))
     assert_nearest(index, x, D, ids, used, metric)
-    selected = found_on_all_levels(index, x, k, sel=faiss.IDSelectorRange(ROWS // 2, ROWS))[1]
+    half = SearchParametersDRQ(sel=faiss.IDSelectorRange(ROWS // 2, ROWS))
+    _, selected = search_on_all_levels(lambda: index.search(x, k, params=half))
     assert (selected[selected >= 0] >= ROWS // 2).all()
-    near = {}
-    for level in AVAILABLE_LEVELS:
-        drqfaiss.set_simd_level(level)
-        near[level] = index.range_search(x[:50], float(np.median(D)))[2]
-    for ids in near.values():
-        np.testing.assert_array_equal(ids, near["scalar"])
+    radius = float(np.median(D))
+    search_on_all_levels(lambda: index.range_search(x[:50], radius)[1:])
 
 
 @pytest.mark.parametrize("nbits", [9, 11])
@@ -77,5 +61,5 @@ def test_rows_that_come_and_go_later_are_found(nbits):
     index.search(x, 5)
     index.add(make_vectors(700, seed=3))
     index.remove_ids(faiss.IDSelectorRange(100, 300))
-    D, ids = found_on_all_levels(index, x, 5)
+    D, ids = search_on_all_levels(lambda: index.search(x, 5))
     assert_nearest(index, x, D, ids, 3, "l2")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from drqfaiss import _core
 from tests import reference
 from tests.conftest import AVAILABLE_LEVELS
+from tests.simd_levels import search_on_all_levels
 
 METRICS = ["l2", "ip"]
 
@@ -35,18 +36,6 @@ def make_codes(rng, N, M, nbits, kind):
     if kind == "constant" and N:
         codes[:] = codes[0]
     return codes
-
-
-def search_on_all_levels(search):
-    """The scalar result, after checking that every other level gives the same bits."""
-    results = {}
-    for level in AVAILABLE_LEVELS:
-        _core.set_simd_level(level)
-        results[level] = search()
-    for level, (D, ids) in results.items():
-        np.testing.assert_array_equal(ids, results["scalar"][1], err_msg=level)
-        np.testing.assert_array_equal(D, results["scalar"][0], err_msg=level)
-    return results["scalar"]
 
 
 @settings(max_examples=150, deadline=None)
