@@ -138,7 +138,7 @@ def wide_rq(bits: int) -> Method:
         return rq(5)(d, 8 * m // bits, metric, bits)
 
     def parameters(d: int, m: int) -> int:
-        return 8 * m // bits * 2**bits * d
+        return _additive_parameters(d, 8 * m // bits, bits)
 
     return Method(f"RQ {bits}bit", make, parameters, lambda d, m: bits <= 8 * m)
 
@@ -206,8 +206,8 @@ def _search_type(metric: int) -> int:
     return faiss.AdditiveQuantizer.ST_norm_float if l2 else faiss.AdditiveQuantizer.ST_LUT_nonorm
 
 
-def _additive_parameters(d: int, m: int) -> int:
-    return m * 256 * d
+def _additive_parameters(d: int, m: int, bits: int = 8) -> int:
+    return m * 2**bits * d
 
 
 def _rabitq_dimensions(m: int) -> int:
