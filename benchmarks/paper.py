@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # Spinning OpenMP threads slow each other down; libgomp reads this once, on loading.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -29,6 +30,7 @@ from tqdm import tqdm
 from drqfaiss.evaluation import mean_average_precision, relevance
 from drqfaiss.training import DRQModel, Trainer, TrainerOptions
 from drqfaiss.training.log import read_log
+from drqfaiss.training.schedule import Weights
 
 SAMPLE_QUERIES, SAMPLE_BASE = 1_000, 5_000  # of the evaluations during training
 SAMPLE_INTERVAL = 25_000  # samples trained on between them, at least: they are to cost little
@@ -96,14 +98,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network-rate", type=float, help="by default 0.002 on CUDA, else 0.001")
     parser.add_argument("--quantizer-rate", type=float, default=0.002)
     parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--adaptive-margin", type=float, default=1.0, help="weight of that loss")
     parser.add_argument("--margin", type=float, default=1.0, help="of the triplet loss")
-    parser.add_argument("--backbone", choices=["resnet", "alexnet"], default="resnet", help="of images")
-    parser.add_argument(
-        "--width", type=int, default=64, help="channels of the residual network's first layer"
-    )
-    parser.add_argument(
-        "--first-pool", action="store_true", help="halve the resolution first: 4 times faster"
-    )
+    parser.add_argument("--backbone", choices=["alexnet", "convnet", "resnet"], default="resnet")
+    parser.add_argument("--width", type=int, default=64, help="channels of the first layer; not of AlexNet")
+    parser.add_argument("--first-pool", action="store_true", help="of resnet: quarter the operations")
     parser.add_argument("--hidden", type=int, default=128, help="features besides the word outputs")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the CPU")
     parser.add_argument("--seed", type=int, default=0)
@@ -159,6 +158,7 @@ def train(task: Task, options: argparse.Namespace, run: Path, variant: Variant) 
         "network_rate": options.network_rate,
         "quantizer_rate": options.quantizer_rate,
         "weight_decay": options.weight_decay,
+        "weights": Weights(**{"adaptive_margin": options.adaptive_margin, **variant.weights}),
         "margin": options.margin,
         "seed": options.seed,
         "checkpoint_steps": 100,
@@ -190,11 +190,17 @@ def make_model(task: Task, options: argparse.Namespace, variant: Variant) -> DRQ
     }
     if task.embeddings:
         backbone = "mlp", {"d": task.train.inputs.shape[1]}
-    elif options.backbone == "alexnet":
-        backbone = "alexnet", {}
     else:
-        backbone = "resnet", {"width": options.width, "first_pool": options.first_pool}
+        backbone = options.backbone, image_backbone_options(options)
     return DRQModel(*backbone, **{**sizes, **variant.model})
+
+
+def image_backbone_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the chosen network of images takes."""
+    width = {"width": options.width}
+    return {"alexnet": {}, "convnet": width, "resnet": {**width, "first_pool": options.first_pool}}[
+        options.backbone
+    ]
 
 
 def sampled(trainer: Trainer, task: Task) -> dict[str, float]:

@@ -56,6 +56,8 @@ def backbone_name(options: Any) -> str:
     """Describe the network of images."""
     if options.backbone == "alexnet":
         return "AlexNet from random weights"
+    if options.backbone == "convnet":
+        return f"6 convolutions, width {options.width}, from random weights"
     pooled = ", first layer pooled" if options.first_pool else ""
     return f"ResNet of 9 layers, width {options.width}{pooled}, from random weights"
 

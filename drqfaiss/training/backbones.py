@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # Mean and standard deviation of the pixels of ImageNet, close enough for any photographs.
 MEAN = (0.485, 0.456, 0.406)
@@ -99,6 +100,50 @@ def convolution(channels: int, out: int, pool: bool = False) -> nn.Sequential:
     return nn.Sequential(*layers, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
 
 
+class Patches(nn.Module):
+    """Images (n, 3, h, w) to 24 channels (n, 24, h - 1, w - 1) that describe their patches of 2 × 2 pixels.
+
+    Brightness and two colour differences in four Haar patterns each, scaled to unit variance, with both signs
+    so that a ReLU loses nothing. Patches of photographs hardly correlate in these: whitening without data.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        colours = F.normalize(torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]]))
+        haar = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+        patterns = torch.einsum("hp,kc->hkcp", haar, colours).reshape(12, 3, 2, 2)
+        self.register_buffer("patterns", patterns, persistent=False)
+        self.scaling = nn.BatchNorm2d(12, affine=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the channels of floats (n, 3, h, w)."""
+        scaled = self.scaling(F.conv2d(images, self.patterns))
+        return torch.cat([scaled, -scaled], 1)
+
+
+def convnet(width: int = 64) -> Network:
+    """Return a convolutional network that learns small images, CIFAR's for example, in few epochs.
+
+    Three stages of two convolutions each halve the resolution, with width, 2 · width and 4 · width channels.
+    Whitened patches and convolutions that start as identities, as far as they can, make it quick: Jordan,
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024. It returns 4 · width features.
+
+    Args:
+        width: Channels of the first stage.
+    """
+    stages: list[nn.Module] = [Patches(), nn.ReLU(inplace=True)]
+    channels = 24
+    for out in (width, 2 * width, 4 * width):
+        stages += [convolution(channels, out, pool=True), convolution(out, out)]
+        channels = out
+    pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    network = Network(channels, pixels=Pixels(), stages=nn.Sequential(*stages), pool=pool)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.dirac_(layer.weight.data[: layer.in_channels])  # outputs beyond them start at random
+    return network.to(memory_format=torch.channels_last)
+
+
 def alexnet(dropout: float = 0.5) -> Network:
     """Return AlexNet up to fc7, 4096 features of images of 224 × 224 pixels, with random weights.
 
@@ -119,6 +164,7 @@ def alexnet(dropout: float = 0.5) -> Network:
 
 BACKBONES: dict[str, Callable[..., Network]] = {
     "alexnet": alexnet,
+    "convnet": convnet,
     "mlp": mlp,
     "none": none,
     "resnet": resnet,

@@ -4,6 +4,7 @@ import faiss
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_sample_image
 from torch import nn
 
 from drqfaiss.training import DRQModel, backbones, polish
@@ -93,6 +94,7 @@ def test_a_backbone_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "shape"),
     [
+        ("convnet", {"width": 4}, (3, 32, 32)),
         ("resnet", {"width": 4}, (3, 32, 32)),
         ("resnet", {"width": 4, "blocks": (1, 1, 1), "first_pool": True}, (3, 32, 32)),
         ("mlp", {"d": 12, "width": 16, "depth": 2}, (12,)),
@@ -103,6 +105,24 @@ def test_backbones(name, options, shape):
     network = backbones.build(name, options)
     inputs = torch.randint(0, 255, (2, *shape), dtype=torch.uint8)
     assert network(inputs if len(shape) == 3 else inputs.float()).shape == (2, network.out_features)
+
+
+def test_patches_are_whitened():
+    photograph = torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)[None]
+    patches = backbones.Patches()
+    basis = patches.patterns.flatten(1)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(12), atol=1e-6)
+    channels = patches(backbones.Pixels()(photograph))
+    np.testing.assert_array_equal(channels[:, 12:], -channels[:, :12])
+    correlations = np.corrcoef(channels[0, :12].flatten(1))
+    assert np.abs(correlations - np.eye(12)).mean() < 0.1
+
+
+def test_a_convnet_starts_as_identities():
+    network = backbones.convnet(32)
+    first = network.stages[2][0]
+    x = torch.randn(1, 24, 8, 8)
+    np.testing.assert_array_equal(first(x)[:, :24].detach(), x)
 
 
 def test_alexnet_has_the_known_size():
