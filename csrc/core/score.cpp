@@ -146,29 +146,33 @@ void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
     if (kind_ == Kind::Shared) quantize_shared(query, tables);
 }
 
+void Scorer::group_maxima(size_t m, const float* table, float* entries) const {
+    const size_t K = quantizer_.base(m).K;
+    float bytes[256];
+    if (shared_bits_) byte_maxima(table, K, renumbered_->new_bytes[size_t(quantizer_.group[m])], bytes);
+    maxima(shared_bits_ ? bytes : table, K >> shared_bits_, byte_tables_.dropped, entries);
+}
+
 void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     const size_t size = size_t{1} << byte_tables_.bits;
-    const int dropped = byte_tables_.dropped, unseen = dropped + shared_bits_;
-    float bytes[256];
+    const int unseen = byte_tables_.dropped + shared_bits_;
     double widest = 0, base = 0, largest_sum = 0;
     std::vector<float> entries(layout_.size >> unseen), lowest(levels_);
-    Range range{}, whole{};    // of the last base's entries and of its table
-    size_t of = layout_.size;  // where that table lies: none yet
+    Range range{}, whole{};        // of the last base's entries and of its table
+    size_t offset = layout_.size;  // of that table: none yet
     for (size_t m = 0; m < levels_; m++) {
-        const float scale = layout_.scales[m];
-        if (layout_.offsets[m] != of) {
-            of = layout_.offsets[m];
+        if (layout_.offsets[m] != offset) {
+            offset = layout_.offsets[m];
             const size_t K = quantizer_.base(m).K;
-            whole = range_of(query.lut + of, K);
-            if (shared_bits_)
-                byte_maxima(query.lut + of, K, renumbered_->new_bytes[size_t(quantizer_.group[m])], bytes);
-            maxima(shared_bits_ ? bytes : query.lut + of, K >> shared_bits_, dropped, &entries[of >> unseen]);
-            range = range_of(&entries[of >> unseen], K >> unseen);
+            group_maxima(m, query.lut + offset, &entries[offset >> unseen]);
+            range = range_of(&entries[offset >> unseen], K >> unseen);
+            whole = range_of(query.lut + offset, K);
         }
+        const double scale = layout_.scales[m];
         lowest[m] = range.low;
-        largest_sum += double(scale) * std::max(std::fabs(whole.low), std::fabs(whole.high));
+        largest_sum += scale * std::max(std::fabs(whole.low), std::fabs(whole.high));
         widest = std::max(widest, scale * (double(range.high) - range.low));
-        base += double(scale) * range.low;
+        base += scale * range.low;
     }
     query.unit = round_up_unit(std::max(widest / 255, 1e-30));
     for (size_t m = 0; m < levels_; m++) {

@@ -52,6 +52,7 @@ class Scorer {
   private:
     void choose_weights();
     void quantize_bytes(ScanQuery& query, uint8_t* tables) const;
+    void group_maxima(size_t m, const float* table, float* entries) const;
     void quantize_shared(ScanQuery& query, uint8_t* tables) const;
     void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;
     void scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;

@@ -23,14 +23,15 @@ class Weights:
     """Weights of the losses; 0 leaves one out.
 
     Attributes:
-        adaptive_margin: Of the adaptive margin loss on the word outputs.
+        adaptive_margin: Of the adaptive margin loss on the word outputs, which is a mean over all classes and
+            therefore small; the paper adds it with weight 1.
         triplet: Of the triplet loss on the features.
         distortion: τ, of the distortion.
         hard: μ, of the hard codewords within the distortion.
         joint_central: ν, of the joint central loss.
     """
 
-    adaptive_margin: float = 1.0
+    adaptive_margin: float = 10.0
     triplet: float = 1.0
     distortion: float = 1.0
     hard: float = 1.0
