@@ -215,5 +215,5 @@ def test_bad_arguments(arguments, error, message):
 
 
 def test_an_unknown_backbone():
-    with pytest.raises(ValueError, match="backbone: got 'vgg', expected one of 'alexnet', 'mlp'"):
+    with pytest.raises(ValueError, match="backbone: got 'vgg', expected one of 'alexnet', 'convnet', 'mlp'"):
         DRQModel("vgg")

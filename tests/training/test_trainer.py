@@ -168,7 +168,8 @@ import sys
 import torch
 from tests.training.labelled import digits, small_model, small_options, Trainer
 x, y = digits(256)
-trainer = Trainer(small_model(), x, y, options=small_options(), device="cpu", progress=False,
+options = small_options(network_rate=3e-3)
+trainer = Trainer(small_model(), x, y, options=options, device="cpu", progress=False,
                   checkpoint=sys.argv[1] + "/checkpoint.pt")
 assert trainer.processes.world == 2
 model = trainer.fit()
