@@ -69,8 +69,8 @@ class DRQModel(nn.Module):
     """From images or embeddings to features and their codes.
 
     Args:
-        backbone: "resnet", "convnet", "alexnet", "mlp", "none" (see `training.backbones`), or a module of your
-            own that returns (n, out_features) and has that attribute; it is passed to `load` again.
+        backbone: "resnet", "convnet", "alexnet", "mlp", "none" (see `training.backbones`), or a module
+            of your own that returns (n, out_features) and has that attribute; it is passed to `load` again.
         backbone_options: Of a backbone named by a string, {"width": 64} for example.
         word_features: Width of the output that is compared with word vectors, their dimension.
         hidden_features: Width of the other output; features have d = hidden_features + word_features.
