@@ -98,7 +98,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network-rate", type=float, help="by default 0.002 on CUDA, else 0.001")
     parser.add_argument("--quantizer-rate", type=float, default=0.002)
     parser.add_argument("--weight-decay", type=float, default=0.05)
-    parser.add_argument("--adaptive-margin", type=float, default=10.0, help="weight of that loss")
+    parser.add_argument(
+        "--adaptive-margin", type=float, default=Weights.adaptive_margin, help="weight of that loss"
+    )
     parser.add_argument("--margin", type=float, default=1.0, help="of the triplet loss")
     parser.add_argument("--backbone", choices=["alexnet", "convnet", "resnet"], default="resnet")
     parser.add_argument("--width", type=int, default=64, help="channels of the first layer; not of AlexNet")

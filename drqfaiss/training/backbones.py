@@ -85,9 +85,7 @@ def resnet(width: int = 64, blocks: tuple[int, int, int] = (1, 0, 1), first_pool
         stages += [
             Residual(convolution(channels, channels), convolution(channels, channels)) for _ in range(count)
         ]
-    pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
-    network = Network(channels, pixels=Pixels(), stages=nn.Sequential(*stages), pool=pool)
-    return network.to(memory_format=torch.channels_last)
+    return pooled(stages, channels)
 
 
 def convolution(channels: int, out: int, pool: bool = False) -> nn.Sequential:
@@ -136,11 +134,17 @@ def convnet(width: int = 64) -> Network:
     for out in (width, 2 * width, 4 * width):
         stages += [convolution(channels, out, pool=True), convolution(out, out)]
         channels = out
-    pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
-    network = Network(channels, pixels=Pixels(), stages=nn.Sequential(*stages), pool=pool)
+    network = pooled(stages, channels)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.dirac_(layer.weight.data[: layer.in_channels])  # outputs beyond them start at random
+    return network
+
+
+def pooled(stages: list[nn.Module], channels: int) -> Network:
+    """Return the network of images that takes the largest value of each channel after the stages."""
+    pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    network = Network(channels, pixels=Pixels(), stages=nn.Sequential(*stages), pool=pool)
     return network.to(memory_format=torch.channels_last)
 
 
