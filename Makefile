@@ -140,7 +140,7 @@ docs: $(VENV)/built $(VENV)/docs-tools
 
 # What a user gets, from nothing but the sdist: the package alone first, then its tests beside no source of it.
 PACKAGE := build/package
-NEEDS_TORCH := tests/test_readme.py::test_python_snippets_run tests/test_docs.py::test_snippets_run[supervised.md]
+NEEDS_TORCH := tests/test_readme.py::test_python_snippets_run tests/test_docs.py::test_snippets_run[explain/supervised.md]
 test-package: $(VENV)/package-tools
 	rm -rf $(PACKAGE) dist
 	$(BIN)/python -m build --outdir $(PACKAGE) >/dev/null

@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [
     "index.md",
-    "cli.md",
-    "ivf.md",
-    "supervised.md",
+    "explain/ivf.md",
+    "explain/supervised.md",
+    "howto/cli.md",
     "howto/code-length.md",
     "howto/migrate.md",
     "howto/serve.md",

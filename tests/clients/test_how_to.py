@@ -1,11 +1,11 @@
-"""Every snippet of docs/clients.md is run, in order, in one namespace, as a reader would type them."""
+"""Every snippet of docs/howto/clients.md is run, in order, in one namespace, as a reader would type them."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-HOW_TO = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+HOW_TO = (Path(__file__).parents[2] / "docs" / "howto" / "clients.md").read_text()
 
 
 def test_snippets_run(tmp_path, monkeypatch):
