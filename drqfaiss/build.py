@@ -19,7 +19,7 @@ import numpy as np
 
 from drqfaiss import _check as check
 from drqfaiss import _fingerprint as fingerprint
-from drqfaiss._files import replaced
+from drqfaiss._files import writing
 from drqfaiss._progress import bar
 from drqfaiss.datasets import VectorsOnDisk, read_floats
 from drqfaiss.io import read_index, write_index
@@ -172,8 +172,8 @@ def _claim(work: Path, build: dict[str, Any], before: int, restart: bool) -> dic
 
 
 def _write_claim(work: Path, claim: dict[str, Any]) -> dict[str, Any]:
-    with replaced(work / FINGERPRINT) as written:
-        Path(written).write_text(json.dumps(claim))
+    with writing(work / FINGERPRINT) as file:
+        file.write(json.dumps(claim).encode())
     return claim
 
 

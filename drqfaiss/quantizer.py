@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
-from drqfaiss._files import replaced
+from drqfaiss._files import writing
 from drqfaiss.training import least_squares
 from drqfaiss.training.arguments import QUALITIES
 from drqfaiss.training.prefixes import gain_weights
@@ -184,7 +184,7 @@ class Quantizer:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file that `load` reads; the name is used as it is.
 
-        The file appears whole: a write that fails leaves what was there before.
+        The file appears whole: a write that fails leaves what was there before. See `io.write_index`.
 
         Raises:
             OSError: The file cannot be written.
@@ -194,7 +194,7 @@ class Quantizer:
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
         version = 1 if self.first_codebook is None else FILE_VERSION
-        with replaced(path) as written, open(written, "wb") as file:
+        with writing(path) as file:
             np.savez(file, format=FILE_FORMAT, version=version, **arrays)
 
     @classmethod

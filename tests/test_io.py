@@ -1,17 +1,32 @@
 """Files: stock ones are written, fast indexes come back."""
 
+import io
+import os
+import resource
+import stat
+
 import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import drqfaiss
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
 from drqfaiss.index import IndexDRQ, SearchParametersDRQ
-from drqfaiss.io import read_index, write_index
+from drqfaiss.io import DamagedIndexError, read_index, write_index
 from tests import reference
-from tests.indexes import METRICS, D, assert_searches_right, make_index, make_vectors, stock_copy
+from tests.indexes import (
+    METRICS,
+    D,
+    assert_searches_right,
+    make_codebooks,
+    make_index,
+    make_vectors,
+    stock_copy,
+)
+from tests.readers import reading_in_background
 
 X = make_vectors(7, seed=1)
 
@@ -177,3 +192,116 @@ def test_plain_faiss_searches_a_file_of_one_level(metric):
     x = make_vectors(5, seed=1)
     # One level of 4 bits: most vectors tie, and only we order ties by id.
     np.testing.assert_allclose(plain.search(x, 10)[0], index.search(x, 10)[0], atol=1e-5)
+
+
+def make_ivf():
+    coarse = faiss.IndexFlatL2(D)
+    coarse.add(make_vectors(4, seed=3))
+    index = drqfaiss.IndexIVFDRQ.from_codebooks(coarse, make_codebooks())
+    index.add(make_vectors(300))
+    return index
+
+
+@pytest.mark.parametrize("flags", [faiss.IO_FLAG_MMAP, faiss.IO_FLAG_MMAP_IFC])
+@pytest.mark.parametrize("make", [make_index, make_ivf])
+def test_files_are_mapped_as_faiss_maps_them(make, flags, tmp_path):
+    index = make()
+    write_index(index, tmp_path / "x.faiss")
+    mapped = read_index(tmp_path / "x.faiss", flags)
+    assert type(mapped) is type(index)
+    np.testing.assert_array_equal(mapped.search(X, 5), index.search(X, 5))
+
+
+def test_mapped_files_that_are_too_short_are_refused(tmp_path):
+    """Reading the lists that are not there would end the process."""
+    path = tmp_path / "x.faiss"
+    write_index(make_ivf(), path)
+    whole = path.read_bytes()
+    for length in range(len(whole) - 2_500, len(whole), 100):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedIndexError, match=r"x\.faiss: "):
+            read_index(path, faiss.IO_FLAG_MMAP)
+
+
+def test_lists_on_disk_that_lie_outside_their_file_are_refused(tmp_path):
+    index, lists = make_ivf(), tmp_path / "lists"
+    on_disk = faiss.OnDiskInvertedLists(index.nlist, index.code_size, str(lists))
+    on_disk.merge_from_1(index.invlists)
+    index.replace_invlists(on_disk)
+    write_index(index, tmp_path / "x.faiss")
+    np.testing.assert_array_equal(read_index(tmp_path / "x.faiss").search(X, 5), index.search(X, 5))
+    written = (tmp_path / "x.faiss").read_bytes()
+    one = on_disk.lists.at(2)
+    at = written.index(np.array([one.size, one.capacity, one.offset], "<u8").tobytes())
+    (tmp_path / "x.faiss").write_bytes(written[:at] + (1 << 40).to_bytes(8, "little") + written[at + 8 :])
+    with pytest.raises(DamagedIndexError, match=r"lists: 1099511627776 vectors in inverted list 2, expected"):
+        read_index(tmp_path / "x.faiss")
+    (tmp_path / "x.faiss").write_bytes(written)
+    os.truncate(lists, 10)
+    with pytest.raises(DamagedIndexError, match="lists: 10 bytes, expected"):
+        read_index(tmp_path / "x.faiss", faiss.IO_FLAG_READ_ONLY)
+
+
+def test_open_files_readers_and_writers(tmp_path):
+    index = make_index()
+    expected = faiss.serialize_index(index).tobytes()
+    file, writer = io.BytesIO(b"before"), faiss.VectorIOWriter()
+    file.seek(6)
+    write_index(index, file)
+    write_index(index, writer)
+    assert file.getvalue() == b"before" + expected
+    assert faiss.vector_to_array(writer.data).tobytes() == expected
+    file.seek(6)
+    reader = faiss.VectorIOReader()
+    faiss.copy_array_to_vector(np.frombuffer(expected, np.uint8), reader.data)
+    for source in (file, reader):
+        np.testing.assert_array_equal(read_index(source).search(X, 5), index.search(X, 5))
+    with pytest.raises(DamagedIndexError, match="the file given: not a FAISS index, or damaged"):
+        read_index(io.BytesIO(expected[:100]))
+    with pytest.raises(TypeError, match="path: got 3, expected the name of a file"):
+        write_index(index, 3)
+
+
+class Failing(io.RawIOBase):
+    def read(self, count):
+        raise KeyError("mine")
+
+    def write(self, data):
+        return len(data) // 2
+
+
+def test_errors_of_open_files_arrive_as_they_were():
+    with pytest.raises(KeyError, match="mine"):
+        read_index(Failing())
+    with pytest.raises(OSError, match="bytes were written, expected"):
+        write_index(make_index(), Failing())
+
+
+@pytest.mark.parametrize("short", [1, 200, 5_000])
+@pytest.mark.parametrize("rows", [100, 20_000])
+def test_a_full_disk_is_an_error_and_the_old_file_stays(tmp_path, rows, short):
+    """A limit of the file's size stands for it. FAISS's own writer does not tell of the last 4 KiB."""
+    path, index = tmp_path / "x.faiss", make_index(rows)
+    write_index(index, path)
+    whole = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(len(whole) - short, 0), before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*x\.faiss'"):
+            write_index(index, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_private_file_stays_private_and_a_pipe_a_pipe(tmp_path):
+    index = make_index()
+    path = tmp_path / "x.faiss"
+    path.touch(0o600)
+    write_index(index, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    os.mkfifo(tmp_path / "pipe")
+    with reading_in_background(tmp_path / "pipe") as got:
+        write_index(index, tmp_path / "pipe")
+    assert got == [path.read_bytes()]

@@ -11,15 +11,13 @@ from typing import Any
 
 import torch
 
-from drqfaiss._files import replaced
+from drqfaiss._files import writing
 
 
 def save(path: str | os.PathLike[str], kind: str, version: int, content: dict[str, Any]) -> None:
     """Write a dictionary of tensors and plain values; a file of that name stays as it is until the end."""
-    with replaced(path) as written, open(written, "wb") as file:
+    with writing(path) as file:
         torch.save({"format": kind, "version": version, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drqfaiss._files import replaced
+from drqfaiss._files import writing
 
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_ROW = 1 + 3 * 32 * 32  # a label and the pixels
@@ -208,9 +208,10 @@ def _keep(
 ) -> np.ndarray:
     """Make the unfinished file the cache, and return the pixels from there."""
     if unreadable:  # there is room for them in the file, too
-        with replaced(_unfinished(cache)) as written, open(written, "wb") as file:
+        with writing(_unfinished(cache)) as file:
             np.save(file, pixels)
-    _fingerprint_file(cache).write_text(f"{_fingerprint(sources)}\n{json.dumps(unreadable)}\n")
+    with writing(_fingerprint_file(cache)) as file:
+        file.write(f"{_fingerprint(sources)}\n{json.dumps(unreadable)}\n".encode())
     _unfinished(cache).replace(cache)
     return np.load(cache, mmap_mode="r", allow_pickle=False)
 

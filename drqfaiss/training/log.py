@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from drqfaiss._files import writing
+
 
 class Log:
     """Appends lines to a file; without a path it does nothing."""
@@ -20,7 +22,8 @@ class Log:
             return
         lines = read_log(self.path) if step and self.path.exists() else []
         kept = [json.dumps(line) + "\n" for line in lines if line["step"] <= step]
-        self.path.write_text("".join(kept))
+        with writing(self.path) as file:
+            file.write("".join(kept).encode())
 
     def write(self, **line: Any) -> None:
         """Append a line, on disk when this returns."""
