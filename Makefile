@@ -7,6 +7,7 @@
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
 # make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"
+# make pictures    draws the plots of README and documentation again, from the figures in benchmarks/results
 # make bench-paper    supervised training and mAP as in the paper: ARGS="cifar10-1 --data …"
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
@@ -29,46 +30,49 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-clients bench-paper test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 demo: $(VENV)/built
-	$(BIN)/python benchmarks/compare.py --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m benchmarks.accuracy.compare --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
 
 bench: $(VENV)/built
-	$(BIN)/python benchmarks/compare.py $(ARGS)
+	$(BIN)/python -m benchmarks.accuracy.compare $(ARGS)
 
 bench-paper: $(VENV)/built $(VENV)/torch
-	$(BIN)/python benchmarks/paper.py $(ARGS)
+	$(BIN)/python -m benchmarks.paper.train $(ARGS)
 
 bench-accuracy: $(VENV)/built
-	$(BIN)/python benchmarks/compare.py --data "$(DATA)" --out "$(OUT)" --untimed --resume \
+	$(BIN)/python -m benchmarks.accuracy.compare --data "$(DATA)" --out "$(OUT)" --untimed --resume \
 		--methods drq,pq,opq,rq,rq9,rq10,rq16,lsq,pqfs,rabitq,itq --bytes 1,2,4,6,8,12,16 --drq-levels 8,16 \
 		--drq level,level+own,level+own+best,level+own+short,vector+own,vector+own+best $(ARGS)
-	$(BIN)/python benchmarks/compare.py --data "$(DATA)" --out "$(OUT)" --untimed --resume --methods drq \
+	$(BIN)/python -m benchmarks.accuracy.compare --data "$(DATA)" --out "$(OUT)" --untimed --resume --methods drq \
 		--bytes 2,4,6,8 --drq-levels 8 \
 		--drq level+9bit,level+10bit,level+own+9bit,level+own+10bit,level+own+best+9bit,vector+own+best+9bit $(ARGS)
 
 # Settings are chosen by these figures, never by the queries of a test set.
 HELD_OUT := --hold-out 2000 --max-learn 30000
-ABLATE := benchmarks/compare.py $(HELD_OUT) --untimed --resume --runs 1
+ABLATE := -m benchmarks.accuracy.compare $(HELD_OUT) --untimed --resume --runs 1
 bench-ablation: $(VENV)/built
 	$(BIN)/python $(ABLATE) --data "$(DATA)" --out "$(OUT)" --methods drq,rq,lsq --bytes 2,4,8 --drq-levels 8 \
 		--drq level,level+own,vector+own,level+own+rising,level+9bit,level+10bit,level+own+9bit $(ARGS)
 	$(BIN)/python $(ABLATE) --data "$(DATA)" --out "$(OUT)" --methods drq --bytes 2,4,8,16 --drq-levels 16 \
 		--drq level+own+rising,level+own+even,level+own+short $(ARGS)
-	$(BIN)/python benchmarks/encoding.py --data "$(DATA)" --out "$(OUT)" $(HELD_OUT) $(ARGS)
+	$(BIN)/python -m benchmarks.accuracy.encoding --data "$(DATA)" --out "$(OUT)" $(HELD_OUT) $(ARGS)
 
 bench-speed: $(VENV)/built
-	$(BIN)/python benchmarks/speed.py $(ARGS)
+	$(BIN)/python -m benchmarks.speed.measure $(ARGS)
 
 bench-ann: $(VENV)/built
-	$(BIN)/python benchmarks/ann_benchmarks/run.py $(ARGS)
+	$(BIN)/python -m benchmarks.ann_benchmarks.run $(ARGS)
 
 bench-ivf: $(VENV)/built
-	$(BIN)/python benchmarks/ivf.py $(if $(DATA),--data "$(DATA)") $(ARGS)
+	$(BIN)/python -m benchmarks.ivf.measure $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+pictures: $(VENV)/built
+	$(BIN)/python -m benchmarks.pictures
 
 bench-clients: $(VENV)/built $(CLIENTS)/installed
-	PYTHONPATH=. $(CLIENTS)/bin/python benchmarks/adopt_langchain.py $(ARGS)
+	$(CLIENTS)/bin/python -m benchmarks.clients.langchain $(ARGS)
 
 test: $(VENV)/built $(VENV)/torch
 	$(BIN)/python -m pytest $(ARGS)

@@ -4,7 +4,7 @@ As there, queries come one at a time on one thread, and a result counts if it is
 neighbour; unlike there, that thread's CPU time is measured. Prints a table and saves it, as JSON too, with a
 plot of queries per second over recall.
 
-    python benchmarks/ann_benchmarks/run.py sift-128-euclidean.hdf5 --groups flat,ivf
+    python -m benchmarks.ann_benchmarks.run sift-128-euclidean.hdf5 --groups flat,ivf
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import yaml
 from tqdm import tqdm
 
 import drqfaiss
+from benchmarks.common import plots
+from benchmarks.common.plots import Curve
 
 FOLDER = Path(__file__).parent
 PACKAGE = "ann_benchmarks.algorithms.drqfaiss"
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     (out / f"{data.name}.md").write_text(text + "\n")
     rows = [asdict(result) for result in results]
     (out / f"{data.name}.json").write_text(json.dumps(rows, indent=1) + "\n")
-    plot(data, results, options.k, out / f"{data.name}.png")
+    plot(data, results, options.k, out / f"{data.name}.svg")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -242,21 +244,14 @@ def table(data: Data, results: list[Result], k: int) -> str:
 
 def plot(data: Data, results: list[Result], k: int, path: Path) -> None:
     """Draw one curve for each group: the best queries per second at each recall."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    curves = []
     for group in dict.fromkeys(result.group for result in results):
         points = sorted((r.recall, r.queries_per_second) for r in results if r.group == group)
         front = [p for i, p in enumerate(points) if all(p[1] > q[1] for q in points[i + 1 :])]
-        axes.plot(*zip(*front, strict=True), marker="o", label=group)
-    axes.set(xlabel=f"recall@{k}", ylabel="queries per second", yscale="log", title=data.name)
-    axes.grid(which="both", alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+        curves.append(Curve(f"DRQ, {group}", *zip(*front, strict=True)))
+    axes = {"xlabel": f"recall@{k}", "ylabel": "queries per second", "yscale": "log"}
+    picture = plots.small_multiples(curves, f"{data.name}: speed over recall", "One query at a time", **axes)
+    plots.save(picture, path)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ from tests.indexes import make_vectors
 ROOT = Path(__file__).parents[2]
 
 
-def test_figures(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def test_figures(tmp_path):
     np.save(tmp_path / "x.npy", make_vectors(1000))
     out = tmp_path / "figures.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "adopt_langchain.py"), "--data", tmp_path / "x.npy"]
+    command = [sys.executable, "-m", "benchmarks.clients.langchain", "--data", tmp_path / "x.npy"]
     options = ["--index=RQ3x4", "--seconds=0", "--runs=1", "--out", out]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     lines = json.loads(out.read_text())
     assert [line["index"] for line in lines] == ["RQ3x4", "RQ3x4_Nfloat"]

@@ -1,0 +1,1 @@
+"""How well codes of equal size find neighbours."""

@@ -1,0 +1,1 @@
+"""What ``adopt`` brings to a library that holds an index."""

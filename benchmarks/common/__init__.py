@@ -1,0 +1,1 @@
+"""What all comparisons share: vectors, methods, tables and the look of plots."""

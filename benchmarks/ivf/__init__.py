@@ -1,0 +1,1 @@
+"""How fast which recall is, with inverted lists."""

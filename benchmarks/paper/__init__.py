@@ -1,0 +1,1 @@
+"""What training with labels reaches, in the paper's experiments."""

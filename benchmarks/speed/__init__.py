@@ -1,0 +1,1 @@
+"""How fast search, encoding and training are, case by case."""
