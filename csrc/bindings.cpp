@@ -14,6 +14,7 @@
 #include "core/search.h"
 #include "core/simd/kernels.h"
 #include "faiss_plugin/openmp.h"
+#include "gil.h"
 
 namespace py = pybind11;
 using namespace drq;
@@ -130,7 +131,7 @@ Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, in
     Array<int32_t> codes({n, py::ssize_t(quantizer.levels())});
     const float* input = vectors.data();
     int32_t* output = codes.mutable_data();
-    py::gil_scoped_release release;
+    const Unlocked unlocked;
     encoder.encode(size_t(n), input, beam, output, plugin::executor());
     return codes;
 }
@@ -151,7 +152,7 @@ Array<double> code_sums_array(const py::object& x, const py::object& codes, py::
     const float* input = vectors.data();
     const int32_t* index = indices.data();
     double* output = sums.mutable_data();
-    py::gil_scoped_release release;
+    const Unlocked unlocked;
     code_sums(size_t(n), size_t(d), input, size_t(M), size_t(K), index, output, plugin::executor());
     return sums;
 }
@@ -189,7 +190,7 @@ PYBIND11_MODULE(_core, module) {
             float* distance = distances.mutable_data();
             int64_t* id = ids.mutable_data();
             {
-                py::gil_scoped_release release;
+                const Unlocked unlocked;
                 knn_search(search.database(), size_t(search.x.shape(0)), search.x.data(), k, distance, id,
                            plugin::executor());
             }
@@ -206,7 +207,7 @@ PYBIND11_MODULE(_core, module) {
             const size_t n = size_t(search.x.shape(0));
             std::vector<std::vector<Neighbour>> results;
             {
-                py::gil_scoped_release release;
+                const Unlocked unlocked;
                 results = range_search(search.database(), n, search.x.data(), radius, plugin::executor());
             }
             py::list by_query;
@@ -224,6 +225,11 @@ PYBIND11_MODULE(_core, module) {
         py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("radius"), py::arg("levels"),
         py::arg("metric"), py::arg("mask") = py::none());
     bind_encode(module);
+
+    // As FAISS's own functions do: a Python exception that is set already is the one to raise.
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        if (!PyErr_Occurred()) std::rethrow_exception(error);
+    });
 
     plugin::bind_plugin(module);
 }

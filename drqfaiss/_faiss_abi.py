@@ -11,6 +11,8 @@ import os
 import platform
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +46,25 @@ def self_check() -> dict[str, Any]:
     try:
         _check_platform()
         _check_version()
-        return _measure()
+        with _one_thread():
+            offsets = _measure()
+        return {"faiss": faiss.__version__, **plugin.facts(), "offsets": offsets}
     except Exception as error:
         raise ImportError(
             f"drqfaiss cannot work with faiss {faiss.__version__} ({Path(faiss.__file__).parent}): {error}. "
             f"Known to work: the faiss-cpu wheels {', '.join(TESTED_VERSIONS)} for Linux x86-64."
         ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep FAISS from starting its threads: whoever imports this may never need them."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _check_platform() -> None:
@@ -67,7 +82,7 @@ def _check_version() -> None:
         )
 
 
-def _measure() -> dict[str, Any]:
+def _measure() -> dict[str, int]:
     probe = faiss.IndexResidualQuantizer(24, 3, 5)
     facts = plugin.open(address(probe))
     ivf_probe = ivf.make_probe()
@@ -79,7 +94,7 @@ def _measure() -> dict[str, Any]:
     _check_selector(facts["slots"]["IDSelector.is_member"])
     _check_lifetime()
     ivf.check_search()
-    return {"faiss": faiss.__version__, **plugin.facts(), "offsets": offsets}
+    return offsets
 
 
 def _index_offsets(index: faiss.IndexResidualQuantizer) -> dict[str, int]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.training.options import original_errors, set_training
+from drqfaiss.training.options import set_training
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
@@ -67,8 +67,7 @@ class LevelsIndex(faiss.Index):
         x = check.vectors("x", x, self.d)
         check.finite("x", x)
         self._require_enough(len(x))
-        with original_errors():
-            super().train(x)
+        super().train(x)
 
     def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
         """Encode vectors x, shape (n, d), and append their codes."""

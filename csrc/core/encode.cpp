@@ -300,7 +300,7 @@ Encoder::~Encoder() = default;
 void Encoder::encode(size_t n, const float* x, int beam, int32_t* codes, const Executor& executor) const {
     if (beam < 1) throw std::invalid_argument("beam: " + std::to_string(beam) + ", expected at least 1");
     const Quantizer& q = *quantizer_;
-    parallel_for(executor, (n + kTask - 1) / kTask, [&](size_t task) {
+    parallel_for(executor, (n + kTask - 1) / kTask, [&](size_t task, Checkpoint& checkpoint) {
         Products products(q);
         BeamSearch search(*tables_, size_t(beam));
         const size_t end = std::min(n, (task + 1) * kTask);
@@ -308,6 +308,7 @@ void Encoder::encode(size_t n, const float* x, int beam, int32_t* codes, const E
             const size_t count = std::min(products.block, end - begin);
             products.compute(count, x + begin * q.d);
             for (size_t i = 0; i < count; i++) search.encode(products, i, codes + (begin + i) * q.levels());
+            checkpoint.look();
         }
     });
 }
@@ -315,12 +316,13 @@ void Encoder::encode(size_t n, const float* x, int beam, int32_t* codes, const E
 void code_sums(size_t n, size_t d, const float* x, size_t M, size_t K, const int32_t* codes, double* sums,
                const Executor& executor) {
     // One level per task: a sum never depends on the number of threads.
-    parallel_for(executor, M, [&](size_t m) {
+    parallel_for(executor, M, [&](size_t m, Checkpoint& checkpoint) {
         double* level = sums + m * K * d;
         std::fill(level, level + K * d, 0);
         for (size_t i = 0; i < n; i++) {
             double* sum = level + size_t(codes[i * M + m]) * d;
             for (size_t j = 0; j < d; j++) sum[j] += x[i * d + j];
+            checkpoint.pass(d);
         }
     });
 }

@@ -25,7 +25,7 @@ struct Visit {
 class Batch {
   public:
     Batch(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n, const float* x,
-          const Probes& probes, Sink* const* sinks)
+          const Probes& probes, Sink* const* sinks, Checkpoint& checkpoint)
         : database_(database),
           lists_(lists),
           n_lists_(n_lists),
@@ -33,6 +33,7 @@ class Batch {
           x_(x),
           probes_(probes),
           sinks_(sinks),
+          checkpoint_(checkpoint),
           queries_(database, n),
           scanner_(database, queries_.scorer()) {
         // Queries with the same nearest list next to each other.
@@ -100,6 +101,7 @@ class Batch {
         sort_by_unit(visitors_);
         stats.lists += count;
         stats.vectors += count * scanner_.scan(list, visitors_.data(), count);
+        checkpoint_.pass(count * list.n);
     }
 
     const ListDatabase& database_;
@@ -108,6 +110,7 @@ class Batch {
     const float* x_;
     const Probes& probes_;
     Sink* const* sinks_;
+    Checkpoint& checkpoint_;
     ListQueries queries_;
     ListScanner scanner_;
     std::vector<uint32_t> order_;
@@ -133,10 +136,10 @@ struct Search {
         const size_t threads = size_t(executor.threads());
         const size_t size = std::max<size_t>(1, std::min(kMostQueries, (n + threads - 1) / threads));
         std::vector<ListStats> done((n + size - 1) / size);
-        parallel_for(executor, done.size(), [&](size_t batch) {
+        parallel_for(executor, done.size(), [&](size_t batch, Checkpoint& checkpoint) {
             const size_t first = batch * size, count = std::min(size, n - first);
             std::vector<SinkType> sinks(count, empty);
-            scan(first, sinks, done[batch]);
+            scan(first, sinks, done[batch], checkpoint);
             for (size_t i = 0; i < count; i++) write(first + i, sinks[i]);
         });
         for (const ListStats& part : done) {
@@ -147,12 +150,13 @@ struct Search {
 
   private:
     template <class SinkType>
-    void scan(size_t first, std::vector<SinkType>& sinks, ListStats& done) const {
+    void scan(size_t first, std::vector<SinkType>& sinks, ListStats& done, Checkpoint& checkpoint) const {
         std::vector<Sink*> pointers;
         for (SinkType& sink : sinks) pointers.push_back(&sink);
         const size_t probe = first * probes.per_query;
         const Probes own{probes.per_query, probes.list + probe, probes.distance + probe};
-        Batch(database, lists, n_lists, sinks.size(), x + first * database.quantizer.d, own, pointers.data())
+        Batch(database, lists, n_lists, sinks.size(), x + first * database.quantizer.d, own, pointers.data(),
+              checkpoint)
             .scan(done);
     }
 };

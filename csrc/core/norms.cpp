@@ -8,7 +8,7 @@ namespace drq {
 void reconstruction_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, size_t begin,
                           size_t end, float* out, const Executor& executor) {
     constexpr size_t kBatch = 1024;
-    parallel_for(executor, (end - begin + kBatch - 1) / kBatch, [&](size_t batch) {
+    parallel_for(executor, (end - begin + kBatch - 1) / kBatch, [&](size_t batch, Checkpoint&) {
         const size_t first = begin + batch * kBatch, n = std::min(kBatch, end - first);
         std::vector<int32_t> code(n * levels);
         unpack_codes(quantizer, codes, first, n, levels, code.data());

@@ -61,7 +61,7 @@ class QueryBatch {
         sort_by_unit(order_);
     }
 
-    void scan(size_t begin, size_t end) {
+    void scan(size_t begin, size_t end, Checkpoint& checkpoint) {
         BlockPacker packer(database_, end - begin);
         const size_t start = sample(packer, begin, end);
         const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
@@ -72,6 +72,7 @@ class QueryBatch {
             const size_t first = begin + b * capacity;
             const ScanBlock& block = packer.pack(first, std::min(first + capacity, end));
             if (block.n > 0) scan_block(packer, block);
+            checkpoint.pass(block.n * order_.size());
         }
     }
 
@@ -176,13 +177,13 @@ struct Plan {
 template <class SinkOf>
 void scan_all(const Database& database, const Plan& plan, size_t n, const float* x, const SinkOf& sink_of,
               const Executor& executor) {
-    parallel_for(executor, plan.tasks(), [&](size_t task) {
+    parallel_for(executor, plan.tasks(), [&](size_t task, Checkpoint& checkpoint) {
         const size_t first = task / plan.ranges * plan.batch, count = std::min(plan.batch, n - first);
         const size_t range = task % plan.ranges, begin = range * plan.range;
         std::vector<Sink*> sinks(count);
         for (size_t i = 0; i < count; i++) sinks[i] = sink_of(first + i, range);
         QueryBatch batch(database, count, x + first * database.quantizer.d, sinks.data(), plan.share);
-        batch.scan(begin, std::min(begin + plan.range, database.codes.n));
+        batch.scan(begin, std::min(begin + plan.range, database.codes.n), checkpoint);
     });
 }
 
@@ -193,7 +194,7 @@ void search_slice(const Database& database, size_t n, const float* x, size_t k, 
     scan_all(
         database, plan, n, x, [&](size_t query, size_t range) { return &sinks[query * plan.ranges + range]; },
         executor);
-    parallel_for(executor, plan.batches, [&](size_t batch) {
+    parallel_for(executor, plan.batches, [&](size_t batch, Checkpoint&) {
         for (size_t q = batch * plan.batch; q < std::min((batch + 1) * plan.batch, n); q++) {
             TopK& best = sinks[q * plan.ranges];
             for (size_t range = 1; range < plan.ranges; range++) best.merge(sinks[q * plan.ranges + range]);

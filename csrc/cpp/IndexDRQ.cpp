@@ -25,7 +25,7 @@ using drq::plugin::FlatView;
 class OpenMP final : public drq::Executor {
   public:
     int threads() const override { return omp_get_max_threads(); }
-    void run(void (*body)(void*), void* context) const override {
+    void run(void (*body)(void*), void (*)(void*), void* context) const override {
 #pragma omp parallel
         body(context);
     }

@@ -8,11 +8,13 @@
 
 #include "faiss_plugin/abi.h"
 #include "faiss_plugin/additive.h"
+#include "faiss_plugin/errors.h"
 #include "faiss_plugin/flat_index.h"
 #include "faiss_plugin/openmp.h"
 #include "faiss_plugin/parameters.h"
 #include "faiss_plugin/plugin.h"
 #include "faiss_plugin/state.h"
+#include "gil.h"
 
 namespace py = pybind11;
 
@@ -70,21 +72,36 @@ py::dict describe_ivf(uintptr_t address) {
     return seen;
 }
 
-/// For calls that take the mutex of an index's state: they compute, or wait for a thread that does.
-using Unlocked = py::call_guard<py::gil_scoped_release>;
+/// For calls that take the mutex of an index's state: a thread may compute while it has it.
+using WithoutGil = py::call_guard<Unlocked>;
+
+/// Lets Python handle signals, as between two of its own instructions.
+void handle_signals() {
+    const Locked gil;
+    if (or_park([] { return PyErr_CheckSignals(); })) throw_faiss_exception("interrupted");
+}
+
+std::vector<float> trained_by(const py::function& train, const TrainingJob& job) {
+    const py::array_t<float> x({job.n, job.d}, job.x);
+    const py::tuple arguments = py::make_tuple(x, job.nbits, job.options);
+    const auto result = py::reinterpret_steal<py::object>(
+        or_park([&] { return PyObject_CallObject(train.ptr(), arguments.ptr()); }));
+    if (!result) throw py::error_already_set();
+    const auto codebooks = py::cast<py::array_t<float, py::array::c_style | py::array::forcecast>>(result);
+    return {codebooks.data(), codebooks.data() + codebooks.size()};
+}
 
 /// Hands training to train(x, nbits, options) -> codebooks. FAISS calls from its own threads without the GIL,
-/// and only a C++ exception may leave through it.
+/// and only a C++ exception may leave through it; Python's is left set for who called FAISS.
 Trainer python_trainer(py::function train) {
     return [train = std::move(train)](const TrainingJob& job) {
-        py::gil_scoped_acquire gil;
+        const Locked gil;
         try {
-            const py::array_t<float> x({job.n, job.d}, job.x);
-            const auto codebooks = py::cast<py::array_t<float, py::array::c_style | py::array::forcecast>>(
-                train(x, job.nbits, job.options));
-            return std::vector<float>(codebooks.data(), codebooks.data() + codebooks.size());
-        } catch (const py::error_already_set& error) {
-            throw std::runtime_error(error.what());
+            return trained_by(train, job);
+        } catch (py::error_already_set& error) {
+            const std::string what = error.what();
+            error.restore();
+            throw_faiss_exception(what);
         }
     };
 }
@@ -107,31 +124,34 @@ void bind_plugin(py::module_& module) {
         return call_virtual<bool>(static_cast<const void*>(pointer(selector)), slot, id);
     });
 
-    plugin.def("adopt", [](uintptr_t index) { adopt(pointer(index)); });
+    plugin.def("adopt", [](uintptr_t index) { adopt(pointer(index)); }, WithoutGil());
     plugin.def("is_adopted", [](uintptr_t index) { return is_adopted(pointer(index)); });
     plugin.def("why_not", [](uintptr_t index) { return why_not(pointer(index)); });
     plugin.def("count", &state_count);
     plugin.def(
-        "cached_norms", [](uintptr_t index) { return state_of(pointer(index))->cached_norms(); }, Unlocked());
+        "cached_norms", [](uintptr_t index) { return state_of(pointer(index))->cached_norms(); },
+        WithoutGil());
 
-    plugin.def("pack", [](uintptr_t index) { return pack_flat(pointer(index)); }, Unlocked());
-    plugin.def("unpack", [](uintptr_t index) { unpack_flat(pointer(index)); }, Unlocked());
-    plugin.def("is_packed", [](uintptr_t index) { return is_packed_flat(pointer(index)); }, Unlocked());
+    plugin.def("pack", [](uintptr_t index) { return pack_flat(pointer(index)); }, WithoutGil());
+    plugin.def("unpack", [](uintptr_t index) { unpack_flat(pointer(index)); }, WithoutGil());
+    plugin.def("is_packed", [](uintptr_t index) { return is_packed_flat(pointer(index)); }, WithoutGil());
 
     plugin.def("levels", [](uintptr_t index) { return state_of(pointer(index))->levels.load(); });
     plugin.def("set_levels",
                [](uintptr_t index, size_t levels) { state_of(pointer(index))->levels = levels; });
-    plugin.def("training", [](uintptr_t index) { return state_of(pointer(index))->training(); }, Unlocked());
+    plugin.def(
+        "training", [](uintptr_t index) { return state_of(pointer(index))->training(); }, WithoutGil());
     plugin.def(
         "set_training",
         [](uintptr_t index, const std::string& options) { state_of(pointer(index))->set_training(options); },
-        Unlocked());
+        WithoutGil());
     plugin.def(
         "set_gain_weights",
         [](uintptr_t index, const std::vector<float>& weights) {
             state_of(pointer(index))->set_gain_weights(weights);
         },
-        Unlocked());
+        WithoutGil());
+    set_interrupt_check(handle_signals);
     plugin.def("set_trainer", [](py::function train) { set_trainer(python_trainer(std::move(train))); });
 
     plugin.def("parameter_levels",

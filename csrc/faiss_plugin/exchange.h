@@ -31,6 +31,7 @@ void encode_in_batches(const Encoder& encoder, size_t n, const float* x, int bea
     constexpr size_t kBatch = 65536;  // bounds the unpacked codes
     std::vector<int32_t> codes(std::min(n, kBatch) * encoder.quantizer().levels());
     for (size_t begin = 0; begin < n; begin += kBatch) {
+        if (begin) executor.check_interrupt();
         const size_t count = std::min(kBatch, n - begin);
         encoder.encode(count, x + begin * encoder.quantizer().d, beam, codes.data(), executor);
         pack(begin, count, codes.data());

@@ -22,7 +22,6 @@ struct FlatClass {
     void (*destroy)(void*);
     void (*destroy_and_free)(void*);
     void (*train)(void*, int64_t, const float*);
-    void (*add)(void*, int64_t, const float*);
     void (*add_sa_codes)(void*, int64_t, const uint8_t*, const int64_t*);
     size_t (*remove_ids)(void*, const void* selector);
     void (*reset)(void*);
@@ -77,7 +76,6 @@ void range_search(const void* self, int64_t n, const float* x, float radius, voi
     write_range_result(result, found);
 }
 
-/// Also what add() encodes with, which the library calls through the virtual table.
 void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
     const FlatView view = searchable_view(self);
     const void* rq = static_cast<const char*>(self) + layout().rq;
@@ -121,13 +119,16 @@ void append(void* self, const Append& stock) {
     state->after_append(flat_view(self));
 }
 
-void add(void* self, int64_t n, const float* x) {
-    require_finite(flat_view(self), n, x);
-    append(self, [&] { flat->add(self, n, x); });
-}
-
 void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
     append(self, [&] { flat->add_sa_codes(self, n, codes, ids); });
+}
+
+/// The library's own makes room before it encodes, which may fail or be interrupted.
+void add(void* self, int64_t n, const float* x) {
+    const FlatView view = changeable_view(self);
+    std::vector<uint8_t> codes(size_t(n) * view.codes.code_size);
+    sa_encode(self, n, x, codes.data());
+    add_sa_codes(self, n, codes.data(), nullptr);
 }
 
 void merge_from(void* self, void* other, int64_t add_id) {
@@ -185,7 +186,7 @@ FlatClass::FlatClass(const Library& library) : overridden(library, kClass) {
     library.find("_ZNK5faiss14IndexFlatCodes29get_FlatCodesDistanceComputerEv",
                  get_decoding_distance_computer);
     train = o.replace("train", "_ZN5faiss22IndexResidualQuantizer5trainElPKf", plugin::train);
-    add = o.replace("add", "_ZN5faiss14IndexFlatCodes3addElPKf", plugin::add);
+    o.replace("add", "_ZN5faiss14IndexFlatCodes3addElPKf", plugin::add);
     add_sa_codes =
         o.replace("add_sa_codes", "_ZN5faiss14IndexFlatCodes12add_sa_codesElPKhPKl", plugin::add_sa_codes);
     remove_ids = o.replace("remove_ids", "_ZN5faiss14IndexFlatCodes10remove_idsERKNS_10IDSelectorE",

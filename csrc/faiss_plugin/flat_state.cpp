@@ -99,9 +99,12 @@ void FlatState::unpack() {
     planes_.reset();
 }
 
-bool FlatState::is_packed() const {
-    std::lock_guard lock(mutex_);
-    return packed_;
+bool FlatState::is_packed() const { return packed_; }
+
+std::shared_ptr<IndexState> FlatState::anew() const {
+    auto state = std::make_shared<FlatState>();
+    state->packed_ = packed_.load();
+    return state;
 }
 
 size_t FlatState::plane_bytes() const {

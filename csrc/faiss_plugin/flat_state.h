@@ -1,6 +1,7 @@
 // What the plug-in knows about one IndexResidualQuantizer.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <vector>
@@ -59,6 +60,7 @@ class FlatState final : public IndexState {
 
     void forget_codes() override;
     std::map<size_t, NormCount> cached_norms() const override;
+    std::shared_ptr<IndexState> anew() const override;
 
   protected:
     void drop_caches() override;
@@ -82,7 +84,7 @@ class FlatState final : public IndexState {
     std::map<size_t, std::shared_ptr<CachedNorms>> norms_;  ///< by code length
     std::shared_ptr<const Renumbered> renumbered_;          ///< null until it pays
     std::shared_ptr<const Planes> planes_;                  ///< null until a search needs them
-    bool packed_ = false;
+    std::atomic<bool> packed_{false};                       ///< set by users
     CodesMark codes_;
 };
 

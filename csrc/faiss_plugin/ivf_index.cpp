@@ -208,6 +208,7 @@ void encode_vectors(const void* self, int64_t n, const float* x, const int64_t* 
     std::vector<float> residuals;
     std::vector<uint8_t> codes;
     for (size_t first = 0; first < size_t(n); first += kBatch) {
+        if (first) executor().check_interrupt();
         const size_t count = std::min(kBatch, size_t(n) - first);
         const float* batch = x + first * view.d;
         if (view.by_residual) {

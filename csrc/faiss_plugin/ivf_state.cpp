@@ -61,7 +61,7 @@ PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::v
         if (!kept) cached.values.clear();
         if (cached.values.size() < lists[i].n) stale.push_back(i);
     }
-    parallel_for(executor, stale.size(), [&](size_t i) {
+    parallel_for(executor, stale.size(), [&](size_t i, Checkpoint&) {
         extend((*norms)[numbers[stale[i]]], view, levels, numbers[stale[i]], lists[stale[i]]);
     });
     return {quantizer_, centroids_, norms};

@@ -50,6 +50,7 @@ class IvfState final : public IndexState {
 
     void forget_codes() override;
     std::map<size_t, NormCount> cached_norms() const override;
+    std::shared_ptr<IndexState> anew() const override { return std::make_shared<IvfState>(); }
 
   protected:
     void drop_caches() override;

@@ -1,102 +1,132 @@
 #include "faiss_plugin/openmp.h"
 
 #include <dlfcn.h>
-#include <elf.h>
-#include <link.h>
+#include <sched.h>
+#include <unistd.h>
 
-#include <cstring>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "core/thread_pool.h"
 
 namespace drq::plugin {
 
 namespace {
 
-class OpenMP : public Executor {
-  public:
-    void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags) = nullptr;
+/// The functions of libgomp that we call.
+struct OpenMP {
     int (*max_threads)() = nullptr;
     int (*in_parallel)() = nullptr;
-    std::string library = "none (serial)";
-
-    /// One in a thread of a team: FAISS has handed out the work already.
-    int threads() const override { return parallel && !in_parallel() ? max_threads() : 1; }
-
-    void run(void (*body)(void*), void* context) const override {
-        constexpr unsigned kDefaultThreads = 0, kNoFlags = 0;
-        if (parallel)
-            parallel(body, context, kDefaultThreads, kNoFlags);
-        else
-            body(context);
-    }
+    void (*set_num_threads)(int) = nullptr;
+    int (*pause_all)(int) = nullptr;  ///< omp_pause_resource_all; null in old runtimes
+    std::string library = "none";
+    bool inherited = false;  ///< the process may have been forked with a team of its main thread
+    bool ended = true;       ///< the calling thread's team, before the last fork
 };
 
-OpenMP& openmp() {
-    static OpenMP& instance = *new OpenMP;  // outlives every static destructor
+OpenMP openmp;
+
+int usable_cpus() {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    if (sched_getaffinity(0, sizeof cpus, &cpus))
+        return int(std::max(1u, std::thread::hardware_concurrency()));
+    return std::max(1, CPU_COUNT(&cpus));
+}
+
+bool is_main_thread() { return getpid() == gettid(); }
+
+/// Whether this process is a fork that has executed no program since (PF_FORKNOEXEC of the Linux kernel).
+bool is_forked() {
+    constexpr unsigned kForkedNotExecuted = 0x40;
+    unsigned flags = 0;
+    if (std::FILE* file = std::fopen("/proc/self/stat", "re")) {
+        // pid (name) state ppid pgrp session tty tpgid flags; the name may hold anything.
+        char line[512];
+        const size_t length = std::fread(line, 1, sizeof line - 1, file);
+        std::fclose(file);
+        line[length] = 0;
+        const std::string text = line;
+        const size_t after_name = text.rfind(')');
+        if (after_name != std::string::npos &&
+            std::sscanf(line + after_name + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
+            flags = 0;
+    }
+    return flags & kForkedNotExecuted;
+}
+
+class PoolExecutor final : public Executor {
+  public:
+    int threads() const override {
+        static const int cpus = usable_cpus();
+        if (!openmp.max_threads) return cpus;
+        return openmp.in_parallel() ? 1 : std::max(1, openmp.max_threads());
+    }
+
+    void run(void (*body)(void*), void (*waiting)(void*), void* context) const override {
+        ThreadPool::instance().run(size_t(threads()), body, waiting, context);
+    }
+
+    /// Also for callers that ask between many short loops, so it looks at the clock itself. Python handles
+    /// signals in its main thread, which is the process's: others need not ask.
+    void check_interrupt() const override {
+        constexpr std::chrono::milliseconds kInterval{90};
+        thread_local std::chrono::steady_clock::time_point asked;
+        const auto now = std::chrono::steady_clock::now();
+        if (!check || now - asked < kInterval || !is_main_thread()) return;
+        asked = now;
+        check();
+    }
+
+    void (*check)() = nullptr;
+};
+
+PoolExecutor& pool_executor() {
+    static PoolExecutor& instance = *new PoolExecutor;  // outlives every static destructor
     return instance;
 }
 
-/// What a loaded library has bound an imported function to: the content of its entry in the offset table.
-void* bound_import(const Library& library, const char* name) {
-    link_map* map = nullptr;
-    if (dlinfo(library.handle(), RTLD_DI_LINKMAP, &map)) return nullptr;
-    const ElfW(Sym)* symbols = nullptr;
-    const char* names = nullptr;
-    struct Relocations {
-        const ElfW(Rela) * entries = nullptr;
-        size_t bytes = 0;
-    } calls, data;
-    for (const ElfW(Dyn)* entry = map->l_ld; entry->d_tag != DT_NULL; entry++) {
-        const auto pointer = entry->d_un.d_ptr;
-        if (entry->d_tag == DT_SYMTAB) symbols = reinterpret_cast<const ElfW(Sym)*>(pointer);
-        if (entry->d_tag == DT_STRTAB) names = reinterpret_cast<const char*>(pointer);
-        if (entry->d_tag == DT_JMPREL) calls.entries = reinterpret_cast<const ElfW(Rela)*>(pointer);
-        if (entry->d_tag == DT_PLTRELSZ) calls.bytes = entry->d_un.d_val;
-        if (entry->d_tag == DT_RELA) data.entries = reinterpret_cast<const ElfW(Rela)*>(pointer);
-        if (entry->d_tag == DT_RELASZ) data.bytes = entry->d_un.d_val;
-    }
-    if (!symbols || !names) return nullptr;
-    for (const Relocations& table : {calls, data}) {
-        if (!table.entries) continue;
-        for (size_t i = 0; i < table.bytes / sizeof(ElfW(Rela)); i++) {
-            const ElfW(Rela) & relocation = table.entries[i];
-            const size_t symbol = ELF64_R_SYM(relocation.r_info);
-            if (symbol && !std::strcmp(names + symbols[symbol].st_name, name))
-                return *reinterpret_cast<void**>(map->l_addr + relocation.r_offset);
-        }
-    }
-    return nullptr;
-}
-
-std::string library_of(const void* address) {
-    Dl_info info{};
-    return address && dladdr(address, &info) && info.dli_fname ? info.dli_fname : "";
-}
-
-/// As bound_import; a call that libfaiss has not made yet still points into libfaiss and does not count.
-void* resolved_import(const Library& library, const char* name) {
-    void* address = bound_import(library, name);
-    const std::string file = library_of(address);
-    return file.empty() || file == library.path() ? nullptr : address;
+template <class Function>
+void* find(const Library& library, const char* name, Function& function) {
+    void* address = dlsym(library.handle(), name);  // looks into the libraries that libfaiss depends on
+    function = reinterpret_cast<Function>(address);
+    return address;
 }
 
 }  // namespace
 
-const Executor& executor() { return openmp(); }
+const Executor& executor() { return pool_executor(); }
+
+void set_interrupt_check(void (*check)()) { pool_executor().check = check; }
 
 void open_openmp(const Library& library) {
-    void* parallel = resolved_import(library, "GOMP_parallel");
-    void* max_threads = resolved_import(library, "omp_get_max_threads");
-    void* in_parallel = nullptr;
-    if (parallel)
-        if (void* runtime = dlopen(library_of(parallel).c_str(), RTLD_LAZY | RTLD_NOLOAD))
-            in_parallel = dlsym(runtime, "omp_in_parallel");
-    if (!parallel || !max_threads || !in_parallel) return;
-    OpenMP& runtime = openmp();
-    runtime.library = library_of(parallel);
-    runtime.max_threads = reinterpret_cast<int (*)()>(max_threads);
-    runtime.in_parallel = reinterpret_cast<int (*)()>(in_parallel);
-    runtime.parallel = reinterpret_cast<void (*)(void (*)(void*), void*, unsigned, unsigned)>(parallel);
+    OpenMP found;
+    void* address = find(library, "omp_get_max_threads", found.max_threads);
+    if (!address || !find(library, "omp_in_parallel", found.in_parallel) ||
+        !find(library, "omp_set_num_threads", found.set_num_threads))
+        return;
+    find(library, "omp_pause_resource_all", found.pause_all);
+    Dl_info info{};
+    if (dladdr(address, &info) && info.dli_fname) found.library = info.dli_fname;
+    found.inherited = is_forked();
+    openmp = found;
 }
 
-const std::string& openmp_library() { return openmp().library; }
+const std::string& openmp_library() { return openmp.library; }
+
+void end_openmp_team() {
+    constexpr int kHard = 2;  // omp_pause_hard
+    // A team that came with a fork has no threads that could be ended.
+    const bool lost = openmp.inherited && is_main_thread();
+    openmp.ended = !lost && openmp.pause_all && openmp.pause_all(kHard) == 0;
+}
+
+void avoid_openmp_team() {
+    if (!openmp.ended && openmp.set_num_threads) openmp.set_num_threads(1);
+    // With one thread the team that came along is never entered, but it stays: as must this note.
+    openmp.inherited = !openmp.ended;
+}
 
 }  // namespace drq::plugin

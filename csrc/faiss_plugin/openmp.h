@@ -1,7 +1,7 @@
-// Threads: the OpenMP runtime that libfaiss itself is bound to.
+// Threads: our own pool, sized by the OpenMP runtime that libfaiss calls, and that runtime around a fork.
 //
-// Linking an OpenMP runtime ourselves would start a second team of threads beside FAISS's, and which of the
-// libraries called libgomp we would get depends on what else (PyTorch, scikit-learn) was imported first.
+// Which of the libraries called libgomp we would get by linking one depends on what else (PyTorch,
+// scikit-learn) was imported first, so libfaiss's own is asked.
 #pragma once
 
 #include <string>
@@ -11,14 +11,26 @@
 
 namespace drq::plugin {
 
-/// FAISS's threads, as many as faiss.omp_set_num_threads says. One thread before open_openmp found a runtime,
-/// and where FAISS calls from its own threads.
+/// The process's pool, with as many threads as faiss.omp_set_num_threads says, or as the CPUs that this
+/// process may use where no runtime was found. One thread where FAISS calls from a team of its own, which has
+/// shared out the work already.
 const Executor& executor();
 
-/// Looks up the runtime that libfaiss calls. Without one every loop stays on the calling thread.
+/// What executor() asks whether to stop: throws if so.
+void set_interrupt_check(void (*check)());
+
+/// Looks up the runtime that libfaiss calls; it makes no threads.
 void open_openmp(const Library& library);
 
-/// The runtime's file, or "none (serial)".
+/// The runtime's file, or "none".
 const std::string& openmp_library();
+
+/// Before a fork: ends the team of threads that FAISS's loops keep for the calling thread. A child would wait
+/// for threads that it does not have. The next loop makes a new team, in parent and child.
+void end_openmp_team();
+
+/// In a forked child, where the team could not be ended: FAISS's loops stay on this thread, until
+/// faiss.omp_set_num_threads says otherwise.
+void avoid_openmp_team();
 
 }  // namespace drq::plugin

@@ -1,15 +1,16 @@
 #include "faiss_plugin/parameters.h"
 
 #include <mutex>
-#include <shared_mutex>
 #include <unordered_map>
+
+#include "faiss_plugin/fork.h"
 
 namespace drq::plugin {
 
 namespace {
 
 struct Registry {
-    std::shared_mutex mutex;
+    ForkMutex mutex;
     std::unordered_map<const void*, size_t> levels;
 };
 
@@ -19,6 +20,8 @@ Registry& registry() {
 }
 
 }  // namespace
+
+ForkMutex& parameters_mutex() { return registry().mutex; }
 
 void set_parameter_levels(const void* parameters, size_t levels) {
     std::unique_lock lock(registry().mutex);

@@ -3,7 +3,12 @@
 
 #include <cstddef>
 
+#include "faiss_plugin/fork.h"
+
 namespace drq::plugin {
+
+/// What protects them; see fork.h.
+ForkMutex& parameters_mutex();
 
 void set_parameter_levels(const void* parameters, size_t levels);
 void drop_parameter_levels(const void* parameters);

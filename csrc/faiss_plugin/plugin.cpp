@@ -3,7 +3,9 @@
 #include <stdexcept>
 
 #include "faiss_plugin/additive.h"
+#include "faiss_plugin/errors.h"
 #include "faiss_plugin/flat_index.h"
+#include "faiss_plugin/fork.h"
 #include "faiss_plugin/ivf_index.h"
 #include "faiss_plugin/openmp.h"
 
@@ -18,10 +20,12 @@ const Library* opened = nullptr;  // never freed: indexes may be destroyed after
 void open_plugin(const void* index) {
     if (opened) return;
     const auto* library = new Library(index, "_ZTVN5faiss22IndexResidualQuantizerE");
+    open_errors(*library);
     open_additive(*library);
     open_flat_class(*library);
     open_ivf_class(*library);
     open_openmp(*library);
+    watch_forks(*library);
     opened = library;
 }
 

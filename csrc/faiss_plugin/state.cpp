@@ -1,7 +1,6 @@
 #include "faiss_plugin/state.h"
 
 #include <algorithm>
-#include <shared_mutex>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -12,7 +11,7 @@ namespace {
 constexpr size_t kSampledFloats = 64;
 
 struct Registry {
-    std::shared_mutex mutex;
+    ForkMutex mutex;
     std::unordered_map<const void*, std::shared_ptr<IndexState>> states;
 };
 
@@ -24,6 +23,23 @@ Registry& registry() {
 size_t with_spare(size_t n) { return n + n / 8; }
 
 }  // namespace
+
+ForkMutex& states_mutex() { return registry().mutex; }
+
+ForkMutex& options_mutex() {
+    static ForkMutex& instance = *new ForkMutex;  // as for the registry
+    return instance;
+}
+
+void renew_states() {
+    for (auto& [index, state] : registry().states) {
+        if (state->survived_fork()) continue;
+        std::shared_ptr<IndexState> fresh = state->anew();
+        fresh->take_options(*state);
+        new std::shared_ptr<IndexState>(state);  // never freed: a thread was in the middle of changing it
+        state = std::move(fresh);
+    }
+}
 
 void count_norms(const std::vector<float>& norms, NormCount& count) {
     count.first += norms.size();
@@ -49,26 +65,48 @@ uint64_t sample_of(const void* data, size_t size, size_t count, size_t pieces) {
     return hash;
 }
 
-std::string IndexState::training() const {
-    std::lock_guard lock(mutex_);
-    return training_;
+IndexState::IndexState() : options_(std::make_shared<const Options>()) {}
+
+std::shared_ptr<const IndexState::Options> IndexState::options() const {
+    std::shared_lock lock(options_mutex());
+    return options_;
 }
 
-void IndexState::set_training(const std::string& options) {
-    std::lock_guard lock(mutex_);
-    training_ = options;
+void IndexState::set_options(Options options) {
+    auto next = std::make_shared<const Options>(std::move(options));
+    std::unique_lock lock(options_mutex());
+    options_.swap(next);
+}
+
+std::string IndexState::training() const { return options()->training; }
+
+void IndexState::set_training(const std::string& training) {
+    set_options({training, options()->gain_weights});
 }
 
 void IndexState::set_gain_weights(const std::vector<float>& weights) {
+    set_options({options()->training, weights});
     std::lock_guard lock(mutex_);
-    gain_weights_ = weights;
     encoder_.reset();
+}
+
+void IndexState::take_options(const IndexState& other) {
+    levels = other.levels.load();
+    options_ = other.options_;
+}
+
+bool IndexState::survived_fork() {
+    if (!mutex_.try_lock()) return false;
+    // Encoders have locks of their own, which a thread that used this one may have held.
+    if (encoder_.use_count() > 1) encoder_.reset();
+    mutex_.unlock();
+    return true;
 }
 
 std::shared_ptr<const Encoder> IndexState::encoder(const QuantizerView& view) {
     std::lock_guard lock(mutex_);
     check_codebooks(view);
-    if (!encoder_) encoder_ = std::make_shared<const Encoder>(quantizer_, gain_weights_);
+    if (!encoder_) encoder_ = std::make_shared<const Encoder>(quantizer_, options()->gain_weights);
     return encoder_;
 }
 

@@ -16,6 +16,7 @@
 #include "core/encode.h"
 #include "core/quantizer.h"
 #include "faiss_plugin/abi.h"
+#include "faiss_plugin/fork.h"
 
 namespace drq::plugin {
 
@@ -38,6 +39,7 @@ void release_unused(std::vector<float>& norms);
 /// use.
 class IndexState {
   public:
+    IndexState();
     virtual ~IndexState() = default;
 
     std::atomic<size_t> levels{0};  ///< searched when a call names no number; 0: all
@@ -59,6 +61,13 @@ class IndexState {
     /// Code lengths with cached norms.
     virtual std::map<size_t, NormCount> cached_norms() const = 0;
 
+    /// In a forked child: whether no other thread was using what the mutex protects.
+    bool survived_fork();
+
+    /// An empty state of the same kind, and how it gets what users have set.
+    virtual std::shared_ptr<IndexState> anew() const = 0;
+    void take_options(const IndexState& other);
+
   protected:
     /// Makes quantizer_ the one of the index's codebooks now. Needs the mutex.
     void check_codebooks(const QuantizerView& view);
@@ -79,8 +88,15 @@ class IndexState {
     };
     static CodebooksMark mark_codebooks(const QuantizerView& view);
 
-    std::string training_;
-    std::vector<float> gain_weights_;
+    /// What users have set; replaced as a whole.
+    struct Options {
+        std::string training;
+        std::vector<float> gain_weights;
+    };
+    std::shared_ptr<const Options> options() const;
+    void set_options(Options options);
+
+    std::shared_ptr<const Options> options_;  ///< needs options_mutex(), which no fork catches in between
     std::shared_ptr<const Encoder> encoder_;
     CodebooksMark codebooks_;
 };
@@ -93,6 +109,13 @@ std::shared_ptr<IndexState> state_of(const void* index);
 
 /// The same, but null for an index that is not adopted.
 std::shared_ptr<IndexState> find_state(const void* index);
+
+/// What protects the states' table and all states' options; see fork.h.
+ForkMutex& states_mutex();
+ForkMutex& options_mutex();
+
+/// In a forked child: replaces the states that another thread was using.
+void renew_states();
 
 void add_state(const void* index, std::shared_ptr<IndexState> state);
 void erase_state(const void* index);

@@ -1,9 +1,7 @@
 """How an IndexDRQ trains: its options, and the function that the C++ object calls."""
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import faiss
@@ -91,29 +89,9 @@ def _arguments(options: str) -> dict[str, Any]:
     return arguments
 
 
-_training = threading.local()  # its `error` exists inside `original_errors` in this thread
-
-
-@contextmanager
-def original_errors() -> Iterator[None]:
-    """Raise an exception of the trainer as it was, instead of the RuntimeError that FAISS makes of it."""
-    _training.error = None
-    try:
-        yield
-    except RuntimeError as error:
-        raise _training.error or error from None
-    finally:
-        del _training.error
-
-
 def _train(x: NDArray[np.float32], nbits: list[int], options: str) -> NDArray[np.float32]:
     """Train for the plug-in, which may call from any thread that trains an index containing an IndexDRQ."""
-    try:
-        return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **_arguments(options)).codebooks()
-    except BaseException as error:
-        if hasattr(_training, "error"):
-            _training.error = error
-        raise
+    return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **_arguments(options)).codebooks()
 
 
 plugin.set_trainer(_train)
