@@ -30,7 +30,10 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
+
+help:
+	@sed -n 's/^# \(make\|  *\)/\1/p; /^PYTHON/q' Makefile
 
 demo: $(VENV)/built
 	$(BIN)/python -m benchmarks.accuracy.compare --runs 3 --seconds 0.1 --out demo-out $(if $(DATA),--data "$(DATA)")
@@ -144,7 +147,7 @@ docs: $(VENV)/built $(VENV)/docs-tools
 
 # What a user gets, from nothing but the sdist: the package alone first, then its tests beside no source of it.
 PACKAGE := build/package
-NEEDS_TORCH := tests/test_readme.py::test_python_snippets_run tests/test_docs.py::test_snippets_run[explain/supervised.md]
+NEEDS_TORCH := tests/test_docs.py::test_snippets_run[howto/labels.md]
 test-package: $(VENV)/package-tools
 	rm -rf $(PACKAGE) dist
 	$(BIN)/python -m build --outdir $(PACKAGE) >/dev/null

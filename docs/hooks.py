@@ -1,10 +1,11 @@
 """What the documentation site has beyond the pages in this folder.
 
+- README as its first page, and the other pages at the top of the repository,
 - the notebook, as `make docs` has executed it,
 - a page for every table in benchmarks/results,
 - a reference page for every public module,
 - navigation for pages that mkdocs.yml does not name,
-- links that leave this folder: to the site's pages where there is one, else plain text.
+- links, which are those of the repository: to the site's pages where there is one, else plain text.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "build" / "notebook"
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = (".png", ".svg")
+TOP_PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -30,7 +36,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     named = set(_pages(config.nav))
     docs = Path(config.docs_dir)
     others = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
-    config.nav.insert(1, {"A tour in pictures": "notebook/tour.md"})
     config.nav += [page for page in others if page not in named]
     config.nav += [
         {"Benchmarks": ["benchmarks/README.md", *sorted(f"benchmarks/{path.name}" for path in _tables())]},
@@ -43,6 +48,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from other files."""
     if not NOTEBOOK.is_dir():
         raise PluginError(f"{NOTEBOOK} does not exist: `make docs` executes the notebook first")
+    for source, uri in TOP_PAGES.items():
+        files.append(File.generated(config, uri, content=(ROOT / source).read_text()))
     for path in filter(Path.is_file, NOTEBOOK.rglob("*")):
         _add(files, config, f"notebook/{path.relative_to(NOTEBOOK).as_posix()}", path)
     for path in RESULTS.rglob("*"):
@@ -59,13 +66,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links that leave the folder to where their files are on the site."""
+    """Point links, which are those of the repository, to where their files are on the site."""
     folder = _source_folder(page.file.src_uri)
+    here = Path(page.file.src_uri).parent.as_posix()
+    # Pictures beside a page that is made here have no place in the repository beside its source.
+    siblings = {file.name for file in files if Path(file.src_uri).parent.as_posix() == here != "."}
 
     def resolved(match: re.Match[str]) -> str:
         picture, text, target = match.groups()
         path, _, anchor = target.partition("#")
-        if not path.startswith(".."):
+        if not path or ":" in path or path in siblings:
             return match[0]
         place = normpath(f"{folder}/{path}")
         if not (ROOT / place).exists():
@@ -75,8 +85,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         on_site = _on_site(place)
         if on_site is None:
             return text
-        link = relpath(on_site, Path(page.file.src_uri).parent.as_posix())
-        return f"{picture}[{text}]({link}{'#' + anchor if anchor and on_site != 'index.md' else ''})"
+        return f"{picture}[{text}]({relpath(on_site, here)}{'#' + anchor if anchor else ''})"
 
     return _LINK.sub(resolved, markdown)
 
@@ -119,15 +128,17 @@ def _add(files: Files, config: MkDocsConfig, uri: str, path: Path) -> None:
 
 def _source_folder(uri: str) -> str:
     """Return the folder in the repository that a page's links start from."""
+    if uri in TOP_PAGES.values():
+        return "."
     folder = Path(uri).parent.as_posix()
     return {"benchmarks": "benchmarks/results", "notebook": "examples"}.get(folder, f"docs/{folder}")
 
 
 def _on_site(place: str) -> str | None:
     """Return the page or picture of a file in the repository; None if it has none."""
-    if place == "README.md":
-        return "index.md"
-    if place.startswith("docs/") and place.endswith(".md"):
+    if place in TOP_PAGES:
+        return TOP_PAGES[place]
+    if place.startswith("docs/") and Path(place).suffix in (".md", *PICTURES):
         return place.removeprefix("docs/")
     if place in ("benchmarks", "benchmarks/results"):
         return "benchmarks/README.md"
