@@ -28,13 +28,27 @@ FACTORIES = ["DRQ8x8", "PQ8x8", "RQ8x8", "PQ16x4fs"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``run`` reads."""
-    parser.add_argument("data", help="data set")
-    parser.add_argument("--factory", nargs="+", default=FACTORIES, help=f"default: {' '.join(FACTORIES)}")
-    parser.add_argument("--metric", choices=shared.METRICS, help="default: what the file says, else l2")
-    parser.add_argument("--max-base", type=shared.positive, help="use only so many base vectors")
-    parser.add_argument("--max-learn", type=shared.positive, help="train on only so many vectors")
-    parser.add_argument("--max-queries", type=shared.positive, help="search only so many queries")
-    parser.add_argument("--seed", type=int, default=0, help="of random draws and of DRQ's training")
+    parser.add_argument("data", help="file, folder or prefix, see above")
+    parser.add_argument(
+        "--factory",
+        nargs="+",
+        default=FACTORIES,
+        metavar="TYPE",
+        help=f"index types (default: {' '.join(FACTORIES)})",
+    )
+    parser.add_argument(
+        "--metric", choices=shared.METRICS, help="l2 or inner product (default: what the file says, else l2)"
+    )
+    parser.add_argument("--max-base", type=shared.positive, metavar="N", help="use only so many base vectors")
+    parser.add_argument(
+        "--max-learn", type=shared.positive, metavar="N", help="train on only so many vectors"
+    )
+    parser.add_argument(
+        "--max-queries", type=shared.positive, metavar="N", help="search only so many queries"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of random draws and of DRQ's training"
+    )
     add_sweep(parser)
 
 

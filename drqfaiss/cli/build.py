@@ -21,13 +21,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vectors", help=shared.VECTORS_HELP)
     parser.add_argument("-o", "--output", required=True, help="index file to write")
     parser.add_argument(
-        "--chunk", type=shared.positive, default=CHUNK_ROWS, help=f"rows added at a time ({CHUNK_ROWS})"
+        "--chunk",
+        type=shared.positive,
+        default=CHUNK_ROWS,
+        metavar="N",
+        help=f"rows added at a time (default: {CHUNK_ROWS})",
     )
     parser.add_argument(
         "--checkpoint",
         type=float,
         default=CHECKPOINT_SECONDS,
-        help=f"seconds between checkpoints, at least ({CHECKPOINT_SECONDS:g})",
+        metavar="SECONDS",
+        help=f"between two saved states, at least (default: {CHECKPOINT_SECONDS:g})",
     )
     parser.add_argument("--restart", action="store_true", help="discard what an interrupted build left")
     shared.add_normalize(parser)

@@ -8,8 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import faiss
@@ -40,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         faiss.omp_set_num_threads(options.threads or threads)
         result = options.run(options)
-        text = json.dumps(result, indent=1, ensure_ascii=False) if options.json else as_text(result)
+        text = (
+            json.dumps(result, indent=1, ensure_ascii=False)
+            if options.json
+            else as_text(result, terminal_columns())
+        )
         print(text, flush=True)
     except BrokenPipeError:  # the reader, `head` for example, has had enough; Python flushes once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,13 +62,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def terminal_columns() -> int | None:
+    """Return the width of the terminal that stdout is; None where a program reads it."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+class Help(argparse.HelpFormatter):
+    """Fills every paragraph of a description to the width of the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(super(Help, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
     top = argparse.ArgumentParser(prog="drqfaiss", description="Deep Recurrent Quantization for FAISS.")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     common.add_argument("--quiet", action="store_true", help="show no progress")
-    common.add_argument("--threads", type=positive, help="of OpenMP; default: all cores")
+    common.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
     commands = top.add_subparsers(title="commands", dest="command", required=True)
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").split("\n")[0]
@@ -69,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
             parents=[common],
             help=summary,
             description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Help,
         )
         module.add_options(command)
         command.set_defaults(run=module.run)
@@ -83,21 +103,37 @@ def told(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def as_text(result: dict[str, Any]) -> str:
-    """Lay out names and values line by line, and rows as a table."""
-    values = {name: value for name, value in result.items() if name != "rows"}
+def as_text(result: dict[str, Any], columns: int | None = None) -> str:
+    """Lay out names and values, a line each, folded to ``columns`` if given, and rows as a table."""
+    values = {name: cell(value) for name, value in result.items() if name != "rows"}
     width = max(map(len, values), default=0) + 2
-    lines = [f"{name + ':':<{width}}{cell(value)}" for name, value in values.items()]
+    lines = []
+    for name, value in values.items():
+        parts = [value] if columns is None else folded(value, max(20, columns - width))
+        lines.append(f"{name + ':':<{width}}" + ("\n" + " " * width).join(parts))
     return "\n".join(lines + table(result.get("rows", [])))
 
 
+def folded(text: str, width: int) -> list[str]:
+    """Break a long text into lines; a word, a path for example, stays whole."""
+    if len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a line of names and one per row, in columns."""
+    """Return names and values in columns; names of several words take several lines."""
     if not rows:
         return []
-    cells = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    names = [re.findall(r"[^ /]+/?", name) for name in rows[0]]
+    # The last words stand directly above the values.
+    heads = [*zip_longest(*map(reversed, names), fillvalue="")]
+    cells = [*reversed(heads), *([cell(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)) for line in cells]
+    lines = (
+        "  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)) for line in cells
+    )
+    return [line.rstrip() for line in lines]
 
 
 def cell(value: Any) -> str:

@@ -28,9 +28,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``run`` reads."""
     parser.add_argument("index", help="index file")
     parser.add_argument("queries", help=shared.VECTORS_HELP)
-    parser.add_argument("-k", type=shared.positive, default=10, help="neighbours per query (10)")
-    parser.add_argument("--levels", type=shared.positive, help="levels of the codes to compare; default: all")
-    parser.add_argument("--nprobe", type=shared.positive, help="inverted lists to visit")
+    parser.add_argument(
+        "-k", type=shared.positive, default=10, metavar="K", help="neighbours per query (default: 10)"
+    )
+    parser.add_argument(
+        "--levels", type=shared.positive, metavar="N", help="levels of the codes to compare (default: all)"
+    )
+    parser.add_argument("--nprobe", type=shared.positive, metavar="N", help="inverted lists to look into")
     parser.add_argument("-o", "--output", help="file to write: .npz, .npy or .ivecs")
     shared.add_normalize(parser)
 

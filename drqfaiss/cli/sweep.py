@@ -34,13 +34,35 @@ class Setting(NamedTuple):
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """Add what ``sweep`` reads."""
     parser.add_argument(
-        "--levels", type=shared.numbers, default=[None], help="for example 2,4,8; default: all"
+        "--levels",
+        type=shared.numbers,
+        default=[None],
+        metavar="N,…",
+        help="code lengths, such as 2,4,8 (default: all levels)",
     )
-    parser.add_argument("--nprobe", type=shared.numbers, default=[None], help="for example 1,4,16")
-    parser.add_argument("--ranks", type=shared.numbers, default=RANKS, help=f"k of recall@k ({RANKS})")
-    parser.add_argument("-k", type=shared.positive, default=10, help="neighbours of a timed search (10)")
-    parser.add_argument("--runs", type=shared.positive, default=3, help="timed runs; the median counts (3)")
-    parser.add_argument("--seconds", type=float, default=0.2, help="of a timed run (0.2)")
+    parser.add_argument(
+        "--nprobe",
+        type=shared.numbers,
+        default=[None],
+        metavar="N,…",
+        help="inverted lists to look into, such as 1,4,16",
+    )
+    parser.add_argument(
+        "--ranks", type=shared.numbers, default=RANKS, metavar="K,…", help=f"k of recall@k (default: {RANKS})"
+    )
+    parser.add_argument(
+        "-k", type=shared.positive, default=10, metavar="K", help="neighbours of a timed search (default: 10)"
+    )
+    parser.add_argument(
+        "--runs",
+        type=shared.positive,
+        default=3,
+        metavar="N",
+        help="timed runs, of which the median counts (default: 3)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.2, metavar="S", help="length of a timed run (default: 0.2)"
+    )
 
 
 def sweep(

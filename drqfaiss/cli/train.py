@@ -26,20 +26,40 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``run`` reads."""
     parser.add_argument("vectors", help=shared.VECTORS_HELP)
     parser.add_argument("-o", "--output", required=True, help="index file to write")
-    parser.add_argument("--factory", default="DRQ8x8", help="for example IVF1024,DRQ8x8 (default: DRQ8x8)")
-    parser.add_argument("--metric", choices=shared.METRICS, default="l2", help="default: l2")
     parser.add_argument(
-        "--learn", type=shared.positive, default=LEARN_ROWS, help=f"random rows to learn from ({LEARN_ROWS})"
+        "--factory", default="DRQ8x8", help="index type, such as IVF1024,DRQ8x8 (default: DRQ8x8)"
+    )
+    parser.add_argument(
+        "--metric", choices=shared.METRICS, default="l2", help="l2 or inner product (default: l2)"
+    )
+    parser.add_argument(
+        "--learn",
+        type=shared.positive,
+        default=LEARN_ROWS,
+        metavar="N",
+        help=f"random rows to learn from (default: {LEARN_ROWS})",
     )
     shared.add_normalize(parser)
-    drq = parser.add_argument_group("DRQ training", "see the README; defaults are those of IndexDRQ")
-    drq.add_argument("--scale", choices=SCALES)
-    drq.add_argument("--own-first", action="store_true", default=None, help="an own first codebook")
+    drq = parser.add_argument_group("training of DRQ", "defaults are those of IndexDRQ")
+    drq.add_argument("--scale", choices=SCALES, help="how levels scale the codebook")
+    drq.add_argument(
+        "--own-first", action="store_true", default=None, help="the first level gets a codebook of its own"
+    )
     drq.add_argument("--quality", choices=QUALITIES, help="time against accuracy")
-    drq.add_argument("--iterations", type=shared.positive)
-    drq.add_argument("--beam", type=shared.positive)
-    drq.add_argument("--max-vectors", type=shared.positive, help="of the learned rows, for the codebook")
-    parser.add_argument("--seed", type=int, default=0, help="of the random rows and of DRQ's training")
+    drq.add_argument("--iterations", type=shared.positive, metavar="N", help="rounds of encoding and solving")
+    drq.add_argument(
+        "--beam", type=shared.positive, metavar="N", help="partial codes that the beam search keeps"
+    )
+    drq.add_argument(
+        "--max-vectors", type=shared.positive, metavar="N", help="rows that the codebook learns from, at most"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the random rows and of DRQ's training (default: 0)",
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

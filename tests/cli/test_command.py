@@ -29,6 +29,27 @@ def test_every_command_has_help(name, capsys):
     assert "--json" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", [None, *command.COMMANDS])
+def test_help_fits_a_terminal_of_80_columns(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"] if name is None else [name, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_long_values_and_names_are_folded():
+    rows = [{"index": "DRQ4x8", "add µs/vector": 1.5, "R@1": 0.25}]
+    assert command.as_text({"d": 2, "path": "one/two  three four/five/six/seven", "rows": rows}, 30) == (
+        "d:    2\n"
+        "path: one/two  three\n"
+        "      four/five/six/seven\n"
+        "           add\n"
+        "           µs/\n"
+        " index  vector   R@1\n"
+        "DRQ4x8     1.5  0.25"
+    )
+
+
 def test_text_and_json_say_the_same(files, capsys):
     arguments = ["search", str(files / "filled.faiss"), str(files / "query.npy"), "-k", "2"]
     assert main(arguments) == 0
