@@ -1,4 +1,4 @@
-"""How good a search is: exact neighbours and recall@k; with labels, mAP@R and precision."""
+"""How good a search is: exact neighbours and recall@k; with labels, mAP@R."""
 
 from __future__ import annotations
 
@@ -119,18 +119,13 @@ def relevance(
     for i in range(0, len(query), RANKED_QUERIES):
         block = slice(i, i + RANKED_QUERIES)
         ids = index.search(np.ascontiguousarray(query[block], np.float32), k, params=params)[1]
-        shared = _shared(query_labels[block], base_labels)
+        shared = share_a_label(query_labels[block], base_labels)
         relevant[block] = np.take_along_axis(shared, np.maximum(ids, 0), axis=1) & (ids >= 0)
     return relevant
 
 
-def relevant_totals(query_labels: np.ndarray, base_labels: np.ndarray) -> np.ndarray:
-    """Return how many base vectors share a label with each query, (nq,)."""
-    blocks = range(0, len(query_labels), RANKED_QUERIES)
-    return np.concatenate([_shared(query_labels[i : i + RANKED_QUERIES], base_labels).sum(1) for i in blocks])
-
-
-def _shared(query_labels: np.ndarray, base_labels: np.ndarray) -> np.ndarray:
+def share_a_label(query_labels: np.ndarray, base_labels: np.ndarray) -> np.ndarray:
+    """Return which base vectors share a label with each query, (nq, n) bool."""
     if query_labels.ndim == 1:
         return query_labels[:, None] == base_labels
     return query_labels.astype(np.float32) @ base_labels.astype(np.float32).T > 0
@@ -149,40 +144,3 @@ def _average_precision(relevant: np.ndarray) -> np.ndarray:
     found = relevant.cumsum(axis=1)
     precision = found / np.arange(1, relevant.shape[1] + 1)
     return (precision * relevant).sum(axis=1) / np.maximum(found[:, -1], 1)
-
-
-def precision_at(relevant: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Return the mean precision of the first R results, for every R of ``ranks``, (len(ranks),)."""
-    return np.array([relevant[:, :rank].mean() for rank in ranks])
-
-
-def precision_recall(relevant: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (precision, recall) at every rank, (R,) each, means over queries that have relevant vectors.
-
-    Args:
-        relevant: (nq, R), of ranked results.
-        totals: (nq,), how many relevant vectors the base has.
-    """
-    some = totals > 0
-    found = relevant[some].cumsum(axis=1)
-    precision = found.mean(axis=0) / np.arange(1, relevant.shape[1] + 1)
-    return precision, (found / totals[some, None]).mean(axis=0)
-
-
-def codebook_parameters(method: str, d: int, levels: int, bits: int = 8) -> int:
-    """Return how many numbers a method's codebooks hold, for codes of ``levels`` times ``bits`` bits.
-
-    Args:
-        method: "PQ", "OPQ", "AQ" (RQ and LSQ, too) or "DRQ", whose one codebook serves every length.
-        d: dimensions.
-        levels: levels or subspaces.
-        bits: bits of each.
-
-    Raises:
-        ValueError: another method.
-    """
-    one = 2**bits * d  # the subspaces of PQ share the dimensions
-    counts = {"PQ": one, "OPQ": one + d * d, "AQ": levels * one, "DRQ": one + levels}
-    if method not in counts:
-        raise ValueError(f"method {method!r}; expected one of {sorted(counts)}")
-    return counts[method]

@@ -6,14 +6,10 @@ from hypothesis import strategies as st
 
 import drqfaiss
 from drqfaiss.evaluation import (
-    codebook_parameters,
     exact_neighbours,
     mean_average_precision,
-    precision_at,
-    precision_recall,
     recall_at,
     relevance,
-    relevant_totals,
 )
 
 
@@ -88,18 +84,6 @@ def test_mean_average_precision_by_hand():
     assert mean_average_precision(relevant) == pytest.approx(ranked_by_loops(relevant))
 
 
-def test_precision_curves_by_hand():
-    relevant = np.array([[1, 0, 1], [1, 1, 0]], bool)
-    np.testing.assert_allclose(precision_at(relevant, [1, 2, 3]), [1, 3 / 4, 2 / 3])
-    precision, recall = precision_recall(relevant, np.array([4, 2]))
-    np.testing.assert_allclose(precision, [1, 3 / 4, 2 / 3])
-    np.testing.assert_allclose(recall, [(1 / 4 + 1 / 2) / 2, (1 / 4 + 1) / 2, (1 / 2 + 1) / 2])
-    with_empty = precision_recall(np.array([[1, 0, 1], [0, 0, 0]], bool), np.array([2, 0]))
-    np.testing.assert_allclose(
-        with_empty[0], [1, 1 / 2, 2 / 3]
-    )  # the query without relevant vectors is left out
-
-
 @pytest.mark.parametrize("several", [False, True])
 def test_relevance_is_that_of_the_ranking(several, monkeypatch):
     monkeypatch.setattr("drqfaiss.evaluation.RANKED_QUERIES", 3)  # more than one block
@@ -116,7 +100,6 @@ def test_relevance_is_that_of_the_ranking(several, monkeypatch):
     order = np.argsort(-(query @ base.T), 1)
     found = relevance(index, query, query_labels, base_labels, 10)
     np.testing.assert_array_equal(found, np.take_along_axis(shared, order, 1)[:, :10])
-    np.testing.assert_array_equal(relevant_totals(query_labels, base_labels), shared.sum(1))
 
 
 def test_relevance_at_a_code_length():
@@ -144,12 +127,3 @@ def test_labels_that_do_not_fit():
         relevance(index, np.ones((1, 2)), [0, 0], [0, 0, 0], 2)
     with pytest.raises(ValueError, match="expected equal classes"):
         relevance(index, np.ones((1, 2)), [[0, 1]], [0, 0, 0], 2)
-
-
-def test_codebook_parameters_are_those_of_the_paper():
-    thousands = {
-        method: codebook_parameters(method, 2048, 4) // 1000 for method in ("PQ", "OPQ", "AQ", "DRQ")
-    }
-    assert thousands == {"PQ": 524, "OPQ": 4718, "AQ": 2097, "DRQ": 524}
-    with pytest.raises(ValueError, match="method 'LSH'"):
-        codebook_parameters("LSH", 8, 1)

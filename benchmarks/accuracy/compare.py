@@ -26,9 +26,9 @@ from benchmarks.accuracy import report
 from benchmarks.accuracy.report import Row
 from benchmarks.common import vectors
 from benchmarks.common.methods import VARIANTS, Method, choose, code_bytes, memory_bytes
+from drqfaiss.cli.timing import Task, Timing, best_times
 from drqfaiss.datasets import Dataset
 from drqfaiss.evaluation import exact_neighbours, recall_at
-from drqfaiss.timing import Task, Timing, best_times
 
 RANKS = (1, 10, 100)
 ERROR_VECTORS = 20_000

@@ -26,7 +26,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 import drqfaiss
 from benchmarks.common import vectors
-from drqfaiss.timing import Task, best_times
+from drqfaiss.cli.timing import Task, best_times
 
 SEARCH_TYPES = {
     "": "ST_decompress, FAISS's default",

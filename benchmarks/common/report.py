@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import drqfaiss
+from drqfaiss.cli.timing import faiss_simd_levels
 from drqfaiss.datasets import METRIC_NAMES, Dataset
-from drqfaiss.timing import faiss_simd_levels
 
 
 def machine(data: Dataset, seed: int, threads: str) -> dict[str, str]:

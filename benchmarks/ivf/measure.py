@@ -23,9 +23,9 @@ from benchmarks.common import vectors
 from benchmarks.ivf import report as ivf_report
 from benchmarks.ivf.curves import Point
 from benchmarks.ivf.methods import Builder, Method, Search, all_methods, choose, searches
+from drqfaiss.cli.timing import Task, Timing, best_times
 from drqfaiss.datasets import Dataset
 from drqfaiss.evaluation import exact_neighbours, recall_at
-from drqfaiss.timing import Task, Timing, best_times
 
 # Results asked for, and the recalls a search for so many is judged by.
 RANKS = {10: (1, 10), 100: (100,)}

@@ -12,15 +12,10 @@ import numpy as np
 
 import drqfaiss
 from benchmarks.common import methods
+from benchmarks.paper.precision import precision_at, precision_recall, relevant_totals
 from benchmarks.paper.result import Result
 from benchmarks.paper.tasks import Task
-from drqfaiss.evaluation import (
-    mean_average_precision,
-    precision_at,
-    precision_recall,
-    relevance,
-    relevant_totals,
-)
+from drqfaiss.evaluation import mean_average_precision, relevance
 from drqfaiss.training.polish import polish
 
 CURVE_POINTS = 60

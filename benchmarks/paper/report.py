@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks.common import plots, report
 from benchmarks.common.plots import Curve
+from benchmarks.paper.precision import codebook_parameters
 from benchmarks.paper.result import Result
 from drqfaiss import Quantizer
-from drqfaiss.evaluation import codebook_parameters
 
 if TYPE_CHECKING:  # these need PyTorch, tables and plots do not
     from benchmarks.paper.methods import Vectors

@@ -11,7 +11,7 @@ import numpy as np
 
 import drqfaiss
 from benchmarks.speed.filled import Filler
-from drqfaiss.timing import Task
+from drqfaiss.cli.timing import Task
 
 AQ = faiss.AdditiveQuantizer
 METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}

@@ -26,7 +26,7 @@ from benchmarks.speed.filled import Filler
 from benchmarks.speed.report import Line
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import address
-from drqfaiss.timing import best_times
+from drqfaiss.cli.timing import best_times
 
 
 def main(arguments: list[str] | None = None) -> None:

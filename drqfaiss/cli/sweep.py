@@ -11,10 +11,10 @@ import faiss
 import numpy as np
 
 from drqfaiss.cli import options as shared
+from drqfaiss.cli.timing import Task, best_times
 from drqfaiss.evaluation import recall_at
 from drqfaiss.index import IndexDRQ
 from drqfaiss.settings import set_levels, set_nprobe
-from drqfaiss.timing import Task, best_times
 
 RANKS = "1,10,100"
 

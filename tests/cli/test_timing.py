@@ -3,7 +3,7 @@
 import faiss
 import numpy as np
 
-from drqfaiss import timing
+from drqfaiss.cli import timing
 
 
 def test_all_rows_are_run_without_a_trial_and_prepared_before_every_run():
