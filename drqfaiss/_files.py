@@ -75,9 +75,27 @@ def move(source: FileName, path: FileName) -> bool:
     Raises:
         OSError: ``path`` is read-only, or a folder cannot be written to; names ``path``.
     """
+    name, is_descriptor = _followed(path)
+    if is_descriptor or (os.path.exists(name) and not os.path.isfile(name)):  # opening a pipe ends its reader
+        return False
     with _errors_name(path), ExitStack() as opened:
-        place = _place(path, opened)
-        return not place.direct and _take_place(os.fspath(source), place)
+        return _take_place(os.fspath(source), _place(path, opened))
+
+
+def require_writable(path: FileName) -> None:
+    """Require, before the work, that `writing` will be able to open ``path``.
+
+    Raises:
+        OSError: It is a folder or read-only, or its folder does not exist or cannot be written to.
+    """
+    name, _ = _followed(path)
+    folder = os.path.dirname(name) or "."
+    if os.path.isdir(name):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not os.path.exists(name) and not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, f"the folder {folder} does not exist", os.fspath(path))
+    if not os.access(name if os.path.exists(name) else folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
 
 
 def remove_abandoned(path: FileName) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from drqfaiss import _check as check
 from drqfaiss import _fingerprint as fingerprint
-from drqfaiss._files import writing
+from drqfaiss._files import move, remove_abandoned, require_writable, writing
 from drqfaiss._progress import bar
 from drqfaiss.datasets import VectorsOnDisk, read_floats
 from drqfaiss.io import read_index, write_index
@@ -27,7 +27,10 @@ from drqfaiss.io import read_index, write_index
 CHUNK_ROWS = 65_536
 CHECKPOINT_SECONDS = 60.0
 MOST_TIME_WRITING = 0.05  # checkpoints get rarer where writing the index would take more of the time
-CHECKPOINT, FINGERPRINT = "checkpoint.faiss", "build.json"
+CHECKPOINT, CLAIM = "checkpoint.faiss", "build.json"
+FORMAT = "drqfaiss.build"  # what tells our folders from others
+MOST_CLAIM_BYTES = 1 << 16
+READ_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def build_index(
 
     Vectors are read a chunk at a time. The index so far is saved to the folder ``output.build`` now and then,
     always whole, so that a build that was killed at any moment goes on from there when it is called again
-    with the same arguments, and ends in the same file. The folder is removed at the end.
+    with the same arguments, and ends in the same file. The folder is removed at the end, unless ``output`` is
+    ``trained``: then it stays to say that these vectors are in, so that a repetition adds none of them twice.
 
     Args:
         trained: file of a trained index, empty or not; it is not changed unless it is ``output``, too.
@@ -69,36 +73,41 @@ def build_index(
         normalize: divide vectors by their norm, for cosine similarity by inner products.
         chunk: rows added at a time.
         checkpoint_seconds: time between checkpoints, at least; they never take more than 5% of the time.
-        restart: discard what an interrupted build left.
+        restart: discard what an earlier build left in the folder.
         progress: whether to show a bar, if tqdm is installed and stderr is a terminal.
 
     Raises:
-        TypeError, ValueError: vectors of another dimension or not finite, an index that is not trained, or an
-            interrupted build of other vectors, another index or another ``chunk`` in the folder.
+        TypeError, ValueError: vectors of another dimension or not finite, an index that is not trained, an
+            interrupted build of other vectors, another index or another ``chunk`` in the folder, or a folder
+            that is damaged or not of a build, in which nothing is touched.
         OSError: a file that cannot be read or written.
         RuntimeError: another process is at this build, or a file is no FAISS index.
     """
     chunk = check.integer("chunk", chunk, 1)
     index = read_index(trained)
     _check_index(index, vectors)
-    work = Path(f"{os.fspath(output)}.build")
-    checkpoint = work / CHECKPOINT
-    with _locked(work):
-        begun = _claim(work, _fingerprint(trained, vectors, normalize, chunk), index.ntotal, restart)
-        if checkpoint.exists():
-            index = read_index(checkpoint)
-        resumed_at = index.ntotal - begun["before"]
-        save = _Saver(index, checkpoint, checkpoint_seconds)
-        with bar("adding", "vectors", len(vectors), resumed_at, progress) as shown:
-            for rows in _chunks(vectors, resumed_at, chunk, normalize):
-                index.add(rows)
-                shown.update(len(rows))
-                save.when_due()
-        save.now()
-        # Killed after the next two lines, a build into its own index file would else add everything again.
-        _write_claim(work, {**begun, "result": _hash(checkpoint)})
-        os.replace(checkpoint, output)
-        shutil.rmtree(work)
+    require_writable(output)
+    build = _fingerprint(trained, vectors, normalize, chunk)
+    in_place = os.path.exists(output) and os.path.samefile(trained, output)
+    with _locked(Path(f"{os.fspath(output)}.build")) as work:
+        claim = _claim(work, {**build, "before": index.ntotal}, output, restart)
+        begun, finished = (work / CHECKPOINT).exists(), _is_moved(work, claim)
+        if begun or finished:
+            index = read_index(work / CHECKPOINT if begun else output)
+        resumed_at = _resumed_at(work, index, claim, vectors)
+        if not finished:
+            save = _Saver(index, work / CHECKPOINT, checkpoint_seconds)
+            with bar("adding", "vectors", len(vectors), resumed_at, progress) as shown:
+                for rows in _chunks(vectors, resumed_at, chunk, normalize):
+                    index.add(rows)
+                    shown.update(len(rows))
+                    save.when_due()
+            save.now()
+            # Killed after this, the build finds its result in the output or its last checkpoint.
+            _write_claim(work, {**claim, "result": _hash(work / CHECKPOINT)})
+            _publish(work / CHECKPOINT, output)
+        if not in_place:
+            _remove(work)
     return Built(index, len(vectors), resumed_at)
 
 
@@ -134,54 +143,129 @@ def _check_index(index: faiss.Index, vectors: VectorsOnDisk) -> None:
 
 
 @contextmanager
-def _locked(work: Path) -> Iterator[None]:
+def _locked(work: Path) -> Iterator[Path]:
     """Hold the work folder; the system lets go of it when the process ends, however it ends."""
-    work.mkdir(exist_ok=True)
-    handle = os.open(work, os.O_RDONLY)
+    handle = _open_folder(work)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError(f"{work}: another process is at this build") from None
-        yield
+        if not (work.exists() and os.path.samestat(os.fstat(handle), work.stat())):
+            raise RuntimeError(f"{work}: another process has just finished this build")
+        yield work
     finally:
         os.close(handle)
 
 
-def _claim(work: Path, build: dict[str, Any], before: int, restart: bool) -> dict[str, Any]:
-    """Make the folder one of this build, which finds `before` vectors in the index.
+def _open_folder(work: Path) -> int:
+    try:
+        work.mkdir(exist_ok=True)
+        return os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileExistsError, NotADirectoryError):  # a file or a link
+        raise _foreign(work) from None
 
-    Returns the claim: `build`, "before" and, of a build that was killed at its very end, "result".
+
+def _foreign(work: Path) -> ValueError:
+    return ValueError(
+        f"{work}: got something that no build has made, expected nothing or the folder of an interrupted "
+        "build; nothing in it was touched"
+    )
+
+
+def _claim(
+    work: Path, build: dict[str, Any], output: str | os.PathLike[str], restart: bool
+) -> dict[str, Any]:
+    """Make the folder one of this build.
+
+    Returns the claim: `build` and, of a build that came to its last step, "result".
 
     Raises:
-        ValueError: the folder holds another build.
+        ValueError: the folder holds another build, or was not made by one.
     """
-    path = work / FINGERPRINT
-    _remove_all(work, keep=() if restart else (FINGERPRINT, CHECKPOINT))
-    if not path.exists():
-        return _write_claim(work, {**build, "before": before})
-    found: dict[str, Any] = json.loads(path.read_text())
-    at_end = {"index": found["result"]} if found.get("result") == build["index"] else {}
-    differing = [name for name in build if {**found, **at_end}.get(name) != build[name]]
-    if differing:
-        raise ValueError(
-            f"{work}: got an interrupted build with other {', '.join(differing)}, expected the same; "
-            "restart discards it"
-        )
-    return found
+    for name in (CLAIM, CHECKPOINT):
+        remove_abandoned(work / name)
+    found = _read_claim(work)
+    if found is not None and not restart:
+        done = "result" in found and os.path.isfile(output) and _hash(output) == found["result"]
+        in_place = done and found["result"] == build["index"]  # these two are of the index at its start then
+        changed = {"index", "before"} if in_place else set()
+        differing = [name for name in build if name not in changed and found[name] != build[name]]
+        moved = _is_moved(work, found)
+        if not differing and (done or not moved):
+            return found
+        if not (done or moved):
+            raise ValueError(
+                f"{work}: got an interrupted build with other {', '.join(differing)}, expected the same; "
+                "restart discards it"
+            )
+    (work / CHECKPOINT).unlink(missing_ok=True)
+    return _write_claim(work, build)
 
 
-def _write_claim(work: Path, claim: dict[str, Any]) -> dict[str, Any]:
-    with writing(work / FINGERPRINT) as file:
-        file.write(json.dumps(claim).encode())
+def _is_moved(work: Path, claim: dict[str, Any]) -> bool:
+    """Return whether the result of the build took the place of its output."""
+    return "result" in claim and not (work / CHECKPOINT).exists()
+
+
+def _read_claim(work: Path) -> dict[str, Any] | None:
+    """Return what the folder says about its build; None if it is empty.
+
+    Raises:
+        ValueError: it was not made by a build, or is damaged.
+    """
+    if not os.listdir(work):
+        return None
+    path = work / CLAIM
+    if not path.is_file() or any((work / name).is_symlink() for name in (CLAIM, CHECKPOINT)):
+        raise _foreign(work)
+    with open(path, "rb") as file:
+        text = file.read(MOST_CLAIM_BYTES)
+    try:
+        claim = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _foreign(work) from None
+    if not isinstance(claim, dict) or claim.get("format") != FORMAT:
+        raise _foreign(work)
+    expected = {"index": str, "vectors": list, "normalize": bool, "chunk": int, "before": int}
+    if "result" in claim:
+        expected["result"] = str
+    for name, kind in expected.items():
+        if type(claim.get(name)) is not kind:
+            raise ValueError(f"{path}: damaged: {name} is {claim.get(name)!r}, expected {kind.__name__}")
     return claim
 
 
-def _remove_all(work: Path, keep: tuple[str, ...]) -> None:
-    """Empty the folder: a process that was killed while writing leaves files behind."""
-    for entry in work.iterdir():
-        if entry.name not in keep:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+def _resumed_at(work: Path, index: faiss.Index, claim: dict[str, Any], vectors: VectorsOnDisk) -> int:
+    """Return how many vectors of the build are in an index."""
+    resumed_at = index.ntotal - claim["before"]
+    if index.d != vectors.shape[1] or not 0 <= resumed_at <= len(vectors):
+        raise ValueError(
+            f"{work}: damaged: {index.ntotal} vectors of {index.d} dimensions, expected "
+            f"{claim['before']} to {claim['before'] + len(vectors)} of {vectors.shape[1]}"
+        )
+    return resumed_at
+
+
+def _write_claim(work: Path, claim: dict[str, Any]) -> dict[str, Any]:
+    with writing(work / CLAIM) as file:
+        file.write(json.dumps({"format": FORMAT, **claim}).encode())
+    return claim
+
+
+def _publish(checkpoint: Path, output: str | os.PathLike[str]) -> None:
+    """Put the last checkpoint in the place of the output."""
+    if not move(checkpoint, output):
+        with open(checkpoint, "rb") as source, writing(output) as file:
+            shutil.copyfileobj(source, file, READ_AT_ONCE)
+        checkpoint.unlink()
+
+
+def _remove(work: Path) -> None:
+    """Remove the folder, unless somebody else put something into it."""
+    if os.listdir(work) == [CLAIM]:
+        (work / CLAIM).unlink()
+        work.rmdir()
 
 
 def _fingerprint(
@@ -199,7 +283,11 @@ def _fingerprint(
 
 
 def _hash(path: str | os.PathLike[str]) -> str:
-    return hashlib.sha256(np.memmap(path, mode="r").data).hexdigest()
+    content = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(READ_AT_ONCE):
+            content.update(block)
+    return content.hexdigest()
 
 
 def _chunks(vectors: VectorsOnDisk, first: int, chunk: int, normalize: bool) -> Iterator[np.ndarray]:

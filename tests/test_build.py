@@ -1,11 +1,13 @@
 """Builds that are interrupted, even killed while they write, end in the file of an unbroken build."""
 
+import contextlib
 import fcntl
+import json
 import os
+import stat
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import faiss
 import numpy as np
@@ -15,6 +17,7 @@ import drqfaiss
 from drqfaiss.build import CHECKPOINT, build_index
 from drqfaiss.datasets import open_vectors, sample_rows
 from tests.indexes import make_codebooks, make_vectors
+from tests.readers import reading_in_background
 
 # The command, slow enough to be killed in the middle on any machine.
 SLOW = """
@@ -98,20 +101,150 @@ def test_an_interrupted_build_goes_on(description, containers, tmp_path, checkpo
     assert not (tmp_path / "x.faiss.build").exists()
 
 
-def test_a_build_into_its_own_index_that_is_killed_at_the_very_end_adds_nothing_twice(
-    trained, tmp_path, monkeypatch
-):
-    def killed(path):
+@pytest.mark.parametrize("call", ["move", "_remove"])
+@pytest.mark.parametrize("output", ["trained.faiss", "x.faiss"])
+def test_a_build_that_ends_in_its_last_steps_adds_nothing_twice(call, output, trained, tmp_path, monkeypatch):
+    def killed(*arguments):
         raise Interrupted
 
     x = make_vectors(300)
     for _ in range(2):
-        with monkeypatch.context() as patch, pytest.raises(Interrupted):
-            patch.setattr("drqfaiss.build.shutil", SimpleNamespace(rmtree=killed))
-            build_index(trained, x, trained, chunk=100)
-    built = build_index(trained, x, trained, chunk=100)
-    assert (built.resumed_at, drqfaiss.read_index(trained).ntotal) == (300, 300)
-    assert [path.name for path in tmp_path.iterdir()] == ["trained.faiss"]
+        with monkeypatch.context() as patch, contextlib.suppress(Interrupted):
+            patch.setattr(f"drqfaiss.build.{call}", killed)
+            build_index(trained, x, tmp_path / output, chunk=100)
+    built = build_index(trained, x, tmp_path / output, chunk=100)
+    assert (built.resumed_at, built.index.ntotal, drqfaiss.read_index(tmp_path / output).ntotal) == (300,) * 3
+    left = {"trained.faiss.build"} if output == "trained.faiss" else {"x.faiss"}
+    assert {path.name for path in tmp_path.iterdir()} == {"trained.faiss", *left}
+
+
+def test_a_build_into_its_own_index_is_not_repeated_but_others_follow(trained, tmp_path):
+    x, other = make_vectors(300), make_vectors(200, seed=1)
+    link = tmp_path / "link.faiss"
+    link.symlink_to(trained)
+    for vectors, resumed_at, total in (
+        (x, 0, 300),
+        (x, 300, 300),
+        (other, 0, 500),
+        (other, 200, 500),
+        (x, 0, 800),
+    ):
+        built = build_index(link, vectors, trained)
+        assert (built.resumed_at, built.index.ntotal) == (resumed_at, total)
+    assert build_index(trained, x, trained, restart=True).index.ntotal == 1_100
+    index = drqfaiss.read_index(trained)
+    index.remove_ids(np.arange(100))
+    drqfaiss.write_index(index, trained)  # it is another one now
+    assert build_index(trained, x, trained).index.ntotal == 1_300
+
+
+@pytest.mark.parametrize("content", ["files", "link", "file", "dangling", "linked claim", "other claim"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_no_build_has_made_is_refused_and_stays(content, restart, trained, tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis").write_text("precious")
+    work = tmp_path / "x.faiss.build"
+    if content == "files":
+        (work / "sources").mkdir(parents=True)
+        (work / "sources" / "main.c").write_text("precious")
+    elif content == "link":
+        work.symlink_to(precious)
+    elif content == "dangling":
+        work.symlink_to("nothing")
+    elif content == "file":
+        work.write_text("precious")
+    else:
+        work.mkdir()
+        (work / "build.json").write_text('{"format": "theirs"}' if content == "other claim" else "")
+        (work / "checkpoint.faiss").write_text("precious")
+    if content == "linked claim":
+        (precious / "build.json").write_text('{"format": "drqfaiss.build"}')
+        (work / "build.json").unlink()
+        (work / "build.json").symlink_to(precious / "build.json")
+    before = snapshot(tmp_path)
+    with pytest.raises(ValueError, match=r"x\.faiss\.build: got something that no build has made"):
+        build_index(trained, make_vectors(10), tmp_path / "x.faiss", restart=restart)
+    assert snapshot(tmp_path) == before
+
+
+def snapshot(folder):
+    return {
+        path.relative_to(folder): path.read_bytes() if path.is_file() else os.path.islink(path)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def test_what_others_put_into_a_builds_folder_stays(trained, tmp_path, checkpoint_always):
+    x, work = make_vectors(500), tmp_path / "x.faiss.build"
+    interrupted(trained, tmp_path / "x.faiss", x)
+    (work / "notes").write_text("precious")
+    assert build_index(trained, x, tmp_path / "x.faiss", chunk=100).resumed_at == 200
+    assert {path.name for path in work.iterdir()} == {"build.json", "notes"}
+    assert build_index(trained, x, tmp_path / "x.faiss", chunk=100).resumed_at == 500  # it is finished
+    assert build_index(trained, x[:400], tmp_path / "x.faiss").index.ntotal == 400
+    assert (work / "notes").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"before": None}, "before is None, expected int"),
+        ({"before": -1}, "interrupted build with other before"),
+        ({"before": True}, "before is True, expected int"),
+        ({"vectors": "x"}, "vectors is 'x', expected list"),
+        ({"result": 3}, "result is 3, expected str"),
+        ({"format": None}, "no build has made"),
+    ],
+)
+def test_a_damaged_folder_is_refused(change, message, trained, tmp_path, checkpoint_always):
+    x, claim = make_vectors(500), tmp_path / "x.faiss.build" / "build.json"
+    interrupted(trained, tmp_path / "x.faiss", x[:])
+    index = drqfaiss.IndexDRQ.from_codebooks(make_codebooks())
+    index.add(x[:200])
+    drqfaiss.write_index(index, claim.with_name(CHECKPOINT))
+    index.add(x)
+    with pytest.raises(ValueError, match="damaged: 700 vectors of 16 dimensions, expected 0 to 500 of 16"):
+        drqfaiss.write_index(index, claim.with_name(CHECKPOINT))
+        build_index(trained, x, tmp_path / "x.faiss", chunk=100)
+    claim.write_text(json.dumps({**json.loads(claim.read_text()), **change}))
+    with pytest.raises(ValueError, match=message):
+        build_index(trained, x, tmp_path / "x.faiss", chunk=100)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[" * 60_000, b"\xff", b"[]", b'{"format": ' + b"9" * 5_000 + b"}"]
+)
+def test_a_claim_that_is_no_json_is_refused(content, trained, tmp_path):
+    (tmp_path / "x.faiss.build").mkdir()
+    (tmp_path / "x.faiss.build" / "build.json").write_bytes(content)
+    with pytest.raises(ValueError, match="no build has made"):
+        build_index(trained, make_vectors(10), tmp_path / "x.faiss")
+
+
+def test_an_output_is_replaced_as_other_files_are(trained, tmp_path):
+    x = make_vectors(100)
+    private, linked, pipe = (tmp_path / name for name in ("private.faiss", "linked.faiss", "pipe"))
+    private.touch(0o600)
+    (tmp_path / "second.faiss").touch()
+    linked.hardlink_to(tmp_path / "second.faiss")
+    os.mkfifo(pipe)
+    expected = build_index(trained, x, private).index
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    build_index(trained, x, linked)
+    with reading_in_background(pipe) as got:
+        build_index(trained, x, pipe)
+    whole = faiss.serialize_index(expected).tobytes()
+    assert private.read_bytes() == (tmp_path / "second.faiss").read_bytes() == got[0] == whole
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".build")]
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(trained, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for output, kind in {"folder": IsADirectoryError, "none/x.faiss": FileNotFoundError}.items():
+        with pytest.raises(kind, match=output):
+            build_index(trained, make_vectors(10), tmp_path / output)
+    assert {path.name for path in tmp_path.iterdir()} == {"trained.faiss", "folder"}
 
 
 def wait_for_progress(path, process, before):

@@ -10,6 +10,7 @@ import argparse
 import time
 from typing import Any
 
+from drqfaiss._files import require_writable
 from drqfaiss.build import CHECKPOINT_SECONDS, CHUNK_ROWS, build_index
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors
@@ -40,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Build the index."""
-    shared.require_folder(options.output)
+    require_writable(options.output)
     began = time.perf_counter()
     built = build_index(
         options.index,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import faiss
 
@@ -46,10 +45,3 @@ def open_for(index: faiss.Index, name: str) -> VectorsOnDisk:
             f"{name}: vectors of {vectors.shape[1]} dimensions, expected {index.d} as the index has"
         )
     return vectors
-
-
-def require_folder(name: str) -> None:
-    """Raise FileNotFoundError if a file of this name has no folder to be written to: before the work."""
-    folder = Path(name).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{name}: the folder {folder} does not exist")

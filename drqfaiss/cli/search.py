@@ -14,6 +14,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from drqfaiss._files import require_writable
 from drqfaiss._progress import bar
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import VectorsOnDisk, read_floats, write_vecs
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Search, and write or return the neighbours."""
     output = None if options.output is None else Path(options.output)
     if output is not None:
-        shared.require_folder(options.output)
+        require_writable(options.output)
         if output.suffix not in OUTPUTS:
             raise ValueError(f"{output}: suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
     index = read_index(options.index)

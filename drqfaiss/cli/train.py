@@ -11,6 +11,7 @@ from typing import Any
 
 import faiss
 
+from drqfaiss._files import require_writable
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors, sample_rows
 from drqfaiss.factory import index_factory
@@ -64,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train and write an empty index."""
-    shared.require_folder(options.output)
+    require_writable(options.output)
     vectors = open_vectors(options.vectors)
     training = {name: getattr(options, name) for name in TRAINING if getattr(options, name) is not None}
     if "DRQ" in options.factory:
