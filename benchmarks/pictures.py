@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = ROOT / "docs" / "pictures"
 DATA = {"sift": "SIFT", "minilm": "MiniLM"}
-METRICS = {"l2": "L2", "ip": "inner product"}
+METRICS = {"l2": "L2", "ip": "IP"}
 ONE_TRAINING = ("DRQ level own short", 16)  # the model whose prefixes are good at every length
 DEFAULT_IVF = "DRQ8x8"
 
@@ -159,9 +159,9 @@ def levels(path: Path) -> None:
 
 
 def data(about: dict[str, str]) -> str:
-    """Return a short name of the data: what, how many, how wide, and the metric."""
+    """Return a short name of the data: what, how many, dimensions, and the metric."""
     name, base, d, metric = re.search(r"^(\w+): .*base ([\d,]+),.* d = (\d+), (\w+)", about["Data"]).groups()
-    return f"{DATA.get(name, name)}: {base} of {d} dimensions, {METRICS[metric]}"
+    return f"{DATA.get(name, name)}: {base}, {d}-d, {METRICS[metric]}"
 
 
 def machine(about: dict[str, str], *, threads: bool = True) -> str:

@@ -69,13 +69,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Point links, which are those of the repository, to where their files are on the site."""
     folder = _source_folder(page.file.src_uri)
     here = Path(page.file.src_uri).parent.as_posix()
-    # Pictures beside a page that is made here have no place in the repository beside its source.
-    siblings = {file.name for file in files if Path(file.src_uri).parent.as_posix() == here != "."}
 
     def resolved(match: re.Match[str]) -> str:
         picture, text, target = match.groups()
         path, _, anchor = target.partition("#")
-        if not path or ":" in path or path in siblings:
+        if not path or ":" in path or files.get_file_from_path(normpath(f"{here}/{path}")):
             return match[0]
         place = normpath(f"{folder}/{path}")
         if not (ROOT / place).exists():
@@ -105,11 +103,10 @@ def _tables() -> list[Path]:
 
 
 def _table_page(path: Path) -> str:
-    """Return a table with its title and the pictures that belong to it."""
+    """Return a table below its title and the pictures that belong to it."""
     pictures = [p for p in sorted(path.parent.glob(f"{path.stem}*")) if p.suffix in PICTURES]
-    text = path.read_text()
-    title = "" if text.startswith("# ") else f"# {path.stem}\n\n"
-    return title + text + "".join(f"\n![{picture.stem}]({picture.name})\n" for picture in pictures)
+    shown = "".join(f"![{picture.stem}]({picture.name})\n\n" for picture in pictures)
+    return f"# {path.stem}\n\n{shown}{path.read_text()}"
 
 
 def _modules() -> list[str]:

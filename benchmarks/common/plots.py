@@ -156,7 +156,9 @@ def label(
     places = to_axes.transform(ends)
     gap = 1.3 * size / 72 * picture.dpi / panel.bbox.height
     colours = colours or [curve.style["color"] for curve in curves]
-    heights = spread(places[:, 1], gap)
+    wanted, order = places[:, 1].copy(), np.argsort(-places[:, 1], kind="stable")
+    wanted[order] = np.minimum(wanted[order], 1 - gap * np.arange(len(order)))  # below the title
+    heights = spread(wanted, gap)
     for curve, colour, (x, y), height in zip(curves, colours, places, heights, strict=False):
         axes = {"transform": panel.transAxes, "color": darker(colour)}
         panel.plot([x, 1, 1.03], [y, height, height], **axes, lw=0.6, alpha=0.6, clip_on=False)
