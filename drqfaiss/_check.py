@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import faiss
@@ -68,13 +69,18 @@ def vectors(name: str, value: ArrayLike, d: int) -> NDArray[np.float32]:
     return array
 
 
-def finite(name: str, array: NDArray[np.float32]) -> None:
-    """Require that no value is NaN or infinite."""
+def finite(
+    name: str, array: NDArray[np.float32], rows: Sequence[int] | NDArray[np.int64] | None = None
+) -> None:
+    """Require that no value is NaN or infinite; `rows` says which rows of the whole these are, in errors."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        first = tuple(int(i) for i in bad[0])
+        first = [int(i) for i in bad[0]]
+        if rows is not None:
+            first[0] = int(rows[first[0]])
         raise ValueError(
-            f"{name}: {len(bad)} values are NaN or infinite, the first at {first}, expected finite ones"
+            f"{name}: {len(bad)} values are NaN or infinite, the first at {tuple(first)}, "
+            "expected finite ones"
         )
 
 

@@ -21,7 +21,7 @@ from drqfaiss import _check as check
 from drqfaiss import _fingerprint as fingerprint
 from drqfaiss._files import move, remove_abandoned, require_writable, writing
 from drqfaiss._progress import bar
-from drqfaiss.datasets import VectorsOnDisk, read_floats
+from drqfaiss.datasets import VectorsOnDisk, finite_floats
 from drqfaiss.io import read_index, write_index
 
 CHUNK_ROWS = 65_536
@@ -292,6 +292,4 @@ def _hash(path: str | os.PathLike[str]) -> str:
 
 def _chunks(vectors: VectorsOnDisk, first: int, chunk: int, normalize: bool) -> Iterator[np.ndarray]:
     for start in range(first, len(vectors), chunk):
-        rows = read_floats(vectors, slice(start, start + chunk), normalize)
-        check.finite(f"vectors from row {start} on", rows)
-        yield rows
+        yield finite_floats(vectors, slice(start, start + chunk), normalize)

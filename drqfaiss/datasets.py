@@ -9,24 +9,35 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import faiss
 import numpy as np
 
 from drqfaiss import _check as check
+from drqfaiss import _hdf5
 from drqfaiss._check import METRIC_NAMES
+from drqfaiss._files import writing
+from drqfaiss._headers import damaged_as_value_error, read_array_header
 
 if TYPE_CHECKING:
     import h5py
 
 # Vectors on disk, (n, d): slices are read when they are taken.
-VectorsOnDisk: TypeAlias = "np.ndarray | h5py.Dataset | RowRange"
+VectorsOnDisk: TypeAlias = "np.ndarray | _hdf5.HDF5Vectors | h5py.Dataset | RowRange"
 
-VECS_DTYPES = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
+VECS_DTYPES: dict[str, np.dtype] = {
+    ".fvecs": np.dtype("<f4"),
+    ".bvecs": np.dtype("u1"),
+    ".ivecs": np.dtype("<i4"),
+}
 HDF5_SUFFIXES = (".hdf5", ".h5")
-# ann-benchmarks calls "angular" what is the inner product of normalised vectors.
-HDF5_METRICS = {"euclidean": faiss.METRIC_L2, "angular": faiss.METRIC_INNER_PRODUCT}
+# ann-benchmarks calls "angular" what is the inner product of normalised vectors; others use the other names.
+NORMALIZED = ("angular", "cosine")
+HDF5_METRICS = {
+    **dict.fromkeys(("euclidean", "l2"), faiss.METRIC_L2),
+    **dict.fromkeys((*NORMALIZED, "ip", "dot"), faiss.METRIC_INNER_PRODUCT),
+}
 # Reading the dimension in front of every vector would read the whole file.
 CHECKED_HEADERS = 4096
 READ_ROWS = 65_536
@@ -89,14 +100,14 @@ def read_vectors(path: str | Path) -> np.ndarray:
         ValueError: another suffix, a truncated file, rows of different length or an array that is not 2-D.
     """
     path = Path(path)
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return _read_npy(path)
-    if path.suffix in VECS_DTYPES:
+    if path.suffix.lower() in VECS_DTYPES:
         return _read_vecs(path)
     raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted([*VECS_DTYPES, '.npy'])}")
 
 
-def open_vectors(name: str | Path) -> np.ndarray | h5py.Dataset:
+def open_vectors(name: str | Path) -> np.ndarray | _hdf5.HDF5Vectors:
     """Open vectors without reading them: a file as `read_vectors` takes it, or ``x.hdf5:part``.
 
     Args:
@@ -105,20 +116,23 @@ def open_vectors(name: str | Path) -> np.ndarray | h5py.Dataset:
     Raises:
         FileNotFoundError: no such file.
         ImportError: an HDF5 file, and h5py is not installed.
-        ValueError: not such a file, or no array of shape (n, d) of that name in it.
+        ValueError: not such a file, or no array of shape (n, d) of that name in it; an array that claims more
+            than a file of this size can hold, or, of an HDF5 file, lies outside of it.
     """
-    named_part = re.fullmatch(r"(.+\.(?:hdf5|h5)):(\w*)", str(name))
+    named_part = re.fullmatch(r"(.+\.(?:hdf5|h5)):(\w*)", str(name), re.IGNORECASE)
     path, part = (Path(named_part[1]), named_part[2]) if named_part else (Path(name), "")
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    return _open_hdf5(path, part) if path.suffix in HDF5_SUFFIXES else read_vectors(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: a folder, pipe or device; expected a file")
+    return _open_hdf5(path, part) if path.suffix.lower() in HDF5_SUFFIXES else read_vectors(path)
 
 
 class RowRange:
     """Rows first to last of vectors on disk, as vectors of their own that are read when they are sliced."""
 
-    def __init__(self, vectors: np.ndarray | h5py.Dataset, first: int, last: int) -> None:
-        self._vectors, self._first = vectors, first
+    def __init__(self, vectors: np.ndarray | _hdf5.HDF5Vectors | h5py.Dataset, first: int, last: int) -> None:
+        self._vectors, self.first_row, self.filename = vectors, first, _name_of(vectors)
         self.shape, self.dtype = (last - first, *vectors.shape[1:]), vectors.dtype
 
     def __len__(self) -> int:
@@ -127,7 +141,7 @@ class RowRange:
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Read a slice of rows."""
         start, stop, step = rows.indices(len(self))
-        return self._vectors[self._first + start : self._first + stop : step]
+        return self._vectors[self.first_row + start : self.first_row + stop : step]
 
 
 def read_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = False) -> np.ndarray:
@@ -136,7 +150,9 @@ def read_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = Fal
     Raises:
         TypeError: vectors that are no numbers.
     """
-    read = check.floats(f"rows {rows.start or 0} to {rows.stop or len(vectors)}", vectors[rows], 2)
+    with np.errstate(over="ignore"):  # too large for float32 is infinite
+        name = f"{_name_of(vectors)}, rows {rows.start or 0} to {rows.stop or len(vectors)}"
+        read = check.floats(name, vectors[rows], 2)
     if not read.flags.owndata:  # FAISS would write to a file that is mapped read-only
         read = read.copy()
     if normalize:
@@ -144,37 +160,82 @@ def read_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = Fal
     return read
 
 
+def finite_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = False) -> np.ndarray:
+    """Return what `read_floats` does, and require that all of it is finite.
+
+    Raises:
+        TypeError: vectors that are no numbers.
+        ValueError: NaN or infinite values; names the file and its row.
+    """
+    read = read_floats(vectors, rows, normalize)
+    first = getattr(vectors, "first_row", 0) + (rows.start or 0)
+    check.finite(_name_of(vectors), read, range(first, first + len(read)))
+    return read
+
+
+def _name_of(vectors: VectorsOnDisk) -> str:
+    """Return the file that vectors come from."""
+    return str(getattr(vectors, "filename", None) or "vectors")
+
+
 def sample_rows(vectors: VectorsOnDisk, count: int, seed: int = 0) -> np.ndarray:
     """Return ``count`` random rows in file order as float32, or all rows if those are fewer.
 
     Never more than a block of the other rows is in memory.
+
+    Raises:
+        ValueError: NaN or infinite values among them; names the file and its row.
     """
     n = len(vectors)
     if count >= n:
-        return read_floats(vectors)
+        return finite_floats(vectors)
     rows = np.sort(np.random.default_rng(seed).choice(n, count, replace=False))
     blocks = np.split(rows, np.searchsorted(rows, np.arange(READ_ROWS, n, READ_ROWS)))
     starts = range(0, n, READ_ROWS)
     taken = [vectors[a : a + READ_ROWS][block - a] for a, block in zip(starts, blocks, strict=True)]
-    return np.concatenate(taken).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return _require_finite(_name_of(vectors), np.concatenate(taken).astype(np.float32), rows)
 
 
 def write_vecs(path: str | Path, vectors: np.ndarray) -> None:
     """Write (n, d) vectors as ``.fvecs``, ``.bvecs`` or ``.ivecs``, by the suffix of ``path``.
 
+    The file appears whole, see `io.write_index`. Only floats are rounded: to float32, towards 0 for integers.
+
     Raises:
-        ValueError: another suffix, or vectors that are not 2-D.
+        ValueError: another suffix, vectors that are not 2-D, or numbers that the format cannot hold.
+        OSError: the file cannot be written.
     """
     path = Path(path)
-    if path.suffix not in VECS_DTYPES:
+    suffix = path.suffix.lower()
+    if suffix not in VECS_DTYPES:
         raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted(VECS_DTYPES)}")
     if vectors.ndim != 2:
         raise ValueError(f"{path}: vectors of shape {vectors.shape}; expected (n, d)")
     n, d = vectors.shape
     rows = np.empty(n, _vecs_row(path, d))
     rows["d"] = d
-    rows["vector"] = vectors
-    rows.tofile(path)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows["vector"] = vectors
+    _require_same(path, vectors, rows["vector"])
+    with writing(path) as file:
+        file.write(rows.data)
+
+
+def _require_same(path: Path, given: np.ndarray, written: np.ndarray) -> None:
+    """Require that numbers are what they were, up to the rounding of floats."""
+    kinds = given.dtype.kind + written.dtype.kind
+    if kinds == "ff":
+        same = np.isfinite(given) == np.isfinite(written)
+    elif kinds[0] == "f":
+        same = np.abs(given - written.astype(np.float64)) < 1
+    else:
+        same = given == written
+    if not same.all():
+        row, column = (int(i) for i in np.argwhere(~same)[0])
+        raise ValueError(
+            f"{path}: got {given[row, column]} in row {row}, expected what {written.dtype} can hold; .npy can"
+        )
 
 
 def load_dataset(
@@ -206,7 +267,7 @@ def load_dataset(
     """
     path = Path(path)
     rng = np.random.default_rng(seed)
-    if path.suffix in HDF5_SUFFIXES:
+    if path.suffix.lower() in HDF5_SUFFIXES:
         return _load_hdf5(path, metric, learn, rng)
     if path.is_file():
         return _split_file(path, metric, learn, queries, rng)
@@ -214,7 +275,7 @@ def load_dataset(
 
 
 def _vecs_row(path: Path, d: int) -> np.dtype:
-    return np.dtype([("d", "<i4"), ("vector", VECS_DTYPES[path.suffix], (d,))])
+    return np.dtype([("d", "<i4"), ("vector", VECS_DTYPES[path.suffix.lower()], (d,))])
 
 
 def _read_vecs(path: Path) -> np.ndarray:
@@ -222,8 +283,12 @@ def _read_vecs(path: Path) -> np.ndarray:
     if len(header) == 0 or header[0] <= 0:
         raise ValueError(f"{path}: starts with {header.tolist()}; expected a positive int32 dimension")
     d = int(header[0])
-    row = _vecs_row(path, d)
     size = path.stat().st_size
+    if 4 + d * VECS_DTYPES[path.suffix.lower()].itemsize > size:  # before NumPy finds it too large for a type
+        raise ValueError(
+            f"{path}: starts with dimension {d} in {size} bytes; expected a whole one; byte order?"
+        )
+    row = _vecs_row(path, d)
     if size % row.itemsize:
         raise ValueError(
             f"{path}: {size} bytes; expected a multiple of {row.itemsize} (dimension {d}); truncated?"
@@ -239,55 +304,53 @@ def _read_vecs(path: Path) -> np.ndarray:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: truncated or not an .npy file of numbers: {error}") from error
-    if vectors.ndim != 2:
-        raise ValueError(f"{path}: array of shape {vectors.shape}; expected (n, d)")
-    return vectors
+    kind = "truncated or not an .npy file of numbers"
+    with damaged_as_value_error(str(path), kind), open(path, "rb") as file:
+        header, start, size = read_array_header(file), file.tell(), path.stat().st_size
+        if len(header.shape) != 2:
+            raise ValueError(f"{path}: array of shape {header.shape}; expected (n, d)")
+        if header.nbytes > size - start:
+            raise ValueError(f"{size} bytes, expected {start + header.nbytes}")
+        order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+        if not header.nbytes:
+            return np.empty(header.shape, header.dtype)
+        return np.memmap(path, header.dtype, "r", start, header.shape, order)
 
 
 def _sample_rows(vectors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return ``count`` random rows, in file order, or half of the rows if that is fewer."""
     n = len(vectors)
-    return vectors[np.sort(rng.choice(n, min(count, (n + 1) // 2), replace=False))]
+    rows = np.sort(rng.choice(n, min(count, (n + 1) // 2), replace=False))
+    return _require_finite(_name_of(vectors), vectors[rows], rows)
 
 
-def _hdf5_file(path: Path) -> h5py.File:
-    """Open an HDF5 file, or say what is missing."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(f"{path}: reading HDF5 needs h5py: pip install 'drqfaiss[cli]'") from error
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise type(error)(f"{path}: not a readable HDF5 file: {error}") from error
+def _require_finite(name: str, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    check.finite(name, vectors, rows)
+    return vectors
 
 
-def _open_hdf5(path: Path, part: str) -> h5py.Dataset:
-    file = _hdf5_file(path)
-    arrays = {key: value for key, value in file.items() if len(getattr(value, "shape", ())) == 2}
-    if not part and len(arrays) == 1:
-        return next(iter(arrays.values()))
-    if part not in arrays:
-        raise ValueError(f"{path}: got part {part!r}, expected {path}:PART, PART one of {sorted(arrays)}")
-    return arrays[part]
+def _open_hdf5(path: Path, part: str) -> _hdf5.HDF5Vectors:
+    file = _hdf5.open_file(path)
+    names = _hdf5.array_names(path, file)
+    if not part and len(names) == 1:
+        part = names[0]
+    if part not in names and part not in file:
+        raise ValueError(f"{path}: got part {part!r}, expected {path}:PART, PART one of {names}")
+    return _hdf5.open_array(path, file, part)
 
 
 def _load_hdf5(path: Path, metric: int | None, learn: int, rng: np.random.Generator) -> Dataset:
-    with _hdf5_file(path) as file:
-        missing = {"train", "test", "neighbors"} - set(file)
+    with _hdf5.open_file(path) as file:
+        missing = {part for part in ("train", "test", "neighbors") if part not in file}
         if missing:
             raise ValueError(f"{path}: no {sorted(missing)}; expected an ann-benchmarks file")
-        base, query = (file[part][:].astype(np.float32) for part in ("train", "test"))
-        groundtruth = file["neighbors"][:].astype(np.int64)
-        distance = file.attrs.get("distance", "euclidean")
+        base, query = (finite_floats(_hdf5.open_array(path, file, part)) for part in ("train", "test"))
+        groundtruth = _hdf5.open_array(path, file, "neighbors")[:].astype(np.int64)
+        distance = _hdf5.text_attribute(path, file, "distance", "euclidean").lower()
     if distance not in HDF5_METRICS:
         raise ValueError(f"{path}: distance {distance!r}; expected one of {sorted(HDF5_METRICS)}")
     own_metric = HDF5_METRICS[distance]
-    if distance == "angular":
+    if distance in NORMALIZED:
         faiss.normalize_L2(base)
         faiss.normalize_L2(query)
     metric = own_metric if metric is None else metric
@@ -315,9 +378,9 @@ def _split_file(
     query_rows, learn_rows, base_rows = (np.sort(part) for part in parts)
     return Dataset(
         name=path.stem,
-        learn=vectors[learn_rows],
-        base=vectors[base_rows],
-        query=vectors[query_rows],
+        learn=_require_finite(str(path), vectors[learn_rows], learn_rows),
+        base=_require_finite(str(path), vectors[base_rows], base_rows),
+        query=_require_finite(str(path), vectors[query_rows], query_rows),
         metric=faiss.METRIC_L2 if metric is None else metric,
     )
 
@@ -367,4 +430,4 @@ def _find_part(directory: Path, stem: str) -> Path | None:
 
 
 def _is_vector_file(path: Path) -> bool:
-    return path.suffix in VECS_DTYPES or path.suffix == ".npy"
+    return path.suffix.lower() in (*VECS_DTYPES, ".npy")

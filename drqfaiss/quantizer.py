@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
 from drqfaiss._files import writing
+from drqfaiss._headers import read_archive
 from drqfaiss.training import least_squares
 from drqfaiss.training.arguments import QUALITIES
 from drqfaiss.training.prefixes import gain_weights
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from drqfaiss.index import IndexDRQ
 
 FILE_FORMAT = "drqfaiss.Quantizer"
+FIELDS = ("format", "version", "codebook", "scales", "mean", "rotation", "first_codebook")
 FILE_VERSION = 2  # 1, which older versions read, has no first codebook
 ENCODING_BEAM = QUALITIES["default"]["encoding_beam"]
 
@@ -203,25 +204,22 @@ class Quantizer:
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is no quantizer file, is damaged, or was written by a newer version.
+            ValueError: It is no quantizer file, is damaged, claims more than a file of its size can hold, or
+                was written by a newer version.
         """
-        with open(path, "rb") as file:
-            try:
-                with np.load(file, allow_pickle=False) as content:
-                    fields = dict(content)
-            except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, TypeError) as error:
-                raise ValueError(f"{path}: not a {FILE_FORMAT} file, or truncated ({error})") from error
+        name = os.fspath(path)
+        fields = read_archive(name, FIELDS, f"not a {FILE_FORMAT} file, or truncated")
         if str(fields.get("format")) != FILE_FORMAT:
-            raise ValueError(f"{path}: not a {FILE_FORMAT} file; it holds {sorted(fields)}")
+            raise ValueError(f"{name}: not a {FILE_FORMAT} file; it holds {sorted(fields)}")
         try:
             version = int(fields["version"])
             if version <= FILE_VERSION:
                 optional = (fields.get("rotation"), fields.get("first_codebook"))
                 return cls(fields["codebook"], fields["scales"], fields["mean"], *optional)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: a damaged {FILE_FORMAT} file ({error})") from error
+            raise ValueError(f"{name}: a damaged {FILE_FORMAT} file ({error})") from error
         raise ValueError(
-            f"{path}: {FILE_FORMAT} version {version}, expected at most {FILE_VERSION}: a newer drqfaiss "
+            f"{name}: {FILE_FORMAT} version {version}, expected at most {FILE_VERSION}: a newer drqfaiss "
             "wrote it"
         )
 

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drqfaiss.datasets import VECS_DTYPES, Dataset, load_dataset, read_vectors, write_vecs
+from drqfaiss.datasets import (
+    METRIC_NAMES,
+    VECS_DTYPES,
+    Dataset,
+    RowRange,
+    finite_floats,
+    load_dataset,
+    open_vectors,
+    read_vectors,
+    sample_rows,
+    write_vecs,
+)
 
 
 def vectors(n, d, dtype=np.float32, seed=0):
@@ -216,3 +227,177 @@ def test_parts_that_do_not_fit_are_refused(change, message):
     parts = {"learn": vectors(8, 4), "base": vectors(20, 4), "query": vectors(3, 4)}
     with pytest.raises(ValueError, match=message):
         Dataset("x", **{**parts, **change})
+
+
+def test_upper_case_suffixes(tmp_path, hdf5_parts):
+    write_vecs(tmp_path / "X.FVECS", vectors(4, 3))
+    np.save(tmp_path / "x.npy", vectors(4, 3))
+    (tmp_path / "x.npy").rename(tmp_path / "X.NPY")
+    write_hdf5(tmp_path / "X.HDF5", **hdf5_parts)
+    for name in ("X.FVECS", "X.NPY"):
+        np.testing.assert_array_equal(open_vectors(tmp_path / name), vectors(4, 3))
+    np.testing.assert_array_equal(open_vectors(f"{tmp_path}/X.HDF5:train")[:], hdf5_parts["train"])
+    assert load_dataset(tmp_path / "X.HDF5").d == 4
+
+
+@pytest.mark.parametrize(
+    ("suffix", "value"),
+    [
+        ("ivecs", 1 << 31),
+        ("ivecs", -(1 << 31) - 1),
+        ("bvecs", 256),
+        ("bvecs", -1),
+        ("bvecs", -1.5),
+        ("bvecs", np.nan),
+        ("ivecs", 3e9),
+        ("fvecs", (1 << 24) + 1),
+        ("fvecs", 1e39),
+    ],
+)
+def test_numbers_that_a_format_cannot_hold_are_not_written(tmp_path, suffix, value):
+    x = np.zeros((4, 2), type(value))
+    x[2, 1] = value
+    with pytest.raises(ValueError, match=rf"x\.{suffix}: got .* in row 2, expected what"):
+        write_vecs(tmp_path / f"x.{suffix}", x)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_byte_order_names_the_file(tmp_path):
+    rows = np.zeros(10, np.dtype([("d", ">i4"), ("v", ">f4", (32,))]))
+    rows["d"] = 32
+    for name in ("x.fvecs", "x.ivecs", "x.bvecs"):
+        rows.tofile(tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{name}: starts with dimension 536870912 in 1320 bytes"):
+            read_vectors(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3, 4), }",
+        "{'descr': '<c8', 'fortran_order': False, 'shape': (3, 4), }",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3, 4), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': ((((((, }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "(" * 5_000,
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 1099511627776), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 40), }",
+        "\0" * 80,
+    ],
+)
+def test_npy_headers_that_do_not_hold_are_refused(tmp_path, header):
+    text = header.encode() + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48)
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.npy: truncated or not an \.npy file of numbers"):
+        read_vectors(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    "array", [np.asfortranarray(vectors(5, 3)), vectors(5, 3, ">f8"), vectors(0, 3), vectors(5, 3) > 9]
+)
+def test_npy_of_every_layout(tmp_path, array):
+    np.save(tmp_path / "x.npy", array)
+    read = read_vectors(tmp_path / "x.npy")
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize(
+    ("distance", "metric"),
+    [
+        (np.bytes_("angular"), "ip"),
+        ("Cosine", "ip"),
+        ("dot", "ip"),
+        ("ip", "ip"),
+        (np.array(["l2"], object), "l2"),
+    ],
+)
+def test_names_of_distances(tmp_path, hdf5_parts, distance, metric):
+    write_hdf5(tmp_path / "x.hdf5", distance, **hdf5_parts)
+    data = load_dataset(tmp_path / "x.hdf5")
+    assert METRIC_NAMES[data.metric] == metric
+    normalised = np.allclose(np.linalg.norm(data.base, axis=1), 1)
+    assert normalised == (distance in (np.bytes_("angular"), "Cosine"))
+
+
+def write_foreign_hdf5(path, kind):
+    """An array "x" that reaches beyond its file, or claims more than it can hold."""
+    np.arange(40, dtype="<f4").tofile(path.with_name("secret"))
+    with h5py.File(path.with_name("other.hdf5"), "w") as other:
+        other["x"] = np.ones((10, 4), np.float32)
+    with h5py.File(path, "w") as file:
+        if kind == "external storage":
+            file.create_dataset("x", (10, 4), "<f4", external=[(str(path.with_name("secret")), 0, 160)])
+        elif kind == "external link":
+            file["x"] = h5py.ExternalLink(path.with_name("other.hdf5"), "x")
+        elif kind == "soft link":
+            file["y"] = h5py.ExternalLink(path.with_name("other.hdf5"), "x")
+            file["x"] = h5py.SoftLink("/y")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((10, 4), "<f4")
+            layout[:] = h5py.VirtualSource(path.with_name("other.hdf5"), "x", (10, 4))
+            file.create_virtual_dataset("x", layout)
+        elif kind == "objects":
+            file.create_dataset("x", (10, 4), h5py.string_dtype())
+        elif kind == "fields":
+            file.create_dataset("x", (10, 4), np.dtype([("a", "<f4")]))
+        elif kind == "plug-in":
+            file.create_dataset("x", (10, 4), "<f4", chunks=(10, 4))
+            file["x"].id.get_create_plist()
+            packing = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            packing.set_chunk((10, 4))
+            packing.set_filter(32001, h5py.h5z.FLAG_OPTIONAL)
+            space = h5py.h5s.create_simple((10, 4))
+            del file["x"]
+            h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, packing)
+        elif kind == "size":
+            file.create_dataset("x", (1 << 40, 128), "<f4", chunks=(1, 128))
+        elif kind == "chunk":
+            file.create_dataset("x", (10, 4), "<f4", chunks=(1 << 20, 1 << 10), maxshape=(None, None))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "external storage",
+        "external link",
+        "soft link",
+        "virtual",
+        "objects",
+        "fields",
+        "plug-in",
+        "size",
+        "chunk",
+    ],
+)
+def test_hdf5_arrays_that_reach_beyond_their_file_are_refused(tmp_path, kind):
+    path = tmp_path / "x.hdf5"
+    write_foreign_hdf5(path, kind)
+    with pytest.raises(ValueError, match=r"x\.hdf5:x: .*; expected an array \(n, d\) of numbers in the file"):
+        open_vectors(f"{path}:x")
+    with pytest.raises(ValueError, match=r"x\.hdf5"):
+        open_vectors(path)
+
+
+def test_rows_that_are_not_finite_are_named_as_in_the_file(tmp_path):
+    x = np.random.default_rng(0).normal(size=(1_500, 6))
+    x[1234, 2] = np.nan
+    x[1400, 3] = 1e300  # infinite in float32
+    np.save(tmp_path / "x.npy", x)
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["x"] = x
+    opened = open_vectors(tmp_path / "x.npy")
+    message = r"x\.npy: 1 values are NaN or infinite, the first at \(1234, 2\)"
+    for read in (
+        lambda: finite_floats(opened, slice(1_000, 1_300)),
+        lambda: finite_floats(RowRange(opened, 1_200, 1_300), slice(20, 50)),
+        lambda: sample_rows(opened[:1_300], 1_299, seed=1),
+        lambda: load_dataset(tmp_path / "x.npy"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read()
+    with pytest.raises(
+        ValueError, match=r"x\.hdf5:x: 1 values are NaN or infinite, the first at \(1400, 3\)"
+    ):
+        finite_floats(open_vectors(tmp_path / "x.hdf5"), slice(1_300, None))

@@ -18,7 +18,7 @@ import numpy as np
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.info import code_bytes
 from drqfaiss.cli.sweep import add_sweep, sweep
-from drqfaiss.datasets import Dataset, load_dataset, read_floats
+from drqfaiss.datasets import Dataset, finite_floats, load_dataset
 from drqfaiss.evaluation import exact_neighbours
 from drqfaiss.factory import index_factory
 from drqfaiss.settings import drq_indexes
@@ -81,9 +81,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def cut(data: Dataset, options: argparse.Namespace) -> Dataset:
     """Return the data as float32 and no larger than asked for."""
-    base = read_floats(data.base, slice(options.max_base))
-    query = read_floats(data.query, slice(options.max_queries))
-    learn = read_floats(data.learn, slice(options.max_learn))
+    base = finite_floats(data.base, slice(options.max_base))
+    query = finite_floats(data.query, slice(options.max_queries))
+    learn = finite_floats(data.learn, slice(options.max_learn))
     whole = data.groundtruth is not None and len(base) == len(data.base)
     truth = data.groundtruth[: len(query)] if data.groundtruth is not None and whole else None
     return Dataset(data.name, learn, base, query, truth, data.metric)

@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.json
             else as_text(result, terminal_columns())
         )
-        print(text, flush=True)
-    except BrokenPipeError:  # the reader, `head` for example, has had enough; Python flushes once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print(text)
     except EXPECTED_ERRORS as error:
         print(f"drqfaiss {options.command}: error: {told(error)}", file=sys.stderr)
         return FAILED
@@ -60,6 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         faiss.omp_set_num_threads(threads)
     return 0
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader, `head` for example, has had enough; Python flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def terminal_columns() -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.sweep import add_sweep, sweep
-from drqfaiss.datasets import open_vectors, read_floats
+from drqfaiss.datasets import finite_floats, open_vectors
 from drqfaiss.evaluation import exact_neighbours
 from drqfaiss.io import read_index
 
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return a row of recall and time for every setting."""
     index = read_index(options.index)
-    queries = read_floats(shared.open_for(index, options.queries), normalize=options.normalize)
+    queries = finite_floats(shared.open_for(index, options.queries), normalize=options.normalize)
     if options.base is None:
         truth = np.asarray(open_vectors(options.groundtruth)[:])
         if len(truth) != len(queries):
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 f"{options.groundtruth}: {len(truth)} rows, expected {len(queries)}, one per query"
             )
     else:
-        base = read_floats(shared.open_for(index, options.base), normalize=options.normalize)
+        base = finite_floats(shared.open_for(index, options.base), normalize=options.normalize)
         truth = exact_neighbours(base, queries, 1, index.metric_type)
     return {
         "index": options.index,

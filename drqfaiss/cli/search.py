@@ -14,10 +14,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from drqfaiss._files import require_writable
+from drqfaiss._files import require_writable, writing
 from drqfaiss._progress import bar
 from drqfaiss.cli import options as shared
-from drqfaiss.datasets import VectorsOnDisk, read_floats, write_vecs
+from drqfaiss.datasets import VectorsOnDisk, finite_floats, write_vecs
 from drqfaiss.io import read_index
 from drqfaiss.settings import set_levels, set_nprobe
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     output = None if options.output is None else Path(options.output)
     if output is not None:
         require_writable(options.output)
-        if output.suffix not in OUTPUTS:
+        if output.suffix.lower() not in OUTPUTS:
             raise ValueError(f"{output}: suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
     index = read_index(options.index)
     set_levels(index, options.levels)
@@ -67,7 +67,7 @@ def search(
     found = [(np.empty((0, k), np.float32), np.empty((0, k), np.int64))]
     with bar("searching", "queries", len(queries), shown=progress) as shown:
         for start in range(0, len(queries), BATCH):
-            batch = read_floats(queries, slice(start, start + BATCH), normalize)
+            batch = finite_floats(queries, slice(start, start + BATCH), normalize)
             found.append(index.search(batch, k))
             shown.update(len(batch))
     distances, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -89,9 +89,11 @@ def neighbours(distances: np.ndarray, ids: np.ndarray) -> list[dict[str, Any]]:
 
 def write(path: Path, distances: np.ndarray, ids: np.ndarray) -> None:
     """Write neighbours in the format of the file's suffix."""
-    if path.suffix == ".npz":
-        np.savez(path, ids=ids, distances=distances)
-    elif path.suffix == ".npy":
-        np.save(path, ids)
-    else:
+    if path.suffix.lower() == ".ivecs":
         write_vecs(path, ids)
+        return
+    with writing(path) as file:
+        if path.suffix.lower() == ".npz":
+            np.savez(file, ids=ids, distances=distances)
+        else:
+            np.save(file, ids)

@@ -1,3 +1,6 @@
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -79,3 +82,27 @@ def test_errors_name_what_was_expected(arguments, message, files, fails, tmp_pat
     np.save(tmp_path / "narrow.npy", np.zeros((3, 5), np.float32))
     monkeypatch.chdir(tmp_path)
     assert message in fails("search", *arguments)
+
+
+def test_ids_that_ivecs_cannot_hold_are_refused(files, fails, run, tmp_path):
+    index = drqfaiss.index_factory(16, "IDMap2,DRQ2x4", progress=False)
+    base = np.load(files / "base.npy")
+    index.train(base)
+    index.add_with_ids(base, np.arange(600) + 5_000_000_000)
+    drqfaiss.write_index(index, tmp_path / "wide.faiss")
+    arguments = ("search", tmp_path / "wide.faiss", files / "query.npy", "-k", 2)
+    assert "found.ivecs: got 50000" in fails(*arguments, "-o", tmp_path / "found.ivecs")
+    assert not (tmp_path / "found.ivecs").exists()
+    run(*arguments, "-o", tmp_path / "FOUND.NPY")
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "FOUND.NPY"), index.search(np.load(files / "query.npy"), 2)[1]
+    )
+
+
+def test_a_pipe_whose_reader_leaves_is_an_error(files, fails, tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    reader = threading.Thread(target=lambda: open(tmp_path / "pipe.npy", "rb").close())
+    reader.start()
+    arguments = (files / "filled.faiss", files / "base.npy", "-k", 600, "-o", tmp_path / "pipe.npy")
+    assert "pipe.npy: Broken pipe" in fails("search", *arguments)
+    reader.join()
