@@ -176,7 +176,9 @@ PYBIND11_MODULE(_core, module) {
 
     module.def("factor", [](const py::object& codebooks) {
         const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
-        return py::make_tuple(quantizer.group, quantizer.scale, quantizer.shift);
+        std::vector<float> shift = quantizer.shift;
+        for (float& value : shift) value *= quantizer.unit;
+        return py::make_tuple(quantizer.group, quantizer.scale, shift);
     });
 
     module.def(

@@ -136,7 +136,8 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
     ) -> tuple[FloatArray, IdArray]:
         """Return what ``search`` finds in given lists: Iq and Dq (n, nprobe), of centroids; −1 is no list.
 
-        Dq are the centroids' distances or products; they are part of the distances returned.
+        Dq are the centroids' distances or products. Products are part of the results if codes are of
+        residuals; distances are computed from the centroids, whatever Dq says.
         """
         x, k = self._query(x, k, params)
         Iq = np.ascontiguousarray(Iq, np.int64)

@@ -24,12 +24,15 @@ from tests.ivf_indexes import (
     D,
     M,
     assert_searches_right,
+    list_contents,
     make_ivf,
     make_quantizer,
     make_vectors,
     nearest,
     stock_copy,
+    vectors_by_list,
 )
+from tests.simd_levels import search_on_all_levels
 
 X = 2 * make_vectors(9, seed=1)
 TRAIN = 2 * make_vectors(400, seed=5)
@@ -102,17 +105,71 @@ def test_first_lists_long_enough_to_tell_the_nearest_by_their_scores(metric, by_
                 np.testing.assert_array_equal(found[0], expected[0])
 
 
-def test_vectors_whose_distances_are_cut_off_at_zero():
+@pytest.mark.parametrize("dummy", [0.0, -40.0, 1e30, np.nan])
+def test_distances_do_not_depend_on_those_passed_for_centroids(dummy):
     index = make_ivf(3000, levels=8, nbits=8)
     centroid_distances, keys = index.quantizer.search(X, 3)
-    _core.set_simd_level("scalar")
-    expected = index.search_preassigned(X, 7, keys, centroid_distances - 40)
-    assert (expected[0] == 0).any()
-    for simd in AVAILABLE_LEVELS[1:]:
+    dummies = np.full_like(centroid_distances, dummy)
+    expected = index.search(X, 7)
+    for simd in AVAILABLE_LEVELS:
         _core.set_simd_level(simd)
-        found = index.search_preassigned(X, 7, keys, centroid_distances - 40)
+        found = index.search_preassigned(X, 7, keys, dummies)
         np.testing.assert_array_equal(found[1], expected[1])
         np.testing.assert_array_equal(found[0], expected[0])
+
+
+def far_apart_ivf(by_residual, metric="l2", spread=1000.0, offset=0.0):
+    """Vectors in groups `spread` apart that differ by about 1 within a group."""
+    rng = np.random.default_rng(5)
+    groups = spread * np.where(rng.random((9, D)) < 0.5, -1, 1) + offset
+    coarse = faiss.IndexFlat(D, METRICS[metric])
+    coarse.add((groups[:4] + rng.standard_normal((4, D))).astype(np.float32))
+    codebooks = 0.6 ** np.arange(5)[:, None, None] * rng.standard_normal((5, 32, D))
+    if not by_residual:
+        codebooks[0] = groups[rng.integers(0, 9, 32)] + rng.standard_normal((32, D))
+    index = IndexIVFDRQ.from_codebooks(coarse, codebooks, METRICS[metric], by_residual)
+    members = groups[rng.integers(0, 4 if by_residual else 9, 4000)]
+    index.add((members + rng.standard_normal((4000, D))).astype(np.float32))
+    index.nprobe = 4
+    x = groups[rng.integers(0, 4, 40)] + rng.standard_normal((40, D))
+    return index, x.astype(np.float32)
+
+
+@pytest.mark.parametrize("parallel_mode", [0, 1, 3])
+@pytest.mark.parametrize("by_residual", [True, False])
+@pytest.mark.parametrize(("spread", "offset"), [(1e3, 0.0), (1e5, 0.0), (10.0, 1e5), (0.0, 1e4)])
+def test_groups_that_lie_far_apart(by_residual, parallel_mode, spread, offset):
+    index, x = far_apart_ivf(by_residual, spread=spread, offset=offset)
+    index.parallel_mode = parallel_mode
+    expected, _ = nearest(index, x, 10, nprobe=4)
+    D_found, ids = search_on_all_levels(lambda: index.search(x, 10))
+    rounding = 16 * 2.0**-24 * (spread + abs(offset) + 3) * D**0.5
+    np.testing.assert_allclose(np.sqrt(D_found), np.sqrt(expected), rtol=2e-5, atol=rounding)
+    everything = {}
+    for held, vectors in vectors_by_list(index):
+        everything.update(zip(held, vectors, strict=True))
+    for row in range(len(x)):
+        own = [np.square(x[row] - everything[number]).sum() for number in ids[row]]
+        np.testing.assert_allclose(np.sqrt(own), np.sqrt(expected[row]), rtol=4e-5, atol=2 * rounding)
+
+
+def test_single_distances_are_those_of_searches():
+    """FAISS asks our scanner for one distance at a time where an index refines or iterates."""
+    index, x = far_apart_ivf(True)
+    D_found, ids = index.search(x, 3)
+    scanner = index.get_InvertedListScanner(False, None, None)
+    centroid_distances, keys = index.quantizer.search(x, 1)
+    compared = 0
+    for row in range(len(x)):
+        scanner.set_query(faiss.swig_ptr(x[row]))
+        number = int(keys[row, 0])
+        scanner.set_list(number, float(centroid_distances[row, 0]))
+        held, codes = list_contents(index, number)
+        for j in np.flatnonzero(np.isin(ids[row], held)):
+            code = np.ascontiguousarray(codes[held == ids[row, j]][0])
+            assert scanner.distance_to_code(faiss.swig_ptr(code)) == D_found[row, j]
+            compared += 1
+    assert compared > 100
 
 
 def test_lists_longer_than_a_block():

@@ -125,8 +125,10 @@ class Encoder::Products {
 
     void compute(size_t n, const float* x) {
         const size_t d = quantizer_.d;
+        const float per_unit = 1 / quantizer_.unit;
         for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < d; j++) centred_[i * d + j] = x[i * d + j] - quantizer_.shift[j];
+            for (size_t j = 0; j < d; j++)
+                centred_[i * d + j] = x[i * d + j] * per_unit - quantizer_.shift[j];
         for (size_t g = 0; g < values_.size(); g++) {
             const Quantizer::Base& base = quantizer_.bases[g];
             simd::active().products(n, d, centred_.data(), d, base.stride, base.columns.data(),

@@ -12,13 +12,14 @@ namespace drq {
 
 namespace {
 
-constexpr size_t kMostQueries = 512;  // at a time: more do not share much more
-constexpr size_t kChunk = 32;         // whose tables are in the caches when they scan their first list
+constexpr size_t kMostQueries = 512;     // at a time: more do not share much more
+constexpr size_t kTableBytes = 1 << 24;  // of float tables that a thread keeps for the queries at a time
+constexpr size_t kChunk = 32;            // whose tables are in the caches when they scan their first list
 
 /// A query that looks at a list.
 struct Visit {
     uint32_t query;
-    float distance;
+    float product;  ///< with the centroid, as in Probes
 };
 
 /// Queries that go through the lists together.
@@ -57,14 +58,13 @@ class Batch {
 
     /// Tables of queries order_[first], …: their numbers in queries_ are those in the order.
     void prepare(size_t first, size_t count) {
-        const size_t d = database_.quantizer.d;
-        gathered_.resize(count * d);
+        std::vector<const float*> x(count);
         std::vector<Sink*> sinks(count);
         for (size_t i = 0; i < count; i++) {
-            std::copy_n(x_ + order_[first + i] * d, d, gathered_.data() + i * d);
+            x[i] = x_ + order_[first + i] * database_.quantizer.d;
             sinks[i] = sinks_[order_[first + i]];
         }
-        queries_.prepare(first, count, gathered_.data(), sinks.data());
+        queries_.prepare(first, count, x.data(), sinks.data());
     }
 
     template <class F>
@@ -73,8 +73,8 @@ class Batch {
             if (!queries_.is_finite(i)) continue;
             const size_t row = order_[i] * probes_.per_query;
             for (size_t p = row + first_rank; p < row + last_rank; p++)
-                if (probes_.list[p] >= 0 && std::isfinite(probes_.distance[p]))
-                    f(size_t(probes_.list[p]), Visit{uint32_t(i), probes_.distance[p]});
+                if (probes_.list[p] >= 0)
+                    f(size_t(probes_.list[p]), Visit{uint32_t(i), probes_.product ? probes_.product[p] : 0});
         }
     }
 
@@ -95,12 +95,13 @@ class Batch {
     void scan_list(const InvertedList& list, const Visit* visits, size_t count, ListStats& stats) {
         visitors_.clear();
         for (const Visit* visit = visits; visit < visits + count; visit++) {
-            queries_.enter(visit->query, list, visit->distance);
-            visitors_.push_back(&queries_[visit->query]);
+            if (queries_.enter(visit->query, list, visit->product))
+                visitors_.push_back(&queries_[visit->query]);
         }
         sort_by_unit(visitors_);
-        stats.lists += count;
-        stats.vectors += count * scanner_.scan(list, visitors_.data(), count);
+        stats.lists += visitors_.size();
+        if (!visitors_.empty())
+            stats.vectors += visitors_.size() * scanner_.scan(list, visitors_.data(), visitors_.size());
         checkpoint_.pass(count * list.n);
     }
 
@@ -114,7 +115,6 @@ class Batch {
     ListQueries queries_;
     ListScanner scanner_;
     std::vector<uint32_t> order_;
-    std::vector<float> gathered_;
     std::vector<size_t> begin_, next_;
     std::vector<Visit> visits_;
     std::vector<ScanQuery*> visitors_;
@@ -134,7 +134,9 @@ struct Search {
     template <class SinkType, class Write>
     void run(const SinkType& empty, const Write& write) const {
         const size_t threads = size_t(executor.threads());
-        const size_t size = std::max<size_t>(1, std::min(kMostQueries, (n + threads - 1) / threads));
+        const size_t table_bytes = LutLayout(database.quantizer, database.levels).size * sizeof(float);
+        const size_t most = std::min(kMostQueries, kTableBytes / table_bytes);
+        const size_t size = std::max<size_t>(1, std::min(most, (n + threads - 1) / threads));
         std::vector<ListStats> done((n + size - 1) / size);
         parallel_for(executor, done.size(), [&](size_t batch, Checkpoint& checkpoint) {
             const size_t first = batch * size, count = std::min(size, n - first);
@@ -154,7 +156,8 @@ struct Search {
         std::vector<Sink*> pointers;
         for (SinkType& sink : sinks) pointers.push_back(&sink);
         const size_t probe = first * probes.per_query;
-        const Probes own{probes.per_query, probes.list + probe, probes.distance + probe};
+        const Probes own{probes.per_query, probes.list + probe,
+                         probes.product ? probes.product + probe : nullptr};
         Batch(database, lists, n_lists, sinks.size(), x + first * database.quantizer.d, own, pointers.data(),
               checkpoint)
             .scan(done);

@@ -15,28 +15,29 @@ struct InvertedList {
     size_t n = 0;
     const int64_t* ids = nullptr;  ///< (n); null: first_id + i
     int64_t first_id = 0;
-    const float* norms = nullptr;  ///< (n), see list_norms; L2 only
-    float lowest_norm = 0;         ///< no norm is below this
-    float shift_product = 0;       ///< 2⟨c, shift⟩ with the list's centroid c; L2 of residuals only
+    const float* norms = nullptr;     ///< (n), see list_norms; L2 only
+    float lowest_norm = 0;            ///< no norm is below this
+    const float* centroid = nullptr;  ///< (d), in the quantizer's unit; L2 of residuals only
 };
 
 /// What the lists hold, and how they are searched.
 ///
 /// With q' = q − origin and S = Σ_m scale_m C[b_m], the sum of a code's first levels:
 ///
-///     inner product       ⟨q, c⟩ + ⟨q, shift⟩ + ⟨q, S⟩                                  origin 0
-///     L2 of residuals     ‖q − c‖² + ‖shift‖² − 2⟨q − c, shift⟩ + norm − 2⟨q', S⟩       any origin
-///     L2                  ‖q'‖² + norm − 2⟨q', S⟩                                       origin shift
+///     inner product       ⟨q, c⟩ + ⟨q, shift⟩ + ⟨q, S⟩             origin 0
+///     L2 of residuals     ‖q − c − shift‖² + norm − 2⟨q', S⟩       any origin
+///     L2                  ‖q'‖² + norm − 2⟨q', S⟩                  origin shift
 ///
 /// The first terms are one number per query and list, the norm is one number per vector, and the last term
-/// needs one table per query for all lists. An origin amid the centroids keeps the numbers in it small.
+/// needs one table per query for all lists. An origin amid the centroids keeps the numbers in it small; where
+/// they are large against the distance, that is ‖q − c − shift − S‖², see ScanQuery.
 struct ListDatabase {
     const Quantizer& quantizer;
     size_t code_size;
     size_t levels;
     Metric metric;
     bool by_residual;
-    const float* origin;                            ///< (d), L2 only
+    const float* origin;                            ///< (d), in the quantizer's unit; L2 only
     const Selector* selector = nullptr;             ///< by id; null: every vector
     const simd::Kernels& kernels = simd::active();  ///< as in Database
 };
@@ -44,8 +45,8 @@ struct ListDatabase {
 /// Which lists each of n queries looks at, nearest first.
 struct Probes {
     size_t per_query;
-    const int32_t* list;    ///< (n, per_query) indices into the lists; −1: none
-    const float* distance;  ///< (n, per_query) of query and centroid, or their inner product
+    const int32_t* list;   ///< (n, per_query) indices into the lists; −1: none
+    const float* product;  ///< (n, per_query) of query and centroid; inner product of residuals only
 };
 
 /// What a search did.
@@ -55,7 +56,8 @@ struct ListStats {
 };
 
 /// Norms of n codes in the list with centroid c, see ListDatabase, to out (n): ‖S‖², and for residuals
-/// ‖S‖² + 2⟨S, c − origin + shift⟩. `centroid` is null for codes of whole vectors.
+/// ‖S‖² + 2⟨S, c − origin + shift⟩, all in the quantizer's unit. `centroid` is null for codes of whole
+/// vectors.
 void list_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, const float* centroid,
                 const float* origin, float* out);
 

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/units.h"
+
 namespace drq {
 
 namespace {
@@ -108,7 +110,16 @@ std::vector<double> folded_shift(const Codebooks& codebooks) {
     return mean0;
 }
 
-Quantizer::Base make_base(const Codebooks& codebooks, size_t m, const std::vector<double>& shift) {
+/// The unit that suits all levels.
+float unit_of_all(const Codebooks& codebooks) {
+    float unit = 1;
+    for (size_t m = 0; m < codebooks.level.size(); m++)
+        unit = std::max(unit, unit_of(size_of(codebooks, m), codebooks.level[m]));
+    return unit;
+}
+
+Quantizer::Base make_base(const Codebooks& codebooks, size_t m, const std::vector<double>& shift,
+                          double unit) {
     Quantizer::Base base;
     const size_t d = codebooks.d;
     base.nbits = codebooks.nbits[m];
@@ -116,12 +127,16 @@ Quantizer::Base make_base(const Codebooks& codebooks, size_t m, const std::vecto
     base.stride = (base.K + Quantizer::kLanes - 1) / Quantizer::kLanes * Quantizer::kLanes;
     base.columns.assign(d * base.stride, 0);
     base.rows.resize(base.K * d);
-    for (size_t k = 0; k < base.K; k++)
+    for (size_t k = 0; k < base.K; k++) {
+        double square = 0;
         for (size_t j = 0; j < d; j++) {
-            const float value = float(codebooks.level[m][k * d + j] - shift[j]);
+            const float value = float((codebooks.level[m][k * d + j] - shift[j]) / unit);
             base.columns[j * base.stride + k] = value;
             base.rows[k * d + j] = value;
+            square += double(value) * value;
         }
+        base.largest_norm = std::max(base.largest_norm, std::sqrt(square));
+    }
     return base;
 }
 
@@ -141,6 +156,7 @@ Quantizer Quantizer::from_codebooks(const Codebooks& codebooks) {
     check(codebooks);
     Quantizer quantizer;
     quantizer.d = codebooks.d;
+    quantizer.unit = unit_of_all(codebooks);
     const std::vector<double> shift = folded_shift(codebooks), zero(codebooks.d);
     quantizer.shift.assign(shift.begin(), shift.end());
     // Subtract the float that searches subtract from queries, not the double it was rounded from.
@@ -153,13 +169,14 @@ Quantizer Quantizer::from_codebooks(const Codebooks& codebooks) {
         for (; g < first.size(); g++)
             if ((scale = multiple_of(codebooks, first[g], m, first[g] == 0 ? rounded : zero))) break;
         if (!scale) {
-            quantizer.bases.push_back(make_base(codebooks, m, m == 0 ? rounded : zero));
+            quantizer.bases.push_back(make_base(codebooks, m, m == 0 ? rounded : zero, quantizer.unit));
             first.push_back(m);
         }
         quantizer.group.push_back(int(g));
         quantizer.scale.push_back(float(scale.value_or(1)));
         quantizer.code_bits += size_t(codebooks.nbits[m]);
     }
+    divide(quantizer.d, quantizer.unit, quantizer.shift.data());
     return quantizer;
 }
 

@@ -21,7 +21,8 @@ struct Codebooks {
 /// A recurrent quantizer (Deep Recurrent Quantization, IJCAI 2019) has one group; an own first codebook
 /// gives two; codebooks that are not multiples of each other give one group per level. The mean of the data,
 /// which training folds into level 0, is split off again as `shift`, so that tables and norms hold small
-/// numbers.
+/// numbers. All values are in multiples of `unit`, and so are to be the vectors that they meet: 1, but for
+/// codebooks whose squares would not fit in floats.
 struct Quantizer {
     /// One base codebook, stored by columns so that kernels run over codewords.
     struct Base {
@@ -30,10 +31,12 @@ struct Quantizer {
         size_t stride = 0;           ///< floats between columns: K rounded up to kLanes, the rest zero
         std::vector<float> columns;  ///< (d, stride)
         std::vector<float> rows;     ///< (K, d), the same values
+        double largest_norm = 0;     ///< of the codewords' lengths
     };
     static constexpr size_t kLanes = 16;
 
     size_t d = 0;
+    float unit = 1;            ///< a power of two, see unit_of
     std::vector<float> shift;  ///< (d)
     std::vector<Base> bases;
     std::vector<int> group;    ///< (M) index into bases

@@ -8,9 +8,15 @@ namespace drq {
 
 namespace {
 
-inline void offer_sum(ScanQuery& query, const ScanBlock& block, uint32_t vector, float sum) {
-    const float key = query.key(sum, block.norms ? block.norms[vector] : 0);
-    if (key <= query.sink->bound()) query.sink->offer(key, block.id(vector));
+/// Offers a vector if it is good enough. Most are not, and their expanded keys tell; so does that of one
+/// whose key will be a sum of differences, but for `stray`, which is part of the reach.
+template <class CodeOf>
+inline void offer_sum(ScanQuery& query, const ScanBlock& block, uint32_t vector, float sum,
+                      const CodeOf& code_of) {
+    const float norm = block.norms ? block.norms[vector] : 0;
+    if (!(query.expanded_key(sum, norm) <= query.reach)) return;
+    const float key = query.key(sum, norm, code_of);
+    if (key <= query.sink->bound() && std::isfinite(key)) query.sink->offer(key, block.id(vector));
 }
 
 /// Offers those of n vectors that are good enough. `codes` lie in planes of kGroup levels. Several vectors
@@ -26,7 +32,9 @@ inline void offer(ScanQuery& query, const ScanBlock& block, const Code* codes, c
         for (size_t j = 0; j < n; j++) sums[j] += scale * table[rows[j][plane + m % kGroup]];
         if (m % kGroup == kGroup - 1) plane += kGroup * block.stride;
     }
-    for (size_t j = 0; j < n; j++) offer_sum(query, block, vectors[j], sums[j]);
+    for (size_t j = 0; j < n; j++)
+        offer_sum(query, block, vectors[j], sums[j],
+                  [&](size_t m) { return rows[j][m / kGroup * kGroup * block.stride + m % kGroup]; });
 }
 
 template <size_t kGroup, class Code>
@@ -43,11 +51,13 @@ void offer_wide(ScanQuery& query, const ScanBlock& block, const uint32_t* vector
     for (size_t i = 0; i < n; i++) __builtin_prefetch(block.wide_rows->row(size_t(block.id(vectors[i]))));
     for (size_t i = 0; i < n; i++) {
         const size_t row = size_t(block.id(vectors[i]));
+        const auto code_of = [&](size_t m) {
+            return block.wide_rows->number(row, m * size_t(block.wide_bits), block.wide_bits);
+        };
         float sum = 0;
-        for (size_t m = 0, bit = 0; m < block.levels; m++, bit += size_t(block.wide_bits))
-            sum += query.lut_scales[m] *
-                   query.lut[query.lut_offsets[m] + block.wide_rows->number(row, bit, block.wide_bits)];
-        offer_sum(query, block, vectors[i], sum);
+        for (size_t m = 0; m < block.levels; m++)
+            sum += query.lut_scales[m] * query.lut[query.lut_offsets[m] + code_of(m)];
+        offer_sum(query, block, vectors[i], sum, code_of);
     }
 }
 
@@ -72,7 +82,19 @@ size_t list_bits(const uint64_t* masks, size_t words, uint32_t first, uint32_t* 
 int32_t ScanQuery::threshold_at(double key) const {
     // A score must reach the threshold's real value; kernels test "score > threshold", hence the − 1.
     const double needed = std::floor((offset + slope * key) / unit) - 1;
-    return int32_t(std::min(std::max(needed, double(lowest_threshold)), double(highest_threshold)));
+    if (!(needed > lowest_threshold)) return lowest_threshold;  // NaN as well
+    return int32_t(std::min(needed, double(highest_threshold)));
+}
+
+/// A vector whose key is at most the bound has an expanded key of at most the bound, or its key is a sum of
+/// differences. Then its expanded key is below `small`, and at most `stray` above the other: bounds from
+/// `small` on need no margin for that.
+void ScanQuery::refresh() {
+    const double bound = double(sink->bound()) / units[0] / units[1];
+    const double furthest = bound < small ? bound + stray : bound;
+    constexpr double kRoundedUp = 1e-6;  // more than the conversion to float can take off
+    reach = float(furthest + kRoundedUp * std::fabs(furthest));
+    threshold = threshold_at(furthest);
 }
 
 void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks, size_t words) {
@@ -88,10 +110,11 @@ void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint6
         offer_all<1>(query, block, block.bytes, candidates, n);
     else
         offer_all<4>(query, block, block.bytes, candidates, n);
-    if (query.sink->bound() != bound) query.refresh_threshold();
+    if (query.sink->bound() != bound) query.refresh();
 }
 
 void scan_exact(ScanQuery& query, const ScanBlock& block) {
+    query.refresh();
     constexpr size_t kStep = 64;
     uint32_t vectors[kStep];
     for (size_t first = 0; first < block.n; first += kStep) {
@@ -103,6 +126,7 @@ void scan_exact(ScanQuery& query, const ScanBlock& block) {
             offer_all<1>(query, block, block.words, vectors, n);
         else
             offer_all<1>(query, block, block.bytes, vectors, n);
+        query.refresh();
     }
 }
 

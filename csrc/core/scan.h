@@ -1,9 +1,12 @@
 // A scan goes block by block: codes repacked into planes, then each query looks at every vector of the block.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
+#include "core/differences.h"
 #include "core/quantizer.h"
 #include "core/sinks.h"
 
@@ -51,6 +54,15 @@ struct ByteTables {
 };
 
 /// One query during a scan.
+///
+/// A vector's key is the smaller the nearer it is. Of L2 it is square + norm − 2 Σ, of one level's table
+/// entry after the other, unless that is small against its three terms (`cancels`): then it is the sum of
+/// squared differences. Which of the two depends on nothing but query and vector.
+///
+/// Error analysis, with u = 2⁻²⁴: float rounding moves the expanded key by some u times the terms, in the
+/// mean (products of d numbers with rounding errors of random sign). With kCancelled = 1/16 a key that counts
+/// is thus right but for some 16 u, 10⁻⁶, of itself; a sum of differences is right but for as much as moving
+/// every coordinate of query and codewords by some u of itself would change it.
 struct ScanQuery {
     // The exact distance.
     const float* lut = nullptr;           ///< float tables, see LutLayout
@@ -61,6 +73,15 @@ struct ScanQuery {
     bool l2 = true;
     Sink* sink = nullptr;
 
+    // L2: the distance by differences. `stray` is a bound on how far the two kinds of keys are apart, for all
+    // of the query's vectors; keys that cancel are below `small`.
+    const Differences* differences = nullptr;
+    Point point;
+    double stray = 0, small = 0;
+
+    /// What keys are multiplied by, twice a power of two, to be the sink's: see Quantizer::unit.
+    float units[2] = {1, 1};
+
     // The integer score that prunes: a vector whose score is not above `threshold` cannot enter the result.
     const uint8_t* tables = nullptr;   ///< byte tables, one after the other
     const uint8_t* weights = nullptr;  ///< (levels, padded to a multiple of 4); shared table only
@@ -69,18 +90,33 @@ struct ScanQuery {
     int32_t lowest_threshold = 0, highest_threshold = 0;
     double spread = 0;  ///< by how many units the scores of two vectors with one key can differ
 
+    /// No vector whose expanded key is larger can enter the result.
+    float reach = std::numeric_limits<float>::infinity();
+
+    /// The largest share of its terms for which a key is summed up from differences.
+    static constexpr float kCancelled = 1.f / 16;
+
     /// Smaller is nearer: the squared distance or the negated inner product, from Σ of the level's entries.
-    float key(float sum, float norm) const {
-        if (!l2) return -(sum + bias);
-        const float distance = square + (norm - 2 * sum);
-        return distance < 0 ? 0 : distance;
+    float expanded_key(float sum, float norm) const { return l2 ? square + (norm - 2 * sum) : -(sum + bias); }
+
+    bool cancels(float key, float sum, float norm) const {
+        return l2 && !(key >= kCancelled * (std::fabs(square) + std::fabs(norm) + 2 * std::fabs(sum)));
     }
 
-    /// The threshold that vectors with keys of at most `key` are above.
+    /// The key of a vector as sinks take it, from what its code's table entries add up to, and its codes;
+    /// infinite or NaN if it is no number that floats can hold.
+    template <class CodeOf>
+    float key(float sum, float norm, const CodeOf& code_of) const {
+        float key = expanded_key(sum, norm);
+        if (__builtin_expect(cancels(key, sum, norm), 0)) key = differences->square(point, code_of);
+        return key * units[0] * units[1];
+    }
+
+    /// The threshold that vectors with expanded keys of at most `key` are above.
     int32_t threshold_at(double key) const;
 
-    /// Moves the threshold up to the sink's bound.
-    void refresh_threshold() { threshold = threshold_at(sink->bound()); }
+    /// Moves threshold and reach to the sink's bound.
+    void refresh();
 };
 
 constexpr size_t kMostMasks = 16;  // of 64 vectors each, for which candidates are collected at a time

@@ -60,11 +60,9 @@ bool scan_best(const simd::Kernels& kernels, ByteTables tables, double spread, c
 
     int16_t scores[kMost];
     kernels.byte_scores(block, query, tables, scores);
-    double threshold = std::floor(high_score(scores, n, groups, wanted) - spread - 1);
-    // Squared distances are never negative: whatever comes out below zero ties with the best.
-    if (query.l2) threshold = std::min(threshold, double(query.threshold_at(0)));
+    const double threshold = std::floor(high_score(scores, n, groups, wanted) - spread - 1);
     // Start values go down to −2^14: where a score has met with that it is too high.
-    if (threshold < 255 * double(block.levels) - (1 << 14)) return false;
+    if (!(threshold >= 255 * double(block.levels) - (1 << 14))) return false;
     uint64_t above[kMost / 64];
     kernels.scores_above(n, scores, int16_t(threshold), above);
     for (size_t first = 0; first < n; first += 64 * kMostMasks)

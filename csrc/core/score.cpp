@@ -88,6 +88,12 @@ Scorer::Kind choose_kind(const simd::Kernels& kernels, const Quantizer& quantize
     return Scorer::Kind::Exact;
 }
 
+/// Whether products may come out infinite. Such vectors are no results, though their scores are the best.
+bool may_overflow(const ScanQuery& query) {
+    constexpr float kOrdinary = 1e30f;
+    return !query.l2 && (query.units[0] != 1 || query.units[1] != 1 || std::fabs(query.bias) > kOrdinary);
+}
+
 }  // namespace
 
 size_t levels_per_plane(const simd::Kernels& kernels, const Quantizer& quantizer, size_t levels) {
@@ -105,7 +111,31 @@ Scorer::Scorer(const simd::Kernels& kernels, const Quantizer& quantizer, size_t 
       kind_(choose_kind(kernels_, quantizer, levels, renumbered)),
       shared_bits_(std::max(0, quantizer.max_nbits() - 8)),
       byte_tables_(choose_byte_tables(kernels_, quantizer, share, renumbered)) {
+    for (size_t m = 0; m < levels; m++)
+        reconstruction_ += double(quantizer.scale[m]) * quantizer.base(m).largest_norm;
     if (kind_ == Kind::Shared) choose_weights();
+}
+
+/// With u = 2⁻²⁴, R ≥ Σ_m s_m ‖C[b_m]‖ and T = ‖t‖ + R, to first order in u (a product of d numbers summed up
+/// one by one errs by at most d u ‖·‖ ‖·‖; weighted_sum_norm has sixteen partial sums):
+///
+///     Σ of entries               (d + M + 2) R ‖q'‖ u, twice in the key
+///     norms                      (2 M + d/16 + 20) R² u, and as Σ for a: 2 (d + M + 2) R ‖a‖ u
+///     rounding of q', a and t    2 R (‖q'‖ + 2 ‖a‖ + 2 ‖shift‖) u + 2 T (2 T + ‖shift‖) u
+///     ‖t‖²                       (d/16 + 20) T² u
+///     the key's two additions    4 (T² + R (‖q'‖ + ‖a‖)) u
+///     the sum of differences     (2 M + d/16 + 26) T² u + 2 T ‖shift‖ u
+///
+/// All of them are at most 2 u ((d + M + 16) R (‖q'‖ + ‖a‖) + (2 M + d/8 + 48) T² + 8 T ‖shift‖), of which a
+/// quarter more is taken for the higher orders. The terms of a key are ‖t‖², at most R² + 2 R ‖a‖ and at most
+/// 2 R ‖q'‖, but for that error; a key that cancels is a sixteenth of their sum at most.
+void Scorer::set_stray(ScanQuery& query, const Lengths& lengths) const {
+    constexpr double kUnit = 1.0 / (1 << 24), kSafe = 1.25;
+    const double d = double(quantizer_.d), M = double(levels_), R = reconstruction_;
+    const double products = R * (lengths.query + lengths.apart), T = lengths.point + R;
+    query.stray =
+        2 * kSafe * kUnit * ((d + M + 16) * products + (2 * M + d / 8 + 48) * T * T + 8 * T * lengths.shift);
+    query.small = ScanQuery::kCancelled * (T * T + 2 * products) + query.stray;
 }
 
 size_t Scorer::table_bytes() const {
@@ -218,7 +248,7 @@ void Scorer::set_bound(ScanQuery& query, double base, double error, double large
         query.offset = -query.bias - slack - base - error;
         query.slope = -1;
     }
-    query.refresh_threshold();
+    query.refresh();
 }
 
 void Scorer::scan(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
@@ -243,15 +273,19 @@ void Scorer::scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_
 
 /// A query without a bound, if the scores themselves tell which vectors may be among the nearest.
 bool Scorer::scan_unbounded(const ScanBlock& block, ScanQuery& query) const {
-    if (query.sink->bound() < std::numeric_limits<float>::infinity() || byte_tables_.dropped || shared_bits_)
+    if (query.sink->bound() < std::numeric_limits<float>::infinity() || byte_tables_.dropped ||
+        shared_bits_ || may_overflow(query))
         return false;
-    // Exact keys are rounded by a share of the numbers they consist of.
+    // Exact keys are rounded by a share of the numbers they consist of. One norm stands for all: start values
+    // tell at most 2^14 units apart, and scores that met with that limit are not used.
     const double numbers =
         std::fabs(query.square) + std::fabs(query.bias) + (block.norms ? std::fabs(block.norms[0]) : 0);
-    const double spread = query.spread + 2 * rounding() * numbers / query.unit;
+    // Keys that are sums of differences stray twice: those of the best, and those of what is to be found.
+    // Half of a key is what a score counts.
+    const double spread = query.spread + (2 * rounding() * numbers + query.stray) / query.unit;
     if (!scan_best(kernels_, byte_tables_, spread, block, query)) return false;
     query.sink->tighten();
-    query.refresh_threshold();
+    query.refresh();
     return true;
 }
 

@@ -3,6 +3,9 @@
 // A kernel sums table entries (times weights) and the vector's start value. That score s is never below the
 // real one: Σ F_m[b_m] ≤ base + unit · s_tables + error, and the start value rounds the norm's share up. So
 // "score > threshold" may keep a vector too many but never drops one that belongs to the result.
+//
+// All of that is about expanded keys. Where keys are summed up from differences instead (ScanQuery::cancels),
+// ScanQuery::refresh adds to the bound how far the two may be apart, ScanQuery::stray.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +42,18 @@ class Scorer {
     /// The share of the numbers involved by which float arithmetic, in tables and exact keys, may stray.
     double rounding() const { return double(levels_ + 8) / (1 << 22); }
 
+    /// Where the distances of a query are computed from: with ⟨q', S⟩ from tables and ‖S‖² + 2⟨S, a⟩ as
+    /// cached norms, for a point t = q' − a. All are lengths.
+    struct Lengths {
+        double query;      ///< ‖q'‖
+        double apart;      ///< ‖a‖; 0 where norms are ‖S‖²
+        double point;      ///< ‖t‖
+        double shift = 0;  ///< of the shift, if the point is computed with one
+    };
+
+    /// Sets how far sums of differences may be from expanded keys, and from where on keys cannot cancel.
+    void set_stray(ScanQuery& query, const Lengths& lengths) const;
+
     /// Bytes of integer tables per query.
     size_t table_bytes() const;
 
@@ -65,6 +80,7 @@ class Scorer {
     const LutLayout& layout_;
     const float lowest_norm_;
     const Renumbered* const renumbered_;
+    double reconstruction_ = 0;  ///< no sum of the first levels is longer
     Kind kind_;
     int shared_bits_;               ///< Bytes: of codes, that bytes do not tell apart
     ByteTables byte_tables_;        ///< Bytes

@@ -11,6 +11,7 @@
 #include "core/renumbered.h"
 #include "core/results.h"
 #include "core/score.h"
+#include "core/units.h"
 
 namespace drq {
 
@@ -51,12 +52,15 @@ class QueryBatch {
           layout_(database.quantizer, database.levels),
           scorer_(database.kernels, database.quantizer, database.levels, layout_, database.norms.lowest,
                   share, database.renumbered),
+          differences_(database.kernels, database.quantizer, database.levels),
+          centred_(x, x + n * database.quantizer.d),
           luts_(n * layout_.size),
           tables_(n * scorer_.table_bytes()) {
-        const std::vector<float> centred = centre(n, x);
-        build_luts(database.quantizer, layout_, n, centred.data(), luts_.data());
+        std::vector<float> units(n);
+        for (size_t i = 0; i < n; i++) units[i] = centre(centred_.data() + i * database.quantizer.d);
+        build_luts(database.quantizer, layout_, n, centred_.data(), luts_.data());
         queries_.reserve(n);
-        for (size_t i = 0; i < n; i++) add_query(i, centred.data(), sinks[i]);
+        for (size_t i = 0; i < n; i++) add_query(i, units[i], sinks[i]);
         for (ScanQuery& query : queries_) order_.push_back(&query);
         sort_by_unit(order_);
     }
@@ -77,34 +81,47 @@ class QueryBatch {
     }
 
   private:
-    /// L2 does not change when the quantizer's shift is taken off both sides; inner products do.
-    std::vector<float> centre(size_t n, const float* x) const {
-        const size_t d = database_.quantizer.d;
-        std::vector<float> centred(x, x + n * d);
-        if (database_.metric == Metric::L2)
-            for (size_t i = 0; i < n; i++)
-                for (size_t j = 0; j < d; j++) centred[i * d + j] -= database_.quantizer.shift[j];
-        return centred;
+    /// Turns a query into the unit it is searched in, and returns that. L2 does not change when the
+    /// quantizer's shift is taken off both sides; inner products do.
+    float centre(float* x) const {
+        const Quantizer& quantizer = database_.quantizer;
+        const bool l2 = database_.metric == Metric::L2;
+        const float unit = query_unit(quantizer, database_.metric, x);
+        divide(quantizer.d, unit, x);
+        if (l2)
+            for (size_t j = 0; j < quantizer.d; j++) x[j] -= quantizer.shift[j];
+        return unit;
     }
 
-    void add_query(size_t i, const float* x, Sink* sink) {
+    void add_query(size_t i, float unit, Sink* sink) {
         const size_t d = database_.quantizer.d;
+        const float* x = centred_.data() + i * d;
         double square = 0, bias = 0;
         for (size_t j = 0; j < d; j++) {
-            square += double(x[i * d + j]) * x[i * d + j];
-            bias += double(x[i * d + j]) * database_.quantizer.shift[j];
+            square += double(x[j]) * x[j];
+            bias += double(x[j]) * database_.quantizer.shift[j];
         }
         ScanQuery query;
         query.lut = luts_.data() + i * layout_.size;
         query.lut_offsets = layout_.offsets.data();
         query.lut_scales = layout_.scales.data();
         query.l2 = database_.metric == Metric::L2;
-        query.square = float(square);
-        query.bias = float(bias);
         query.sink = sink;
+        query.units[0] = database_.quantizer.unit;
+        query.units[1] = unit;
+        if (query.l2)
+            query.square = float(square);
+        else
+            query.bias = float(bias);
         // A query with NaN or overflowing distances has no neighbours, as in FAISS.
         if (!is_finite(layout_, query.lut) || !std::isfinite(query.square) || !std::isfinite(query.bias))
             return;
+        if (query.l2) {
+            query.differences = &differences_;
+            query.point.query = x;
+            const double length = std::sqrt(square);
+            scorer_.set_stray(query, {length, 0, length});
+        }
         scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());
         queries_.push_back(query);
     }
@@ -129,7 +146,7 @@ class QueryBatch {
             if (!found.empty()) start = size_t(found[0].second);
             queries_[i].sink = sinks[i];
             if (found.size() == wanted) sinks[i]->lower_bound(found.back().first);
-            queries_[i].refresh_threshold();
+            queries_[i].refresh();
         }
         return start;
     }
@@ -141,6 +158,8 @@ class QueryBatch {
     const Database& database_;
     const LutLayout layout_;
     const Scorer scorer_;
+    const Differences differences_;
+    std::vector<float> centred_;  ///< (n, d)
     std::vector<float> luts_;
     std::vector<uint8_t> tables_;
     std::vector<ScanQuery> queries_;
@@ -204,6 +223,10 @@ void search_slice(const Database& database, size_t n, const float* x, size_t k, 
 }
 
 }  // namespace
+
+float query_unit(const Quantizer& quantizer, Metric metric, const float* x) {
+    return metric == Metric::L2 ? quantizer.unit : unit_of(quantizer.d, x);
+}
 
 void knn_search(const Database& all, size_t n, const float* x, size_t k, float* distances, int64_t* ids,
                 const Executor& executor) {

@@ -44,6 +44,9 @@ struct Database {
     const simd::Kernels& kernels = simd::active();
 };
 
+/// What the values of a query x (d) are counted in: L2 needs the quantizer's unit.
+float query_unit(const Quantizer& quantizer, Metric metric, const float* x);
+
 /// ‖x̂_L − shift‖² of vectors [begin, end) for the first `levels` levels, to out (end − begin).
 void reconstruction_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, size_t begin,
                           size_t end, float* out, const Executor& executor);

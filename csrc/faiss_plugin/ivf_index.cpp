@@ -67,11 +67,38 @@ Request request_of(const IvfView& view, const void* parameters) {
     return request;
 }
 
+/// Indices by list number, of at most `most` lists: however many lists there are.
+class ListIndices {
+  public:
+    explicit ListIndices(size_t most) {
+        size_t slots = 4;
+        while (slots < 2 * most) slots *= 2;
+        slots_.resize(slots);
+    }
+
+    /// The index of a list, −1 while it has none.
+    int32_t& operator[](size_t number) {
+        size_t slot = (number * 0x9e3779b97f4a7c15) >> 20;
+        while (true) {
+            Slot& found = slots_[slot++ & (slots_.size() - 1)];
+            if (found.index < 0) found.number = number;
+            if (found.number == number) return found.index;
+        }
+    }
+
+  private:
+    struct Slot {
+        size_t number = 0;
+        int32_t index = -1;
+    };
+    std::vector<Slot> slots_;  ///< a power of two of them, half of them free
+};
+
 /// The probed lists, each once, and every probe as an index into them.
 class ProbedLists {
   public:
     ProbedLists(const IvfView& view, size_t probes, const int64_t* keys) : index_(probes, -1) {
-        std::vector<int32_t> index_of(view.nlist, -1);
+        ListIndices index_of(std::min(probes, view.nlist));
         for (size_t i = 0; i < probes; i++) {
             if (keys[i] < 0) continue;
             if (size_t(keys[i]) >= view.nlist)
@@ -88,9 +115,9 @@ class ProbedLists {
     }
 
     PreparedLists prepare(IvfState& state, const IvfView& view, size_t levels, bool store_pairs) {
-        const PreparedLists prepared = state.prepare(view, levels, numbers_, read_, executor());
+        PreparedLists prepared = state.prepare(view, levels, numbers_, read_, executor());
         for (size_t i = 0; i < numbers_.size(); i++) {
-            lists_.push_back(prepared.list(numbers_[i], read_[i]));
+            lists_.push_back(prepared.list(i, &read_[i]));
             if (!store_pairs) continue;
             lists_.back().ids = nullptr;
             lists_.back().first_id = int64_t(uint64_t(numbers_[i]) << 32);
@@ -133,8 +160,10 @@ auto with_lists(const void* self, const IvfView& view, const Request& request, s
                                 prepared.origin(),
                                 request.selector ? &selector : nullptr};
     ListStats done;
+    const bool ip = database.metric == Metric::InnerProduct;
     const auto results =
-        search(database, probed.lists(), Probes{request.nprobe, probed.index(), centroid_distances}, done);
+        search(database, probed.lists(),
+               Probes{request.nprobe, probed.index(), ip ? centroid_distances : nullptr}, done);
     count(stats, n, done);
     return results;
 }

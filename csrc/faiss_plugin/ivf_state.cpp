@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
+
+#include "core/units.h"
 
 namespace drq::plugin {
 
@@ -20,66 +21,113 @@ uint64_t sample_rows(const ReadList& list, size_t rows, size_t code_size) {
     return hash;
 }
 
+/// Of n floats, four words of eight bytes at a time: it reads every centroid that a search meets.
+uint64_t hash_of(const float* values, size_t n) {
+    constexpr size_t kLanes = 4;
+    constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
+    uint64_t lanes[kLanes] = {1, 2, 3, 4};
+    const size_t bytes = n * sizeof(float);
+    const auto* data = reinterpret_cast<const uint8_t*>(values);
+    for (size_t i = 0; i < bytes; i += sizeof lanes) {
+        uint64_t words[kLanes] = {};
+        std::memcpy(words, data + i, std::min(sizeof words, bytes - i));
+        for (size_t l = 0; l < kLanes; l++) {
+            lanes[l] = (lanes[l] ^ words[l]) * kFactor;
+            lanes[l] ^= lanes[l] >> 32;
+        }
+    }
+    uint64_t hash = n;
+    for (const uint64_t lane : lanes) hash = ((hash ^ lane) * kFactor) ^ (hash >> 29);
+    return hash;
+}
+
 }  // namespace
 
-InvertedList PreparedLists::list(size_t number, const ReadList& read) const {
-    InvertedList list = unread_list(number);
-    list.codes = read.codes;
-    list.n = read.n;
-    list.ids = read.ids;
-    if (norms) {
-        list.norms = (*norms)[number].values.data();
-        list.lowest_norm = (*norms)[number].lowest;
+InvertedList PreparedLists::list(size_t i, const ReadList* read) const {
+    InvertedList list;
+    if (!centroids.hashes.empty()) list.centroid = centroids.values.data() + i * quantizer->d;
+    if (!read) return list;
+    list.codes = read->codes;
+    list.n = read->n;
+    list.ids = read->ids;
+    if (!norms.empty()) {
+        list.norms = norms[i]->values.data();
+        list.lowest_norm = norms[i]->lowest;
     }
     return list;
 }
 
-InvertedList PreparedLists::unread_list(size_t number) const {
-    InvertedList list;
-    if (!centroids->shift_product.empty()) list.shift_product = centroids->shift_product[number];
-    return list;
+Centroids::Centroids(const IvfView& view, const std::vector<size_t>& numbers)
+    : values(numbers.size() * view.d), hashes(numbers.size()) {
+    for (size_t i = 0; i < numbers.size(); i++) {
+        float* centroid = values.data() + i * view.d;
+        reconstruct_centroid(view.quantizer, numbers[i], centroid);
+        hashes[i] = hash_of(centroid, view.d);
+    }
 }
 
 PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::vector<size_t>& numbers,
                                 const std::vector<ReadList>& lists, const Executor& executor) {
+    const bool l2 = metric_of(view.metric_type) == Metric::L2;
+    PreparedLists prepared;
+    if (l2 && view.by_residual) prepared.centroids = Centroids(view, numbers);
     std::lock_guard lock(mutex_);
     check_codebooks(view);
-    if (const Mark now = mark(view); !centroids_ || !(now == mark_)) {
+    if (const Mark now = mark(view); !(now == mark_)) {
         drop_caches();
-        read_centroids(view);
         mark_ = now;
     }
-    if (metric_of(view.metric_type) != Metric::L2) return {quantizer_, centroids_, nullptr};
-    auto& norms = norms_[levels];
-    if (!norms) norms = std::make_shared<std::vector<CachedListNorms>>(view.nlist);
-    std::vector<size_t> stale;
-    for (size_t i = 0; i < numbers.size(); i++) {
-        CachedListNorms& cached = (*norms)[numbers[i]];
-        const size_t rows = cached.values.size();
-        const bool kept =
-            rows > 0 && rows <= lists[i].n && sample_rows(lists[i], rows, view.code_size) == cached.sample;
-        if (!kept) cached.values.clear();
-        if (cached.values.size() < lists[i].n) stale.push_back(i);
+    prepared.quantizer = quantizer_;
+    if (!l2) return prepared;
+    if (view.by_residual) {
+        if (!centre_) choose_centre(view);
+        prepared.centre = centre_;
+        divide(prepared.centroids.values.size(), quantizer_->unit, prepared.centroids.values.data());
     }
-    parallel_for(executor, stale.size(), [&](size_t i, Checkpoint&) {
-        extend((*norms)[numbers[stale[i]]], view, levels, numbers[stale[i]], lists[stale[i]]);
-    });
-    return {quantizer_, centroids_, norms};
+    if (!lists.empty()) update_norms(prepared, view, levels, numbers, lists, executor);
+    return prepared;
 }
 
-void IvfState::extend(CachedListNorms& norms, const IvfView& view, size_t levels, size_t number,
-                      const ReadList& list) const {
-    const size_t have = norms.values.size();
-    std::vector<float> centroid;
-    if (view.by_residual) {
-        centroid.resize(view.d);
-        reconstruct_centroid(view.quantizer, number, centroid.data());
+void IvfState::update_norms(PreparedLists& prepared, const IvfView& view, size_t levels,
+                            const std::vector<size_t>& numbers, const std::vector<ReadList>& lists,
+                            const Executor& executor) {
+    std::vector<SharedNorms>& cached = norms_[levels];
+    cached.resize(view.nlist);
+    std::vector<size_t> stale;
+    for (size_t i = 0; i < numbers.size(); i++) {
+        SharedNorms& norms = cached[numbers[i]];
+        check(norms, view.by_residual ? prepared.centroids.hashes[i] : 0, lists[i], view.code_size);
+        if (norms->values.size() < lists[i].n) stale.push_back(i);
     }
+    parallel_for(executor, stale.size(), [&](size_t s, Checkpoint&) {
+        const size_t i = stale[s];
+        extend(*cached[numbers[i]], prepared, view, levels, i, lists[i]);
+    });
+    for (const size_t number : numbers) prepared.norms.push_back(cached[number]);
+}
+
+/// Leaves norms that are right for the list's first codes, and that no other thread reads where more are to
+/// be added.
+void IvfState::check(SharedNorms& norms, uint64_t centroid, const ReadList& list, size_t code_size) {
+    const size_t rows = norms ? norms->values.size() : 0;
+    const bool kept = rows > 0 && rows <= list.n && norms->centroid == centroid &&
+                      sample_rows(list, rows, code_size) == norms->sample;
+    if (!kept) {
+        norms = std::make_shared<CachedListNorms>();
+        norms->centroid = centroid;
+    } else if (rows < list.n && norms.use_count() > 1) {
+        norms = std::make_shared<CachedListNorms>(*norms);
+    }
+}
+
+void IvfState::extend(CachedListNorms& norms, const PreparedLists& prepared, const IvfView& view,
+                      size_t levels, size_t i, const ReadList& list) {
+    const size_t have = norms.values.size();
     make_room(norms.values, list.n);
     norms.values.resize(list.n);
     const Codes added{list.codes + have * view.code_size, list.n - have, view.code_size};
-    list_norms(*quantizer_, added, levels, centroid.empty() ? nullptr : centroid.data(),
-               centroids_->mean.data(), norms.values.data() + have);
+    list_norms(*prepared.quantizer, added, levels, prepared.list(i, nullptr).centroid, prepared.origin(),
+               norms.values.data() + have);
     norms.lowest = *std::min_element(norms.values.begin(), norms.values.end());
     norms.sample = sample_rows(list, list.n, view.code_size);
 }
@@ -91,43 +139,40 @@ void IvfState::forget_codes() {
 
 void IvfState::drop_caches() {
     norms_.clear();
-    centroids_.reset();
+    centre_.reset();
 }
 
 std::map<size_t, NormCount> IvfState::cached_norms() const {
     std::lock_guard lock(mutex_);
     std::map<size_t, NormCount> counts;
     for (const auto& [levels, lists] : norms_)
-        for (const CachedListNorms& list : *lists) count_norms(list.values, counts[levels]);
+        for (const SharedNorms& list : lists)
+            if (list) count_norms(list->values, counts[levels]);
     return counts;
 }
 
 bool IvfState::Mark::operator==(const Mark& other) const {
-    return coarse_quantizer == other.coarse_quantizer && lists == other.lists &&
-           centroids == other.centroids && nlist == other.nlist && by_residual == other.by_residual &&
+    return lists == other.lists && nlist == other.nlist && by_residual == other.by_residual &&
            metric_type == other.metric_type;
 }
 
 IvfState::Mark IvfState::mark(const IvfView& view) {
-    return {view.quantizer, view.lists,       size_t(field<int64_t>(view.quantizer, layout().ntotal)),
-            view.nlist,     view.by_residual, view.metric_type};
+    return {view.lists, view.nlist, view.by_residual, view.metric_type};
 }
 
-void IvfState::read_centroids(const IvfView& view) {
-    auto centroids = std::make_shared<Centroids>();
-    if (view.by_residual && metric_of(view.metric_type) == Metric::L2) {
-        const std::vector<float>& shift = quantizer_->shift;
-        std::vector<double> sum(view.d);
-        std::vector<float> centroid(view.d);
-        for (size_t l = 0; l < view.nlist; l++) {
-            reconstruct_centroid(view.quantizer, l, centroid.data());
-            for (size_t j = 0; j < view.d; j++) sum[j] += centroid[j];
-            centroids->shift_product.push_back(
-                float(2 * std::inner_product(shift.begin(), shift.end(), centroid.begin(), 0.0)));
-        }
-        for (const double s : sum) centroids->mean.push_back(float(s / double(view.nlist)));
-    }
-    centroids_ = std::move(centroids);
+/// The mean of a few centroids: norms are right for any point, as long as it stays.
+void IvfState::choose_centre(const IvfView& view) {
+    constexpr size_t kSampled = 256;
+    std::vector<size_t> numbers;
+    for (size_t i = 0; i < std::min(kSampled, view.nlist); i++)
+        numbers.push_back(i * view.nlist / std::min(kSampled, view.nlist));
+    const Centroids sampled(view, numbers);
+    std::vector<double> sum(view.d);
+    for (size_t i = 0; i < sampled.values.size(); i++) sum[i % view.d] += sampled.values[i];
+    std::vector<float> mean;
+    for (const double s : sum) mean.push_back(float(s / double(numbers.size())));
+    divide(view.d, quantizer_->unit, mean.data());
+    centre_ = std::make_shared<const std::vector<float>>(std::move(mean));
 }
 
 }  // namespace drq::plugin

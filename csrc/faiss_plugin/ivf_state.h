@@ -15,36 +15,41 @@ namespace drq::plugin {
 /// Cached norms of one list for one code length, see drq::list_norms.
 struct CachedListNorms {
     std::vector<float> values;
-    float lowest = 0;     ///< of all values
-    uint64_t sample = 0;  ///< of the codes they were computed from
+    float lowest = 0;       ///< of all values
+    uint64_t sample = 0;    ///< of the codes they were computed from
+    uint64_t centroid = 0;  ///< hash of the list's centroid then
 };
 
-/// What the centroids are, as far as searches need them all: empty unless vectors are residuals under L2.
+/// The centroids of some lists, read again for every call: they may have been changed. Empty unless vectors
+/// are residuals under L2.
 struct Centroids {
-    std::vector<float> mean;           ///< (d), the origin of the search
-    std::vector<float> shift_product;  ///< (nlist), see drq::InvertedList
+    std::vector<float> values;     ///< (lists, d)
+    std::vector<uint64_t> hashes;  ///< (lists) of the values as they were read
+
+    Centroids() = default;
+    Centroids(const IvfView& view, const std::vector<size_t>& numbers);
 };
 
-/// What a search needs; shared, so that it stays valid while another thread forgets the index's own.
+/// What a search of some lists needs; shared, so that it stays valid while another thread forgets the index's
+/// own.
 struct PreparedLists {
     std::shared_ptr<const Quantizer> quantizer;
-    std::shared_ptr<const Centroids> centroids;
-    std::shared_ptr<const std::vector<CachedListNorms>> norms;  ///< by list; null for inner product
+    std::shared_ptr<const std::vector<float>>
+        centre;           ///< (d) amid the centroids; null where they are not needed
+    Centroids centroids;  ///< of the lists, in the quantizer's unit
+    std::vector<std::shared_ptr<const CachedListNorms>> norms;  ///< (lists); empty for inner product
 
     /// The origin of drq::ListDatabase.
-    const float* origin() const {
-        return centroids->mean.empty() ? quantizer->shift.data() : centroids->mean.data();
-    }
+    const float* origin() const { return centre ? centre->data() : quantizer->shift.data(); }
 
-    InvertedList list(size_t number, const ReadList& codes) const;
-
-    /// A list whose codes nobody has read: only what depends on the centroid.
-    InvertedList unread_list(size_t number) const;
+    /// List number i of those prepared, whose codes these are; null: nobody has read them.
+    InvertedList list(size_t i, const ReadList* codes) const;
 };
 
 class IvfState final : public IndexState {
   public:
-    /// Norms are brought up to date for the lists `numbers`, whose codes are `lists`.
+    /// Norms are brought up to date for the lists `numbers`, whose codes are `lists`; without any `lists`
+    /// only the centroids are read.
     PreparedLists prepare(const IvfView& view, size_t levels, const std::vector<size_t>& numbers,
                           const std::vector<ReadList>& lists, const Executor& executor);
 
@@ -56,21 +61,27 @@ class IvfState final : public IndexState {
     void drop_caches() override;
 
   private:
-    /// What the caches about centroids and norms depend on besides codes and codebooks.
+    using SharedNorms = std::shared_ptr<CachedListNorms>;
+
+    /// What norms depend on besides codes, codebooks and centroids.
     struct Mark {
-        const void *coarse_quantizer = nullptr, *lists = nullptr;
-        size_t centroids = 0, nlist = 0;
+        const void* lists = nullptr;
+        size_t nlist = 0;
         bool by_residual = true;
         int metric_type = 0;
         bool operator==(const Mark& other) const;
     };
     static Mark mark(const IvfView& view);
-    void read_centroids(const IvfView& view);
-    void extend(CachedListNorms& norms, const IvfView& view, size_t levels, size_t number,
-                const ReadList& list) const;
+    void choose_centre(const IvfView& view);
+    void update_norms(PreparedLists& prepared, const IvfView& view, size_t levels,
+                      const std::vector<size_t>& numbers, const std::vector<ReadList>& lists,
+                      const Executor& executor);
+    static void check(SharedNorms& norms, uint64_t centroid, const ReadList& list, size_t code_size);
+    static void extend(CachedListNorms& norms, const PreparedLists& prepared, const IvfView& view,
+                       size_t levels, size_t i, const ReadList& list);
 
-    std::shared_ptr<const Centroids> centroids_;
-    std::map<size_t, std::shared_ptr<std::vector<CachedListNorms>>> norms_;  ///< by code length
+    std::shared_ptr<const std::vector<float>> centre_;  ///< see PreparedLists
+    std::map<size_t, std::vector<SharedNorms>> norms_;  ///< by code length, by list
     Mark mark_;
 };
 

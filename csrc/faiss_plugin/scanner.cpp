@@ -66,13 +66,13 @@ class ListSearch {
         scanner_.reset();
         queries_.emplace(database_, 1);
         Sink* sink = &sink_;
-        queries_->prepare(0, 1, x, &sink);
+        queries_->prepare(0, 1, &x, &sink);
         scanner_.emplace(database_, queries_->scorer());
     }
 
     void set_list(int64_t number, float centroid_distance) {
         number_ = size_t(number);
-        list_ = uses_iterator(view_.lists) ? prepared_.unread_list(number_) : read_list();
+        read_list();
         centroid_distance_ = centroid_distance;
         queries_->enter(0, list_, centroid_distance_);
     }
@@ -91,9 +91,9 @@ class ListSearch {
 
         sink_.scan_for(&handler);
         sink_.updates = 0;
-        queries_->enter(0, part, centroid_distance_);
+        const bool finite = queries_->enter(0, part, centroid_distance_) && queries_->is_finite(0);
         ScanQuery* query = &(*queries_)[0];
-        handler.scan_cnt += scanner_->scan(part, &query, queries_->is_finite(0) ? 1 : 0);
+        handler.scan_cnt += scanner_->scan(part, &query, finite ? 1 : 0);
         handler.nheap_updates += sink_.updates;
         return sink_.updates;
     }
@@ -105,11 +105,15 @@ class ListSearch {
     }
 
   private:
-    InvertedList read_list() {
+    /// Quantizer and origin stay those of the scanner's beginning.
+    void read_list() {
         std::vector<ReadList> read;
-        read.emplace_back(view_.lists, number_);
-        prepared_.norms = state_->prepare(view_, levels_, {number_}, read, Executor()).norms;
-        return prepared_.list(number_, read[0]);
+        if (!uses_iterator(view_.lists)) read.emplace_back(view_.lists, number_);
+        PreparedLists now = state_->prepare(view_, levels_, {number_}, read, Executor());
+        const bool same = now.quantizer == prepared_.quantizer && now.centre == prepared_.centre;
+        prepared_.centroids = std::move(now.centroids);
+        prepared_.norms = std::move(now.norms);
+        list_ = prepared_.list(0, same && !read.empty() ? &read[0] : nullptr);
     }
 
     /// The cached norms, if the codes lie in the index's list, or `computed`.
@@ -118,11 +122,9 @@ class ListSearch {
         const uint8_t* end = list_.codes + list_.n * view_.code_size;
         if (codes >= list_.codes && codes + n * view_.code_size <= end)
             return list_.norms + size_t(codes - list_.codes) / view_.code_size;
-        std::vector<float> centroid(view_.d);
-        if (view_.by_residual) reconstruct_centroid(view_.quantizer, number_, centroid.data());
         computed.resize(n);
-        list_norms(*prepared_.quantizer, {codes, n, view_.code_size}, levels_,
-                   view_.by_residual ? centroid.data() : nullptr, database_.origin, computed.data());
+        list_norms(*prepared_.quantizer, {codes, n, view_.code_size}, levels_, list_.centroid,
+                   database_.origin, computed.data());
         return computed.data();
     }
 

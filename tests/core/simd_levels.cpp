@@ -70,6 +70,7 @@ std::vector<float> list_results(const Case& c, const Data& data, size_t levels, 
         lists[l].codes = codes.data;
         lists[l].n = codes.n;
         lists[l].first_id = int64_t(begin);
+        lists[l].centroid = centroid.data();
         if (metric == Metric::InnerProduct || codes.n == 0) continue;
         lists[l].norms = norms.data() + begin;
         lists[l].lowest_norm = *std::min_element(norms.data() + begin, norms.data() + end);

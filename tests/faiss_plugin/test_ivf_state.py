@@ -6,6 +6,7 @@ import os
 import faiss
 import numpy as np
 import pytest
+from faiss.contrib import ivf_tools
 from faiss.contrib.ondisk import merge_ondisk
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -124,6 +125,57 @@ def test_changes_are_noticed(change):
     assert_right(index)
 
 
+def swap_centroids(index, first, second):
+    """Exchange two centroids where the coarse quantizer keeps them."""
+    coarse = faiss.downcast_index(index.quantizer)
+    values = faiss.rev_swig_ptr(coarse.get_xb(), coarse.ntotal * index.d).reshape(-1, index.d)
+    values[[first, second]] = values[[second, first]]
+
+
+def move_one_centroid(index):
+    coarse = faiss.downcast_index(index.quantizer)
+    values = faiss.rev_swig_ptr(coarse.get_xb(), coarse.ntotal * index.d).reshape(-1, index.d)
+    values[3, -1] += 0.25
+
+
+def replace_the_coarse_quantizer(index):
+    other = faiss.IndexFlat(index.d, index.metric_type)
+    other.add(2 * make_vectors(NLIST, seed=78))
+    index.quantizer = other
+    index.referenced_objects = [other]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: swap_centroids(index, 0, 5),
+        move_one_centroid,
+        replace_the_coarse_quantizer,
+        ivf_tools.sort_invlists_by_size,
+    ],
+)
+def test_changed_centroids_are_noticed(change):
+    index = make_ivf()
+    assert_right(index)
+    change(index)
+    assert_right(index)
+    for levels in (1, 3, M):
+        counted = cached(index)
+        assert counted[levels] == 300
+
+
+def test_a_coarse_quantizer_that_grows_without_moving():
+    """HNSW and others reconstruct centroids as well; those of lists that are not probed are not read."""
+    index = make_ivf()
+    graph = faiss.IndexHNSWFlat(index.d, 8)
+    graph.add(index.quantizer.reconstruct_n(0, NLIST))
+    other = IndexIVFDRQ.from_codebooks(graph, make_codebooks())
+    other.add(2 * make_vectors(300))
+    expected = index.search(X, 5, params=SearchParametersIVFDRQ(nprobe=NLIST))
+    found = other.search(X, 5, params=SearchParametersIVFDRQ(nprobe=NLIST))
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-4)
+
+
 def test_lists_written_from_python_are_noticed():
     index = make_ivf()
     assert_right(index)
@@ -207,7 +259,7 @@ def test_lists_on_disk_that_are_cut_off(tmp_path, monkeypatch):
     merge_ondisk(index, ["part.faiss"], "lists.data")
     write_index(index, "whole.faiss")
     os.truncate("lists.data", 100)
-    with pytest.raises(RuntimeError, match=r"lists\.data has 100 bytes, expected"):
+    with pytest.raises(RuntimeError, match=r"lists\.data: 100 bytes, expected"):
         read_index("whole.faiss")
 
 
