@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "build" / "notebook"
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = (".png", ".svg")
+OTHERS = "Inside"  # the section of pages that mkdocs.yml does not name
 TOP_PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -36,7 +37,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     named = set(_pages(config.nav))
     docs = Path(config.docs_dir)
     others = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
-    config.nav += [page for page in others if page not in named]
+    section = next(entry[OTHERS] for entry in config.nav if OTHERS in entry)
+    section += [page for page in others if page not in named]
     config.nav += [
         {"Benchmarks": ["benchmarks/README.md", *sorted(f"benchmarks/{path.name}" for path in _tables())]},
         {"Reference": [f"reference/{module}.md" for module in _modules()]},
@@ -141,4 +143,6 @@ def _on_site(place: str) -> str | None:
         return "benchmarks/README.md"
     if place.startswith("benchmarks/results/") and Path(place).suffix in (".md", *PICTURES):
         return f"benchmarks/{Path(place).name}"
+    if place == "drqfaiss/__init__.py":
+        return "reference/drqfaiss.md"
     return "notebook/tour.md" if place == "examples/tour.ipynb" else None

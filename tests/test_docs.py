@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import drqfaiss
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Pages with code, and the files that it leaves where it runs.
@@ -57,6 +59,11 @@ def test_every_page_with_code_is_run():
     pages = {page.relative_to(DOCS).as_posix(): page.read_text() for page in DOCS.rglob("*.md")}
     with_code = {name for name, page in pages.items() if re.search(r"^```(python|bash)$", page, re.MULTILINE)}
     assert with_code == set(PAGES) | TESTED_ELSEWHERE
+
+
+def test_the_api_page_names_all_that_is_public():
+    page = (DOCS / "api.md").read_text()
+    assert not [name for name in drqfaiss.__all__ if f"`{name}" not in page]
 
 
 def test_make_targets_exist():
