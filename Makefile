@@ -14,6 +14,9 @@
 # make test-clients    LangChain, LlamaIndex, datasets and Haystack with our indexes (constraints-clients.txt)
 # make test-cpp    the library for C++ programs and the example (needs FAISS: apt install libfaiss-dev)
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
+# make test-sanitize    the core's programs and what reaches the memory of codes and lists under AddressSanitizer,
+#     UndefinedBehaviorSanitizer and ThreadSanitizer; parts: -core, -threads, -python
+# make test-sanitize-cpp    the same for the C++ library (needs FAISS: apt install libfaiss-dev)
 # make test-ray    shards in Ray actors
 # make docs    executes the notebook and builds the documentation in build/site, warnings are errors
 # make test-package    sdist, a wheel built from it, audited, and tested in an environment of its own
@@ -24,6 +27,7 @@ BIN := $(VENV)/bin
 CLIENTS := $(VENV)/clients
 WHEELS := 1.14.2 1.14.3 1.15.0  # besides the one in constraints.txt
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
+CORE_TESTS := $(wildcard tests/core/*.cpp tests/core/*.h) tests/core/CMakeLists.txt
 CXX_SOURCES := $(shell find csrc tests examples -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 # Tools that spin while they wait make each other slow on few cores.
 export OMP_WAIT_POLICY := PASSIVE
@@ -122,6 +126,48 @@ test-avx512:
 		-Icsrc -Itests/core $(wildcard csrc/core/*.cpp csrc/core/simd/*.cpp) tests/core/simd_levels.cpp \
 		-o build/simd_levels_emulated
 	build/simd_levels_emulated
+
+# Builds with sanitizers of the compiler, beside the others. A warning of theirs is no error: they see less.
+.PHONY: test-sanitize test-sanitize-core test-sanitize-threads test-sanitize-python test-sanitize-cpp
+SANITIZE := $(CURDIR)/build/sanitize
+MEMORY := -g1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
+test-sanitize: test-sanitize-core test-sanitize-threads test-sanitize-python
+
+$(SANITIZE)/memory/built: $(VENV)/built $(CORE_TESTS)
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_CXX_FLAGS="$(MEMORY)" -DDRQFAISS_TESTS=ON \
+		-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO= -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+		-Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(@D)/module
+	$(BIN)/cmake --build $(@D)
+	touch $@
+
+$(SANITIZE)/threads/built: $(VENV)/built $(CORE_TESTS)
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_CXX_FLAGS="-g1 -fsanitize=thread" \
+		-DDRQFAISS_TESTS=ON -DDRQFAISS_PYTHON=OFF
+	$(BIN)/cmake --build $(@D) --target concurrency
+	touch $@
+
+test-sanitize-core: $(SANITIZE)/memory/built
+	$(<D)/tests/core/simd_levels 5
+
+test-sanitize-threads: $(SANITIZE)/threads/built
+	TSAN_OPTIONS=halt_on_error=1 $(<D)/tests/core/concurrency
+
+# In a copy of the package with the other module. What FAISS and Python never free is not ours, and a test that
+# watches memory sees the sanitizer's; its reports go past pytest to stderr.
+SANITIZED_TESTS := tests/core tests/test_index.py tests/test_ivf_index.py tests/test_pack.py \
+	$(addprefix tests/faiss_plugin/,test_state.py test_ivf_state.py test_faiss_expectations.py test_training.py)
+test-sanitize-python: $(SANITIZE)/memory/built
+	rm -rf $(SANITIZE)/package && mkdir -p $(SANITIZE)/package
+	tar -c --exclude='*.so' --exclude=__pycache__ drqfaiss tests pyproject.toml | tar -x -C $(SANITIZE)/package
+	cp $(<D)/module/* $(SANITIZE)/package/drqfaiss/
+	cd $(SANITIZE)/package && \
+		LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$$($(CXX) -print-file-name=$(library)))" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+		$(CURDIR)/$(BIN)/python -m pytest -q --capture=sys -p no:cacheprovider -k "not memory_does_not_grow" \
+		$(SANITIZED_TESTS) $(ARGS)
+
+test-sanitize-cpp:
+	$(MAKE) test-cpp CPP=$(SANITIZE)/cpp CXXFLAGS="$(MEMORY)"
 
 # What only one of these needs is installed for it alone.
 .PHONY: test-ray docs test-package

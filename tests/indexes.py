@@ -40,10 +40,15 @@ def stock_copy(index):
     return stock
 
 
+def codes_of(index):
+    """A copy of the codes. The argument keeps a temporary index alive until they are copied."""
+    return faiss.vector_to_array(index.codes)
+
+
 def reconstructions(index, levels=None):
     """Vectors that the index's codes stand for, decoded with NumPy from the bytes FAISS holds."""
     nbits = int(faiss.vector_to_array(index.rq.nbits)[0])
-    codes = faiss.vector_to_array(index.codes)[: index.ntotal * index.code_size]
+    codes = codes_of(index)[: index.ntotal * index.code_size]
     bits = np.unpackbits(codes.reshape(index.ntotal, index.code_size), axis=1, bitorder="little")
     bits = bits[:, : index.rq.M * nbits].reshape(index.ntotal, index.rq.M, nbits)
     indices = (bits.astype(np.int64) << np.arange(nbits)).sum(2)

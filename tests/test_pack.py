@@ -17,7 +17,7 @@ from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from drqfaiss.io import read_index, write_index
 from tests.conftest import AVAILABLE_LEVELS
-from tests.indexes import D, M, make_index, make_vectors, stock_copy
+from tests.indexes import D, M, codes_of, make_index, make_vectors, stock_copy
 
 BLOCK = 5000  # more vectors than a block takes
 
@@ -96,9 +96,7 @@ def test_bytes():
         lambda index: (index.reset(), index.add(make_vectors(BLOCK, seed=5))),
         lambda index: stock_copy(make_index(10)).merge_from(index),
         lambda index: index.permute_entries(np.arange(index.ntotal)[::-1].copy()),
-        lambda index: faiss.copy_array_to_vector(
-            faiss.vector_to_array(make_index(300, seed=6).codes), index.codes
-        ),
+        lambda index: faiss.copy_array_to_vector(codes_of(make_index(300, seed=6)), index.codes),
         lambda index: index.train(make_vectors(300, seed=7)),
         lambda index: setattr(index, "metric_type", faiss.METRIC_INNER_PRODUCT),
     ],

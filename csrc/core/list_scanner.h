@@ -21,7 +21,9 @@ class ListScanner {
     size_t scan(const InvertedList& list, ScanQuery* const* queries, size_t count);
 
   private:
-    int64_t id(size_t row) const { return list_->ids ? list_->ids[row] : list_->first_id + int64_t(row); }
+    int64_t id(size_t row) const {
+        return list_->ids ? id_at(list_->ids, row) : list_->first_id + int64_t(row);
+    }
     static bool is_row_selected(const void* self, int64_t row);
     void number(ScanBlock& block, size_t begin);
 

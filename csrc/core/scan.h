@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "core/differences.h"
@@ -11,6 +12,13 @@
 #include "core/sinks.h"
 
 namespace drq {
+
+/// ids[i] of a list. Lists mapped from a file have their ids at any address.
+inline int64_t id_at(const int64_t* ids, size_t i) {
+    int64_t id;
+    std::memcpy(&id, reinterpret_cast<const uint8_t*>(ids) + i * sizeof(id), sizeof(id));
+    return id;
+}
 
 /// Up to `stride` vectors, repacked so that a kernel reads whole registers of codes.
 struct ScanBlock {
@@ -41,7 +49,7 @@ struct ScanBlock {
     size_t code_offset(size_t i, size_t m) const {
         return (m / group) * group * stride + i * group + m % group;
     }
-    int64_t id(size_t i) const { return ids ? ids[i] : first_id + int64_t(i); }
+    int64_t id(size_t i) const { return ids ? id_at(ids, i) : first_id + int64_t(i); }
 };
 
 /// The byte tables of a query, one per level, each of 2^bits entries.

@@ -1,184 +1,18 @@
 // Runs every SIMD level of the core against the scalar one, without Python and FAISS: for emulators, and for
-// machines that only have a compiler. Prints one line per level and exits with 1 on the first difference.
-#include <algorithm>
+// machines that only have a compiler. Prints one line per level and exits with 1 on the first difference. An
+// argument N takes one of N cases.
 #include <cstdio>
-#include <cstring>
-#include <random>
+#include <string>
 #include <vector>
 
-#include "core/encode.h"
-#include "core/list_search.h"
-#include "core/planes.h"
-#include "core/renumbered.h"
-#include "core/search.h"
-#include "core/simd/kernels.h"
+#include "everything.h"
 
 using namespace drq;
+using namespace drq::tests;
 
 namespace {
 
-struct Case {
-    size_t n, levels, d;
-    int nbits;
-    bool shared, duplicates, masked;
-    size_t spare_bytes;
-};
-
-struct Data {
-    Quantizer quantizer;
-    std::vector<float> x;
-    std::vector<uint8_t> rows;
-    Codes codes;
-};
-
-constexpr size_t kQueries = 17, kVectors = 40;
-
-Data make(const Case& c, std::mt19937& random) {
-    std::normal_distribution<float> normal;
-    const size_t K = size_t{1} << c.nbits;
-    std::vector<float> values(c.levels * K * c.d);
-    for (size_t m = 0; m < c.levels; m++)
-        for (size_t i = 0; i < K * c.d; i++)
-            values[m * K * c.d + i] = c.shared && m ? values[i] * float(1.0 / double(1 + m)) : normal(random);
-    Codebooks codebooks{c.d, std::vector<int>(c.levels, c.nbits), {}};
-    for (size_t m = 0; m < c.levels; m++) codebooks.level.push_back(values.data() + m * K * c.d);
-    Data data{Quantizer::from_codebooks(codebooks), {}, {}, {}};
-
-    data.x.resize(kVectors * c.d);
-    for (float& value : data.x) value = 2 * normal(random);
-    const size_t code_size = (c.levels * size_t(c.nbits) + 7) / 8 + c.spare_bytes;
-    data.rows.resize(c.n * code_size);
-    for (uint8_t& byte : data.rows) byte = uint8_t(random());
-    if (c.duplicates)
-        for (size_t i = 2; i < c.n; i += 2)
-            std::memcpy(&data.rows[i * code_size], data.rows.data(), code_size);
-    data.codes = {data.rows.data(), c.n, code_size};
-    return data;
-}
-
-/// Distances and ids of searches in the codes as three lists, of which every query probes two.
-std::vector<float> list_results(const Case& c, const Data& data, size_t levels, Metric metric,
-                                const Selector* selector) {
-    constexpr size_t kLists = 3, kProbes = 2, kResults = 12;
-    const std::vector<float> origin(c.d, 0.25f), centroid(c.d, 0.5f);
-    std::vector<float> norms(c.n);
-    std::vector<InvertedList> lists(kLists);
-    for (size_t l = 0; l < kLists; l++) {
-        const size_t begin = c.n * l / kLists, end = c.n * (l + 1) / kLists;
-        const Codes codes{data.codes.row(begin), end - begin, data.codes.code_size};
-        list_norms(data.quantizer, codes, levels, centroid.data(), origin.data(), norms.data() + begin);
-        lists[l].codes = codes.data;
-        lists[l].n = codes.n;
-        lists[l].first_id = int64_t(begin);
-        lists[l].centroid = centroid.data();
-        if (metric == Metric::InnerProduct || codes.n == 0) continue;
-        lists[l].norms = norms.data() + begin;
-        lists[l].lowest_norm = *std::min_element(norms.data() + begin, norms.data() + end);
-    }
-    std::vector<int32_t> probed;
-    std::vector<float> centroid_distances;
-    for (size_t i = 0; i < kQueries * kProbes; i++) {
-        probed.push_back(int32_t((i / kProbes + i % kProbes) % kLists));
-        centroid_distances.push_back(float(i));
-    }
-    const ListDatabase database{data.quantizer, data.codes.code_size, levels,  metric,
-                                true,           origin.data(),        selector};
-    std::vector<float> found(kQueries * kResults);
-    std::vector<int64_t> ids(found.size());
-    ListStats stats;
-    knn_search_lists(database, lists.data(), kLists, kQueries, data.x.data(),
-                     {kProbes, probed.data(), centroid_distances.data()}, kResults, found.data(), ids.data(),
-                     stats, Executor());
-    found.insert(found.end(), ids.begin(), ids.end());
-    return found;
-}
-
-/// Sets another level as soon as a search is under way, as another thread could.
-class SwitchingExecutor final : public Executor {
-  public:
-    int threads() const override { return 2; }
-    void run(void (*body)(void*), void* context) const override {
-        const simd::Level level = simd::active_level();
-        simd::set_level(simd::Level::Scalar);
-        body(context);
-        simd::set_level(level);
-    }
-};
-
-/// Planes begun on the level that is active and extended on another.
-Planes planes_of(const Data& data, const std::shared_ptr<const Renumbered>& renumbered) {
-    Codes first = data.codes;
-    first.n /= 2;
-    const simd::Level level = simd::active_level();
-    const Planes begun =
-        Planes(std::make_shared<const Quantizer>(data.quantizer), renumbered, simd::active()).extended(first);
-    simd::set_level(simd::Level::Scalar);
-    Planes planes = begun.extended(data.codes);
-    simd::set_level(level);
-    return planes;
-}
-
-/// Everything the core computes, as bytes to compare.
-std::vector<uint8_t> results(const Case& c, const Data& data) {
-    std::vector<uint8_t> bytes;
-    const auto append = [&](const auto& values) {
-        const auto* begin = reinterpret_cast<const uint8_t*>(values.data());
-        bytes.insert(bytes.end(), begin, begin + values.size() * sizeof(values[0]));
-    };
-    const Executor executor;
-    const SwitchingExecutor switching;
-    const auto renumbered =
-        can_renumber(data.quantizer) ? std::make_shared<const Renumbered>(data.quantizer) : nullptr;
-    const Planes planes = planes_of(data, renumbered);
-    const Selector selector{[](const void*, int64_t id) { return id % 3 == 1; }, nullptr};
-    for (const size_t levels : {size_t{1}, (c.levels + 1) / 2, c.levels}) {
-        std::vector<float> norms(c.n);
-        reconstruction_norms(data.quantizer, data.codes, levels, 0, c.n, norms.data(), executor);
-        append(norms);
-        for (const Metric metric : {Metric::L2, Metric::InnerProduct}) {
-            const Norms cached{norms.data(), *std::min_element(norms.begin(), norms.end())};
-            const Database database{data.quantizer,
-                                    data.codes,
-                                    levels,
-                                    metric,
-                                    metric == Metric::L2 ? cached : Norms{},
-                                    c.masked ? &selector : nullptr,
-                                    renumbered.get()};
-            Database packed = database;
-            packed.planes = &planes;
-            const float radius = metric == Metric::L2 ? float(c.d * c.levels) : 1.0f;
-            for (const auto& found : range_search(database, kQueries, data.x.data(), radius, executor))
-                for (const Neighbour& neighbour : found) {
-                    append(std::vector<float>{neighbour.distance});
-                    append(std::vector<int64_t>{neighbour.id});
-                }
-            append(list_results(c, data, levels, metric, c.masked ? &selector : nullptr));
-            for (const size_t k : {1, 20}) {
-                std::vector<float> distances(kQueries * k);
-                std::vector<int64_t> ids(kQueries * k);
-                knn_search(database, kQueries, data.x.data(), k, distances.data(), ids.data(), executor);
-                append(distances);
-                append(ids);
-                for (const size_t n : {size_t{1}, kQueries}) {
-                    knn_search(packed, n, data.x.data(), k, distances.data(), ids.data(), switching);
-                    append(distances);
-                    append(ids);
-                }
-            }
-        }
-    }
-    const Encoder encoder(std::make_shared<const Quantizer>(data.quantizer));
-    std::vector<int32_t> codes(kVectors * c.levels);
-    for (const int beam : {1, 5}) {
-        encoder.encode(kVectors, data.x.data(), beam, codes.data(), executor);
-        append(codes);
-    }
-    return bytes;
-}
-
-}  // namespace
-
-int main() {
+std::vector<Case> all_cases() {
     std::vector<Case> cases;
     for (const size_t n : {1, 63, 700, 3001})
         for (const size_t levels : {1, 4, 5, 8, 12, 16, 19})
@@ -195,16 +29,26 @@ int main() {
         for (const size_t levels : {1, 6, 7})
             for (const bool shared : {false, true})
                 cases.push_back({3001, levels, 7, nbits, shared, nbits == 10, levels == 6, nbits == 9});
+    return cases;
+}
+
+}  // namespace
+
+int main(int arguments, char** argument) {
+    const size_t step = arguments > 1 ? std::stoul(argument[1]) : 1;
+    const std::vector<Case> all = all_cases();
+    std::vector<Case> cases;
+    for (size_t i = 0; i < all.size(); i += step) cases.push_back(all[i]);
     size_t compared = 0;
     for (int level = 1; level <= int(simd::best_level()); level++) {
         std::mt19937 random(1);
         for (const Case& c : cases) {
             const Data data = make(c, random);
             simd::set_level(simd::Level::Scalar);
-            const std::vector<uint8_t> expected = results(c, data);
+            const std::vector<uint8_t> expected = results(c, data, Caches(data), Executor());
             simd::set_level(simd::Level(level));
             compared++;
-            if (results(c, data) == expected) continue;
+            if (results(c, data, Caches(data), Executor()) == expected) continue;
             std::printf("%s differs from scalar: n %zu, %zu levels of %d bits, d %zu, shared %d\n",
                         simd::level_name(simd::Level(level)), c.n, c.levels, c.nbits, c.d, c.shared);
             return 1;

@@ -23,6 +23,7 @@ from tests.indexes import (
     D,
     M,
     assert_searches_right,
+    codes_of,
     make_codebooks,
     make_index,
     make_vectors,
@@ -198,7 +199,7 @@ def test_refill_of_a_merged_index_without_a_search_between():
 def test_codes_written_from_python_are_noticed():
     index = make_index()
     assert_right_at_every_length(index)
-    other = faiss.vector_to_array(make_index(seed=8).codes)
+    other = codes_of(make_index(seed=8))
     faiss.copy_array_to_vector(other, index.codes)
     assert_right_at_every_length(index)
     faiss.memcpy(index.codes.data(), faiss.swig_ptr(other[::-1].copy()), other.size)
