@@ -2,6 +2,7 @@
 
 - README as its first page, and the other pages at the top of the repository,
 - the notebook, as `make docs` has executed it,
+- a map of the sources, from the first sentence of each file,
 - a page for every table in benchmarks/results,
 - a reference page for every public module,
 - navigation for pages that mkdocs.yml does not name,
@@ -24,6 +25,8 @@ NOTEBOOK = ROOT / "build" / "notebook"
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURES = (".png", ".svg")
 OTHERS = "Inside"  # the section of pages that mkdocs.yml does not name
+MAP = "map.md"
+MAPPED = ("csrc", "drqfaiss", "benchmarks")
 TOP_PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -50,6 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from other files."""
     if not NOTEBOOK.is_dir():
         raise PluginError(f"{NOTEBOOK} does not exist: `make docs` executes the notebook first")
+    files.append(File.generated(config, MAP, content=_source_map()))
     for source, uri in TOP_PAGES.items():
         files.append(File.generated(config, uri, content=(ROOT / source).read_text()))
     for path in filter(Path.is_file, NOTEBOOK.rglob("*")):
@@ -88,6 +92,37 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{picture}[{text}]({relpath(on_site, here)}{'#' + anchor if anchor else ''})"
 
     return _LINK.sub(resolved, markdown)
+
+
+def _source_map() -> str:
+    """Return a page that says of every source file what it is."""
+    lines = ["# Map of the sources", "", "What each file is, in its own first words.", ""]
+    folder = None
+    paths = [
+        path
+        for root in MAPPED
+        for path in sorted((ROOT / root).rglob("*"), key=lambda path: (path.parent, path.name))
+    ]
+    for path in paths:
+        sentence = first_sentence(path)
+        if sentence is None:
+            continue
+        if path.parent != folder:
+            folder = path.parent
+            lines += ["", f"## {folder.relative_to(ROOT)}", "", "| | |", "|---|---|"]
+        lines.append(f"| `{path.name}` | {sentence.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+def first_sentence(path: Path) -> str | None:
+    """Return what a source file says it is; None if it is no source, or the .cpp of a header that says it."""
+    if path.suffix not in (".py", ".h", ".cpp", ".inl"):
+        return None
+    lead = re.match(r'"""(.+?)(?:"""|\n\n)|((?://[^\n]*\n)+)', path.read_text(), re.DOTALL)
+    if lead is None:
+        return None
+    comment = re.sub(r"^//", "", lead[2], flags=re.MULTILINE) if lead[1] is None else lead[1]
+    return re.split(r"(?<=\.)\s|\n\s*\n", " ".join(comment.split()))[0]
 
 
 def _pages(nav: list) -> list[str]:

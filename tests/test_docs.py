@@ -66,6 +66,21 @@ def test_the_api_page_names_all_that_is_public():
     assert not [name for name in drqfaiss.__all__ if f"`{name}" not in page]
 
 
+def test_every_source_says_what_it_is():
+    sources = [path for root in ("csrc", "drqfaiss", "benchmarks") for path in (ROOT / root).rglob("*")]
+    silent = [
+        path.relative_to(ROOT).as_posix()
+        for path in sources
+        if path.suffix in (".py", ".h", ".cpp", ".inl")
+        and not path.read_text().startswith(("//", '"""'))
+        and not path.with_suffix(".h").exists()
+    ]
+    assert set(silent) <= {
+        "csrc/core/norms.cpp",
+        "csrc/cpp/IndexDRQ.cpp",
+    }  # their headers: search.h, include/
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     targets = {target for page in LINKED for target in re.findall(r"`make ([a-z0-9-]+)", page.read_text())}
