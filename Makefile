@@ -227,7 +227,7 @@ $(VENV)/tools: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade -c constraints.txt \
 		"setuptools>=77" pybind11 cmake ninja \
-		"numpy>=1.25" "faiss-cpu>=1.14.2" \
+		"numpy>=1.25" faiss-cpu \
 		h5py matplotlib pyyaml scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format mypy
 	touch $@
 

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "array_index.h"
+#include "arrays.h"
 #include "core/encode.h"
 #include "core/quantizer.h"
 #include "core/search.h"
@@ -20,33 +22,6 @@ namespace py = pybind11;
 using namespace drq;
 
 namespace {
-
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-
-std::string shape_of(const py::array& array) {
-    std::string text = "(";
-    for (py::ssize_t i = 0; i < array.ndim(); i++) text += (i ? ", " : "") + std::to_string(array.shape(i));
-    return text + ")";
-}
-
-/// The array as C-contiguous T, without conversion: a silent copy of another type would hide a mistake.
-template <class T>
-Array<T> checked(const py::object& object, const char* name, int ndim) {
-    if (!py::isinstance<Array<T>>(object))
-        throw py::type_error(
-            std::string(name) + ": expected a C-contiguous " + std::string(py::str(py::dtype::of<T>())) +
-            " array, got " +
-            (py::isinstance<py::array>(object)
-                 ? std::string(py::str(py::array(object).dtype())) +
-                       (py::array(object).flags() & py::array::c_style ? "" : ", not contiguous")
-                 : std::string(py::str(py::type::of(object).attr("__name__")))));
-    Array<T> array = py::reinterpret_borrow<Array<T>>(object);
-    if (array.ndim() != ndim)
-        throw py::value_error(std::string(name) + ": expected " + std::to_string(ndim) +
-                              " dimensions, got shape " + shape_of(array));
-    return array;
-}
 
 /// A Quantizer from codebooks (M, K, d).
 Quantizer quantizer_from(const Array<float>& codebooks) {
@@ -227,6 +202,7 @@ PYBIND11_MODULE(_core, module) {
         py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("radius"), py::arg("levels"),
         py::arg("metric"), py::arg("mask") = py::none());
     bind_encode(module);
+    bind_array_index(module);
 
     // As FAISS's own functions do: a Python exception that is set already is the one to raise.
     py::register_local_exception_translator([](std::exception_ptr error) {

@@ -2,7 +2,9 @@
 
 __version__ = "0.1.0"
 
+from drqfaiss import _shards as _shards  # IndexShardsIVF hands levels on
 from drqfaiss._core import set_simd_level, simd_level
+from drqfaiss._plugin import plugin_info
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.factory import index_factory
 from drqfaiss.index import IndexDRQ
@@ -23,6 +25,7 @@ __all__ = [
     "index_factory",
     "install",
     "installed",
+    "plugin_info",
     "read_index",
     "set_simd_level",
     "simd_level",

@@ -13,7 +13,35 @@ class plugin:
 
     @staticmethod
     def open(index: int) -> dict[str, Any]:
-        """Find what the plug-in needs in FAISS, by a residual quantizer index; return `facts`."""
+        """Find what flat indexes need in FAISS, by a residual quantizer index; return `facts`."""
+
+    @staticmethod
+    def open_threads(object: int) -> None:
+        """Follow FAISS's number of threads and prepare for forks; given any object of FAISS's."""
+
+    @staticmethod
+    def open_ivf(with_scanner: bool) -> None:
+        """Find what IVF indexes need in FAISS; without our scanner, FAISS's own is left in its place."""
+
+    @staticmethod
+    def home(object: int) -> tuple[str, str]:
+        """Return the file that an object's class is from, and the symbol of its virtual table."""
+
+    @staticmethod
+    def virtual_functions(symbol: str) -> list[str]:
+        """Return the symbol of each function in a virtual table; empty for one that is not exported."""
+
+    @staticmethod
+    def shares_allocator() -> bool:
+        """Return whether libfaiss frees what is allocated here, and the other way round."""
+
+    @staticmethod
+    def rooms() -> dict[str, int]:
+        """Return the bytes that the plug-in sets aside for objects of FAISS, by class."""
+
+    @staticmethod
+    def word_at(object: int, name: str) -> int:
+        """Return the eight bytes of an object that begin at a field, by its name in the layout."""
 
     @staticmethod
     def facts() -> dict[str, Any]:
@@ -21,7 +49,7 @@ class plugin:
 
     @staticmethod
     def set_layout(offsets: dict[str, int]) -> None:
-        """Set where FAISS's objects have the fields that the plug-in reads, by name."""
+        """Set where FAISS's objects have the fields that the plug-in reads, by name; once, or the same."""
 
     @staticmethod
     def describe(index: int) -> dict[str, Any]:
@@ -64,8 +92,8 @@ class plugin:
         """Whether a flat index keeps packed codes."""
 
     @staticmethod
-    def cached_norms(index: int) -> dict[int, int]:
-        """Return how many vectors have cached norms, by code length."""
+    def cached_norms(index: int) -> dict[int, tuple[int, int]]:
+        """Return how many vectors have cached norms and the bytes these take, by code length."""
 
     @staticmethod
     def levels(index: int) -> int:
@@ -145,3 +173,56 @@ def range_search(
     mask: NDArray[np.bool_] | None = None,
 ) -> list[tuple[_Floats, NDArray[np.int64]]]:
     """Return (distances, ids) by query of all vectors nearer than radius, ids ascending."""
+
+class ArrayIndex:
+    """Searches and encoding for an index whose codebooks and codes are handed over at each call.
+
+    codebooks is one float32 array, level after level, of 2**nbits[m] codewords each; codes (N, code_size) are
+    packed rows. What is cached about codes stays valid while the same memory holds the same codes.
+    """
+
+    def search(
+        self,
+        codebooks: _Floats,
+        nbits: list[int],
+        codes: NDArray[np.uint8],
+        x: _Floats,
+        k: int,
+        levels: int,
+        is_l2: bool,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> tuple[_Floats, NDArray[np.int64]]:
+        """Return distances and ids (n, k) of the nearest codes that the mask lets through."""
+
+    def range_search(
+        self,
+        codebooks: _Floats,
+        nbits: list[int],
+        codes: NDArray[np.uint8],
+        x: _Floats,
+        radius: float,
+        levels: int,
+        is_l2: bool,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.uint64], _Floats, NDArray[np.int64]]:
+        """Return offsets (n + 1), distances and ids of all codes within the radius, ids ascending."""
+
+    def encode(self, codebooks: _Floats, nbits: list[int], x: _Floats, beam: int) -> NDArray[np.int32]:
+        """Return codes (n, M) by beam search."""
+
+    def set_gain_weights(self, weights: list[float]) -> None:
+        """Set what the gain of each level counts in `encode`; 1 everywhere if empty."""
+
+    def pack(
+        self, codebooks: _Floats, nbits: list[int], codes: NDArray[np.uint8], d: int, is_l2: bool
+    ) -> int:
+        """Keep packed codes for searches; return the bytes they take."""
+
+    def unpack(self) -> None:
+        """Drop packed codes."""
+
+    def is_packed(self) -> bool:
+        """Return whether there are packed codes."""
+
+    def forget(self) -> None:
+        """Drop what is cached: codes or codebooks may have changed unnoticed."""

@@ -8,9 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
+from drqfaiss._engines import engine_of
+from drqfaiss._faiss_layout import address
+from drqfaiss._tensors import takes_tensors
 from drqfaiss.training.options import set_training
 
+FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
 
@@ -48,17 +51,15 @@ class LevelsIndex(faiss.Index):
     @property
     def levels(self) -> int:
         """Levels compared by searches that name no number; 0: all. Setting None means 0."""
-        return plugin.levels(address(self))
+        return engine_of(self).levels(self)
 
     @levels.setter
     def levels(self, levels: SupportsIndex | None) -> None:
-        plugin.set_levels(
-            address(self), check.integer("levels", 0 if levels is None else levels, 0, self.rq.M)
-        )
+        levels = check.integer("levels", 0 if levels is None else levels, 0, self.rq.M)
+        engine_of(self).set_levels(self, levels)
 
-    def train(
-        self, x: ArrayLike, *, numeric_type: int = faiss.Float32, xq_train: ArrayLike | None = None
-    ) -> None:
+    @takes_tensors
+    def train(self, x: ArrayLike, *, numeric_type: int = FLOAT32, xq_train: ArrayLike | None = None) -> None:
         """Train codebook and scales on vectors x, shape (n, d), n at least the number of codewords.
 
         ``numeric_type`` and ``xq_train`` are FAISS's; vectors of any type are converted and queries are not
@@ -67,15 +68,17 @@ class LevelsIndex(faiss.Index):
         x = check.vectors("x", x, self.d)
         check.finite("x", x)
         self._require_enough(len(x))
-        super().train(x)
+        engine_of(self).train(self, x)
 
-    def add(self, x: ArrayLike, numeric_type: int = faiss.Float32) -> None:
+    @takes_tensors
+    def add(self, x: ArrayLike, numeric_type: int = FLOAT32) -> None:
         """Encode vectors x, shape (n, d), and append their codes."""
         x = check.vectors("x", x, self.d)
         check.finite("x", x)
         self._require_trained()
-        super().add(x)
+        engine_of(self).add(self, x, None)
 
+    @takes_tensors
     def search(
         self,
         x: ArrayLike,
@@ -84,7 +87,7 @@ class LevelsIndex(faiss.Index):
         params: faiss.SearchParameters | None = None,
         D: FloatArray | None = None,
         I: IdArray | None = None,  # noqa: E741
-        numeric_type: int = faiss.Float32,
+        numeric_type: int = FLOAT32,
     ) -> tuple[FloatArray, IdArray]:
         """Return squared distances or inner products and ids, shapes (n, k), of the k nearest vectors.
 
@@ -92,20 +95,26 @@ class LevelsIndex(faiss.Index):
         """
         x, k = self._query(x, k, params)
         D, I = self._outputs(len(x), k, D, I)  # noqa: E741
-        return super().search(x, k, params=params, D=D, I=I)
+        engine_of(self).search(self, x, k, params, D, I)
+        return D, I
 
+    @takes_tensors
     def range_search(
         self, x: ArrayLike, thresh: float, *, params: faiss.SearchParameters | None = None
     ) -> tuple[NDArray[np.uint64], FloatArray, IdArray]:
         """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
         x, _ = self._query(x, 1, params)
-        return super().range_search(x, check.number("thresh", thresh), params=params)
+        return engine_of(self).range_search(self, x, check.number("thresh", thresh), params)
 
+    @takes_tensors
     def assign(self, x: ArrayLike, k: int, labels: IdArray | None = None) -> IdArray:
         """Return only the ids of ``search(x, k)``."""
         x, k = self._query(x, k, None)
-        return super().assign(x, k, labels=check.output("labels", labels, (len(x), k), np.int64))
+        labels = check.output("labels", labels, (len(x), k), np.int64)
+        engine_of(self).search(self, x, k, None, np.empty(labels.shape, np.float32), labels)
+        return labels
 
+    @takes_tensors
     def search_and_reconstruct(
         self,
         x: ArrayLike,
@@ -120,31 +129,40 @@ class LevelsIndex(faiss.Index):
         x, k = self._query(x, k, params)
         D, I = self._outputs(len(x), k, D, I)  # noqa: E741
         R = check.output("R", R, (len(x), k, self.d), np.float32)
-        return super().search_and_reconstruct(x, k, params=params, D=D, I=I, R=R)
+        engine_of(self).search_and_reconstruct(self, x, k, params, D, I, R)
+        return D, I, R
 
+    @takes_tensors
     def sa_encode(self, x: ArrayLike, codes: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return the codes of vectors x, shape (n, sa_code_size()), without storing them."""
         x = check.vectors("x", x, self.d)
         check.finite("x", x)
         self._require_trained()
-        return super().sa_encode(
-            x, codes=check.output("codes", codes, (len(x), self.sa_code_size()), np.uint8)
-        )
+        codes = check.output("codes", codes, (len(x), self.sa_code_size()), np.uint8)
+        engine_of(self).sa_encode(self, x, codes)
+        return codes
 
+    @takes_tensors
     def sa_decode(self, codes: NDArray[np.uint8], x: FloatArray | None = None) -> FloatArray:
         """Return the vectors that codes stand for, shape (n, d)."""
         codes = check.codes("codes", codes, self.sa_code_size())
         self._require_trained()
-        return super().sa_decode(codes, x=check.output("x", x, (len(codes), self.d), np.float32))
+        x = check.output("x", x, (len(codes), self.d), np.float32)
+        self.sa_decode_c(len(codes), faiss.swig_ptr(codes), faiss.swig_ptr(x))
+        return x
 
+    @takes_tensors
     def remove_ids(self, x: ArrayLike | faiss.IDSelector) -> int:
         """Remove vectors by id array or selector and return how many; in a flat index ids move down."""
         if not isinstance(x, faiss.IDSelector):
-            x = check.ids("x", x)
-        return super().remove_ids(x)
+            ids = check.ids("x", x)
+            hashed = isinstance(self, faiss.IndexIVF) and self.direct_map.type == faiss.DirectMap.Hashtable
+            kind = faiss.IDSelectorArray if hashed else faiss.IDSelectorBatch
+            x = kind(len(ids), faiss.swig_ptr(ids))
+        return self.remove_ids_c(x)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {"levels": self.levels, "training": plugin.training(address(self))}
+        state = {"levels": self.levels, "training": engine_of(self).training(self)}
         # FAISS serializes untrained residual quantizers but cannot read them back.
         return {**state, **(super().__getstate__() if self.is_trained else {"untrained": self._untrained()})}
 
@@ -153,8 +171,8 @@ class LevelsIndex(faiss.Index):
             self._make_untrained(state["untrained"])
         else:
             super().__setstate__(state)
-        plugin.adopt(address(self))
-        plugin.set_levels(address(self), state["levels"])
+        engine_of(self).adopt(self)
+        engine_of(self).set_levels(self, state["levels"])
         set_training(self, state["training"])
 
     def _untrained(self) -> dict[str, Any]:

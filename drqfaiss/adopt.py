@@ -6,8 +6,7 @@ from typing import TypeAlias
 import faiss
 
 from drqfaiss import _check as check
-from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
+from drqfaiss._engines import engine_of
 from drqfaiss.index import IndexDRQ
 from drqfaiss.ivf_index import IndexIVFDRQ
 from drqfaiss.training.options import set_training
@@ -37,13 +36,13 @@ def adopt(index: faiss.Index) -> faiss.Index:
     if reason := why_not(*found):
         raise ValueError(f"index: cannot adopt a residual quantizer index: {reason}")
     for quantizer in found:
-        plugin.adopt(address(quantizer))
+        engine_of(quantizer).adopt(quantizer)
     return as_drq(index)
 
 
 def why_not(*quantizers: ResidualQuantizerIndex) -> str:
     """Return why the first that cannot be adopted cannot be; empty if all can."""
-    return next(filter(None, (plugin.why_not(address(quantizer)) for quantizer in quantizers)), "")
+    return next(filter(None, (engine_of(quantizer).why_not(quantizer) for quantizer in quantizers)), "")
 
 
 def as_drq(index: faiss.Index) -> faiss.Index:
@@ -51,7 +50,7 @@ def as_drq(index: faiss.Index) -> faiss.Index:
     if type(index) in (faiss.Index, faiss.IndexIVF):  # FAISS returns what is in other indexes like this
         owner, index = index, faiss.downcast_index(index)
         index.referenced_objects = [owner]
-    if type(index) in _CLASSES and plugin.is_adopted(address(index)):
+    if type(index) in _CLASSES and engine_of(index).is_adopted(index):
         index.__class__ = _CLASSES[type(index)]
     return index
 
@@ -81,7 +80,7 @@ def adopt_all(index: faiss.Index) -> faiss.Index:
     """As ``adopt``, but residual quantizer indexes that cannot be adopted, or none at all, are no error."""
     for quantizer in residual_quantizers(index):
         if not why_not(quantizer):
-            plugin.adopt(address(quantizer))
+            engine_of(quantizer).adopt(quantizer)
     return as_drq(index)
 
 
@@ -94,10 +93,11 @@ def clone_index(index: faiss.Index) -> faiss.Index:
 def adopt_clone(index: faiss.Index, clone: faiss.Index) -> faiss.Index:
     """Give a copy that FAISS made of ``index`` what FAISS does not copy, and return it."""
     for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
-        if plugin.is_adopted(address(old)):
-            plugin.adopt(address(new))
-            plugin.set_levels(address(new), plugin.levels(address(old)))
-            set_training(new, plugin.training(address(old)))
+        engine = engine_of(old)
+        if engine.is_adopted(old):
+            engine.adopt(new)
+            engine.set_levels(new, engine.levels(old))
+            set_training(new, engine.training(old))
     as_drq(clone)
     if isinstance(index, IndexDRQ | IndexIVFDRQ):
         clone.__class__ = type(index)

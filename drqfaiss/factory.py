@@ -6,8 +6,7 @@ from typing import Any
 import faiss
 
 from drqfaiss import _check as check
-from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
+from drqfaiss._engines import engine_of
 from drqfaiss._levels_index import stored_search_type
 from drqfaiss.adopt import as_drq, residual_quantizers, why_not
 from drqfaiss.training.options import training_options, use_drq_training
@@ -58,7 +57,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     options = [training_options(quantizer.rq.M, quantizer.rq.nbits.at(0), **training) for quantizer in found]
     for quantizer, own in zip(found, options, strict=True):
         quantizer.rq.search_type = stored_search_type(quantizer.rq.M)
-        plugin.adopt(address(quantizer))
+        engine_of(quantizer).adopt(quantizer)
         use_drq_training(quantizer, own)
     return as_drq(index)
 

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
-from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
+from drqfaiss._array_search import append_codes
+from drqfaiss._engines import engine_of
 from drqfaiss._levels_index import LevelsIndex, bit_widths, checked_codebooks, stored_search_type
+from drqfaiss._tensors import takes_tensors
 from drqfaiss.parameters import SearchParametersDRQ as SearchParametersDRQ  # the two are used together
 from drqfaiss.training.options import training_options, use_drq_training
 
@@ -45,7 +46,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         metric = check.metric("metric", metric)
         options = training_options(M, nbits, **training)
         super().__init__(d, M, nbits, metric, stored_search_type(M))
-        plugin.adopt(address(self))
+        engine_of(self).adopt(self)
         use_drq_training(self, options)
 
     @classmethod
@@ -61,21 +62,22 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         index._take_codebooks(codebooks)
         return index
 
+    @takes_tensors
     def add_sa_codes(self, codes: NDArray[np.uint8], ids: None = None) -> None:
         """Append codes, shape (n, code_size), as ``sa_encode`` returns them. Ids need an ``IndexIDMap``."""
         codes = check.codes("codes", codes, self.code_size)
         if ids is not None:
             raise ValueError("ids: an IndexDRQ numbers its vectors itself, expected None")
         self._require_trained()
-        super().add_sa_codes(codes)
+        append_codes(self, codes, None)
 
     def permute_entries(self, perm: ArrayLike) -> None:
         """Reorder the vectors: the one at i becomes the one that was at perm[i], a permutation of the ids."""
         perm = check.ids("perm", perm)
         if not np.array_equal(np.sort(perm), np.arange(self.ntotal)):
             raise ValueError(f"perm: got {perm}, expected a permutation of 0 to {self.ntotal - 1}")
-        super().permute_entries(perm)
-        plugin.adopt(address(self))  # drops the cached norms: FAISS moves the codes without a virtual call
+        self.permute_entries_c(faiss.swig_ptr(perm))
+        engine_of(self).adopt(self)  # drops the cached norms: FAISS moves the codes without a virtual call
 
     def pack(self) -> int:
         """Keep a second copy of the codes, packed as searches read them, and return the bytes it takes.
@@ -89,16 +91,16 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
             RuntimeError: If the index is not trained.
         """
         self._require_trained()
-        return plugin.pack(address(self))
+        return engine_of(self).pack(self)
 
     def unpack(self) -> None:
         """Drop what ``pack`` has made."""
-        plugin.unpack(address(self))
+        engine_of(self).unpack(self)
 
     @property
     def packed(self) -> bool:
         """Whether there is a packed copy of the codes."""
-        return plugin.is_packed(address(self))
+        return engine_of(self).is_packed(self)
 
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         widths = bit_widths(shape["nbits"])

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
-from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
+from drqfaiss._array_search import append_codes
+from drqfaiss._engines import engine_of
 from drqfaiss._levels_index import (
+    FLOAT32,
     FloatArray,
     IdArray,
     LevelsIndex,
@@ -17,6 +18,7 @@ from drqfaiss._levels_index import (
     checked_codebooks,
     stored_search_type,
 )
+from drqfaiss._tensors import takes_tensors
 from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
 from drqfaiss.training.options import training_options, use_drq_training
 
@@ -69,7 +71,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
             )
         super().__init__(quantizer, d, nlist, M, nbits, metric, stored_search_type(M))
         self.by_residual = bool(by_residual)
-        plugin.adopt(address(self))
+        engine_of(self).adopt(self)
         use_drq_training(self, options)
 
     @classmethod
@@ -103,15 +105,17 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
     def nprobe(self, nprobe: SupportsIndex) -> None:
         faiss.IndexIVFResidualQuantizer.nprobe.fset(self, check.integer("nprobe", nprobe, 1, self.nlist))
 
-    def add_with_ids(self, x: ArrayLike, ids: ArrayLike, numeric_type: int = faiss.Float32) -> None:
+    @takes_tensors
+    def add_with_ids(self, x: ArrayLike, ids: ArrayLike, numeric_type: int = FLOAT32) -> None:
         """Encode vectors x, shape (n, d), and add their codes under the given ids, shape (n,)."""
         x, ids = check.vectors("x", x, self.d), check.ids("ids", ids)
         if len(ids) != len(x):
             raise ValueError(f"ids: got {len(ids)}, expected {len(x)}, one for each vector")
         check.finite("x", x)
         self._require_trained()
-        super().add_with_ids(x, ids)
+        engine_of(self).add(self, x, ids)
 
+    @takes_tensors
     def add_sa_codes(self, codes: NDArray[np.uint8], ids: ArrayLike | None = None) -> None:
         """Append codes, shape (n, sa_code_size()), as ``sa_encode`` returns them."""
         codes = check.codes("codes", codes, self.sa_code_size())
@@ -121,8 +125,9 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
                 raise ValueError(f"ids: got {len(ids)}, expected {len(codes)}, one for each code")
         self._require_trained()
         self._require_lists(codes)
-        super().add_sa_codes(codes, ids)
+        append_codes(self, codes, ids)
 
+    @takes_tensors
     def search_preassigned(
         self,
         x: ArrayLike,
@@ -154,9 +159,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         if Dq.shape != Iq.shape:
             raise ValueError(f"Dq: got shape {Dq.shape}, expected {Iq.shape}")
         D, I = self._outputs(len(x), k, D, I)  # noqa: E741
-        # FAISS's Python wrapper refuses parameters, its C++ function takes them.
-        pointers = map(faiss.swig_ptr, (Iq, Dq, D, I))
-        self.search_preassigned_c(len(x), faiss.swig_ptr(x), k, *pointers, False, params)
+        engine_of(self).search_preassigned(self, x, k, Iq, Dq, params, D, I)
         return D, I
 
     def _untrained(self) -> dict[str, Any]:

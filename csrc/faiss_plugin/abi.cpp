@@ -1,5 +1,6 @@
 #include "faiss_plugin/abi.h"
 
+#include <cstring>
 #include <stdexcept>
 
 namespace drq::plugin {
@@ -7,6 +8,7 @@ namespace drq::plugin {
 namespace {
 
 Layout measured;
+bool is_set = false;
 
 const std::map<std::string, size_t Layout::*> kFields = {
     {"d", &Layout::d},
@@ -96,9 +98,23 @@ void set_layout(const std::map<std::string, size_t>& offsets) {
     for (const auto& [name, offset] : offsets) {
         const auto found = kFields.find(name);
         if (found == kFields.end()) throw std::invalid_argument("layout: unknown field " + name);
+        if (is_set && measured.*(found->second) != offset)
+            throw std::invalid_argument("layout: got " + name + " at " + std::to_string(offset) +
+                                        ", expected " + std::to_string(measured.*(found->second)) +
+                                        " as before");
         next.*(found->second) = offset;
     }
+    if (is_set) return;
     measured = next;
+    is_set = true;
+}
+
+uint64_t word_at(const void* object, const std::string& name) {
+    const auto found = kFields.find(name);
+    if (found == kFields.end()) throw std::invalid_argument("layout: unknown field " + name);
+    uint64_t word;
+    std::memcpy(&word, &field<char>(object, measured.*(found->second)), sizeof(word));
+    return word;
 }
 
 FlatView flat_view(const void* index) {

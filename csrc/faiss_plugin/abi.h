@@ -45,8 +45,13 @@ struct Layout {
 
 const Layout& layout();
 
-/// Takes the measured offsets by field name. Throws std::invalid_argument if a name is missing or unknown.
+/// Takes the measured offsets by field name, once: searches may be reading them. Throws std::invalid_argument
+/// if a name is missing or unknown, or an offset is not the one taken before.
 void set_layout(const std::map<std::string, size_t>& offsets);
+
+/// The eight bytes of an object that begin at the named field, which must lie in it. Throws
+/// std::invalid_argument for an unknown name.
+uint64_t word_at(const void* object, const std::string& name);
 
 template <class T>
 T& field(void* object, size_t offset) {

@@ -13,6 +13,7 @@
 #include "faiss_plugin/openmp.h"
 #include "faiss_plugin/parameters.h"
 #include "faiss_plugin/plugin.h"
+#include "faiss_plugin/scanner.h"
 #include "faiss_plugin/state.h"
 #include "gil.h"
 
@@ -32,6 +33,12 @@ py::dict facts() {
     found["threads"] = executor().threads();
     found["slots"] = slots();
     return found;
+}
+
+/// The file that an object's class is from, and the symbol of its virtual table; empty if there is none.
+py::tuple home(uintptr_t object) {
+    const Symbol vtable = symbol_at(*static_cast<const void* const*>(pointer(object)));
+    return py::make_tuple(vtable.library, vtable.name);
 }
 
 py::dict describe_index(const IndexView& view) {
@@ -116,8 +123,19 @@ void bind_plugin(py::module_& module) {
         open_plugin(pointer(index));
         return facts();
     });
+    plugin.def("open_threads", [](uintptr_t object) { open_threads(pointer(object)); });
+    plugin.def("open_ivf", &open_ivf);
     plugin.def("facts", &facts);
+    plugin.def("home", &home);
+    plugin.def("virtual_functions", [](const char* symbol) { return Vtable(library(), symbol).functions(); });
+    plugin.def("shares_allocator", [] { return shares_allocator(library()); });
+    plugin.def("rooms", [] {
+        return std::map<std::string, size_t>{{"InvertedListScanner", kScannerRoom},
+                                             {"IDSelectorRange", kSelectorRoom}};
+    });
     plugin.def("set_layout", &set_layout);
+    plugin.def("word_at",
+               [](uintptr_t object, const std::string& name) { return word_at(pointer(object), name); });
     plugin.def("describe", &describe);
     plugin.def("describe_ivf", &describe_ivf);
     plugin.def("is_member", [](uintptr_t selector, size_t slot, int64_t id) {

@@ -11,6 +11,8 @@
 
 namespace drq::plugin {
 
+const size_t kSelectorRoom = 64;
+
 namespace {
 
 constexpr const char* kClass = "_ZTVN5faiss22IndexResidualQuantizerE";
@@ -148,7 +150,7 @@ size_t remove_ids(void* self, const void* selector) {
         bitmap_of(view.ntotal, [&](int64_t id) { return is_member(selector, id); });
     const size_t left =
         remove_rows(const_cast<uint8_t*>(view.codes.data), view.ntotal, view.codes.code_size, removed);
-    alignas(16) unsigned char rest[64];  // a faiss::IDSelectorRange, which owns nothing
+    alignas(16) unsigned char rest[kSelectorRoom];  // a faiss::IDSelectorRange, which owns nothing
     flat->construct_range_selector(rest, int64_t(left), int64_t(view.ntotal), false);
     const size_t count = flat->remove_ids(self, rest);
     state->after_remove(flat_view(self), removed);

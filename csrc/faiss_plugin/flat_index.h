@@ -13,6 +13,9 @@ void open_flat_class(const Library& library);
 
 const OverriddenClass& flat_class();
 
+/// Bytes that we set aside for a faiss::IDSelectorRange.
+extern const size_t kSelectorRoom;
+
 /// Where the replaced functions were found.
 std::map<std::string, size_t> flat_slots();
 

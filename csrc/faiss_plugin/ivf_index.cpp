@@ -18,7 +18,9 @@ constexpr const char* kClass = "_ZTVN5faiss25IndexIVFResidualQuantizerE";
 /// The class, and the library's functions that ours call.
 struct IvfClass {
     OverriddenClass overridden;
-    void* total_stats;  ///< faiss::indexIVF_stats
+    size_t interface_offset;  ///< of its second base class, IndexIVFInterface, in an index
+    bool has_scanner;         ///< ours, in place of the library's
+    void* total_stats;        ///< faiss::indexIVF_stats
 
     void (*destroy)(void*);
     void (*destroy_and_free)(void*);
@@ -33,7 +35,7 @@ struct IvfClass {
     void (*range_search_preassigned)(const void*, int64_t, const float*, float, const int64_t*, const float*,
                                      void*, bool, const void*, void*);
 
-    explicit IvfClass(const Library& library);
+    IvfClass(const Library& library, bool with_scanner);
 };
 
 IvfClass* ivf = nullptr;
@@ -172,12 +174,24 @@ bool goes_by_list(const IvfView& view, const Request& request, bool store_pairs)
     return view.is_trained && view.lists && request.plain && !(store_pairs && request.selector);
 }
 
+/// Before FAISS searches itself: its own scanner knows no levels.
+void require_scanner(const void* self, const IvfView& view, const void* parameters) {
+    const size_t levels = checked_levels(*state_of(self), view, parameters);
+    if (!ivf->has_scanner && levels < view.codebooks.nbits.size())
+        throw std::runtime_error(
+            "levels is " + std::to_string(levels) + ", expected all " +
+            std::to_string(view.codebooks.nbits.size()) +
+            ": with this libfaiss, searches with max_codes, a parallel_mode or lists that "
+            "are read by iterators are FAISS's own");
+}
+
 void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, const int64_t* keys,
                         const float* centroid_distances, float* distances, int64_t* ids, bool store_pairs,
                         const void* parameters, void* stats) {
     const IvfView view = ivf_view(self);
     const Request request = request_of(view, parameters);
     if (k <= 0 || !goes_by_list(view, request, store_pairs)) {
+        require_scanner(self, view, parameters);
         ivf->search_preassigned(self, n, x, k, keys, centroid_distances, distances, ids, store_pairs,
                                 parameters, stats);
         return;
@@ -197,6 +211,7 @@ void range_search_preassigned(const void* self, int64_t n, const float* x, float
     const IvfView view = ivf_view(self);
     const Request request = request_of(view, parameters);
     if (!goes_by_list(view, request, store_pairs)) {
+        require_scanner(self, view, parameters);
         ivf->range_search_preassigned(self, n, x, radius, keys, centroid_distances, result, store_pairs,
                                       parameters, stats);
         return;
@@ -306,7 +321,35 @@ void destroy_and_free(void* self) {
     ivf->destroy_and_free(self);
 }
 
-IvfClass::IvfClass(const Library& library) : overridden(library, kClass) {
+/// The same functions as FAISS calls them through IndexIVFInterface, its second base class: IndexShardsIVF
+/// searches so, and whoever holds such a pointer deletes so. `self` is that part of the index.
+namespace through_interface {
+
+const void* index_of(const void* self) { return static_cast<const char*>(self) - ivf->interface_offset; }
+void* index_of(void* self) { return static_cast<char*>(self) - ivf->interface_offset; }
+
+void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, const int64_t* keys,
+                        const float* centroid_distances, float* distances, int64_t* ids, bool store_pairs,
+                        const void* parameters, void* stats) {
+    plugin::search_preassigned(index_of(self), n, x, k, keys, centroid_distances, distances, ids, store_pairs,
+                               parameters, stats);
+}
+
+void range_search_preassigned(const void* self, int64_t n, const float* x, float radius, const int64_t* keys,
+                              const float* centroid_distances, void* result, bool store_pairs,
+                              const void* parameters, void* stats) {
+    plugin::range_search_preassigned(index_of(self), n, x, radius, keys, centroid_distances, result,
+                                     store_pairs, parameters, stats);
+}
+
+void destroy(void* self) { plugin::destroy(index_of(self)); }
+
+void destroy_and_free(void* self) { plugin::destroy_and_free(index_of(self)); }
+
+}  // namespace through_interface
+
+IvfClass::IvfClass(const Library& library, bool with_scanner)
+    : overridden(library, kClass), has_scanner(with_scanner) {
     library.find("_ZN5faiss14indexIVF_statsE", total_stats);
     OverriddenClass& o = overridden;
     destroy = o.replace("destroy", "_ZN5faiss25IndexIVFResidualQuantizerD1Ev", plugin::destroy);
@@ -321,10 +364,11 @@ IvfClass::IvfClass(const Library& library) : overridden(library, kClass) {
                   "_ZNK5faiss8IndexIVF24range_search_preassignedElPKffPKlS2_PNS_"
                   "17RangeSearchResultEbPKNS_19SearchParametersIVFEPNS_13IndexIVFStatsE",
                   plugin::range_search_preassigned);
-    o.replace("get_InvertedListScanner",
-              "_ZNK5faiss25IndexIVFAdditiveQuantizer23get_InvertedListScannerEbPKNS_10IDSelectorEPKNS_"
-              "19SearchParametersIVFE",
-              plugin::get_InvertedListScanner);
+    if (has_scanner)
+        o.replace("get_InvertedListScanner",
+                  "_ZNK5faiss25IndexIVFAdditiveQuantizer23get_InvertedListScannerEbPKNS_10IDSelectorEPKNS_"
+                  "19SearchParametersIVFE",
+                  plugin::get_InvertedListScanner);
     o.replace("encode_vectors", "_ZNK5faiss25IndexIVFAdditiveQuantizer14encode_vectorsElPKfPKlPhb",
               plugin::encode_vectors);
     train_encoder = o.replace("train_encoder", "_ZN5faiss25IndexIVFAdditiveQuantizer13train_encoderElPKfPKl",
@@ -336,18 +380,38 @@ IvfClass::IvfClass(const Library& library) : overridden(library, kClass) {
     merge_from = o.replace("merge_from", "_ZN5faiss8IndexIVF10merge_fromERNS_5IndexEl", plugin::merge_from);
     update_vectors =
         o.replace("update_vectors", "_ZN5faiss8IndexIVF14update_vectorsEiPKlPKf", plugin::update_vectors);
+
+    interface_offset = o.second_offset();
+    const std::string adjusted =
+        "_ZThn" + std::to_string(interface_offset) + "_";  // how such functions begin
+    o.replace_second(adjusted +
+                         "NK5faiss8IndexIVF18search_preassignedElPKflPKlS2_PfPlbPKNS_"
+                         "19SearchParametersIVFEPNS_13IndexIVFStatsE",
+                     through_interface::search_preassigned);
+    o.replace_second(adjusted +
+                         "NK5faiss8IndexIVF24range_search_preassignedElPKffPKlS2_PNS_"
+                         "17RangeSearchResultEbPKNS_19SearchParametersIVFEPNS_13IndexIVFStatsE",
+                     through_interface::range_search_preassigned);
+    o.replace_second(adjusted + "N5faiss25IndexIVFResidualQuantizerD1Ev", through_interface::destroy);
+    o.replace_second(adjusted + "N5faiss25IndexIVFResidualQuantizerD0Ev",
+                     through_interface::destroy_and_free);
 }
 
 }  // namespace
 
-void open_ivf_class(const Library& library) {
+void open_ivf_class(const Library& library, bool with_scanner) {
     if (ivf) return;
     open_lists(library);
-    open_scanner(library);
-    ivf = new IvfClass(library);  // never freed: indexes may be destroyed after static destructors ran
+    if (with_scanner) open_scanner(library);
+    ivf = new IvfClass(library,
+                       with_scanner);  // never freed: indexes may be destroyed after static destructors
 }
 
-std::map<std::string, size_t> ivf_slots() { return ivf->overridden.replaced(); }
+std::map<std::string, size_t> ivf_slots() {
+    return ivf ? ivf->overridden.replaced() : std::map<std::string, size_t>();
+}
+
+bool has_ivf_class() { return ivf; }
 
 const OverriddenClass& ivf_class() { return ivf->overridden; }
 

@@ -8,9 +8,13 @@
 
 namespace drq::plugin {
 
-/// Builds the class from the installed libfaiss. Throws std::runtime_error naming what is not as expected.
-void open_ivf_class(const Library& library);
+/// Builds the class from the installed libfaiss, once. Throws std::runtime_error naming what is not as
+/// expected. Without our scanner, FAISS's own scans the lists where FAISS does so itself.
+void open_ivf_class(const Library& library, bool with_scanner);
 
+bool has_ivf_class();
+
+/// Must have been opened.
 const OverriddenClass& ivf_class();
 
 /// Where the replaced functions were found.

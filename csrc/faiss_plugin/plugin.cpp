@@ -1,6 +1,9 @@
 #include "faiss_plugin/plugin.h"
 
+#include <dlfcn.h>
+
 #include <stdexcept>
+#include <utility>
 
 #include "faiss_plugin/additive.h"
 #include "faiss_plugin/errors.h"
@@ -23,15 +26,33 @@ void open_plugin(const void* index) {
     open_errors(*library);
     open_additive(*library);
     open_flat_class(*library);
-    open_ivf_class(*library);
-    open_openmp(*library);
-    watch_forks(*library);
+    open_threads(index);
     opened = library;
 }
 
-const Library& library() { return *opened; }
+void open_threads(const void* object) {
+    static bool done = false;
+    if (std::exchange(done, true)) return;
+    const Library library(object);
+    open_openmp(library);
+    watch_forks(library);
+}
+
+void open_ivf(bool with_scanner) { open_ivf_class(library(), with_scanner); }
+
+bool shares_allocator(const Library& library) {
+    for (const char* name : {"malloc", "free", "_Znwm", "_ZdlPv", "_ZdlPvm"})
+        if (dlsym(library.handle(), name) != dlsym(RTLD_DEFAULT, name)) return false;
+    return true;
+}
+
+const Library& library() {
+    if (!opened) throw std::logic_error("libfaiss is not open, expected open() first");
+    return *opened;
+}
 
 std::map<std::string, size_t> slots() {
+    library();
     std::map<std::string, size_t> all = flat_slots();
     for (const auto& [name, slot] : additive_slots()) all[name] = slot;
     for (const auto& [name, slot] : ivf_slots()) all["ivf." + name] = slot;
@@ -39,12 +60,13 @@ std::map<std::string, size_t> slots() {
 }
 
 bool is_adopted(const void* index) {
-    return opened && (flat_class().is_ours(index) || ivf_class().is_ours(index));
+    return opened && (flat_class().is_ours(index) || (has_ivf_class() && ivf_class().is_ours(index)));
 }
 
 std::string why_not(const void* index) {
+    library();
     if (flat_class().is_instance(index)) return why_not_flat(index);
-    if (ivf_class().is_instance(index)) return why_not_ivf(index);
+    if (has_ivf_class() && ivf_class().is_instance(index)) return why_not_ivf(index);
     return "its class is not exactly faiss::IndexResidualQuantizer or IndexIVFResidualQuantizer";
 }
 

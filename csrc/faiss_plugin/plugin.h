@@ -8,9 +8,19 @@
 
 namespace drq::plugin {
 
-/// Builds our classes from the installed libfaiss, given any IndexResidualQuantizer. Throws
+/// Lets our threads follow FAISS's number, and prepares for forks, given any object of FAISS's. Nothing of
+/// FAISS is looked into, so this may come before anything else; it has an effect once.
+void open_threads(const void* object);
+
+/// Builds our flat class from the installed libfaiss, given any IndexResidualQuantizer. Throws
 /// std::runtime_error naming what is not as expected.
 void open_plugin(const void* index);
+
+/// Builds the IVF class. Without our scanner, the searches that FAISS makes itself are stock ones.
+void open_ivf(bool with_scanner);
+
+/// Whether memory that was allocated here may be freed by libfaiss, and the other way round.
+bool shares_allocator(const Library& library);
 
 const Library& library();
 

@@ -11,6 +11,8 @@
 
 namespace drq::plugin {
 
+const size_t kScannerRoom = 256;
+
 namespace {
 
 /// faiss::ResultHandler, whose virtual function add_result is in slot 0. No proxy shows these fields; the
@@ -146,7 +148,7 @@ class ListSearch {
 
 /// The object: room for FAISS's base class, then our part.
 struct Scanner {
-    alignas(16) unsigned char base[256] = {};
+    alignas(16) unsigned char base[kScannerRoom] = {};
     ListSearch search;
 
     template <class... Arguments>

@@ -9,35 +9,26 @@
 
 namespace drq::plugin {
 
-namespace {
-
-/// The dynamic symbol that covers an address: its name, start and size.
-struct Symbol {
-    std::string library, name;
-    const void* start = nullptr;
-    size_t size = 0;
-};
-
 Symbol symbol_at(const void* address) {
     Dl_info info{};
     ElfW(Sym)* entry = nullptr;
-    if (!dladdr1(address, &info, reinterpret_cast<void**>(&entry), RTLD_DL_SYMENT) || !entry ||
-        !info.dli_sname)
-        return {};
+    if (!dladdr1(address, &info, reinterpret_cast<void**>(&entry), RTLD_DL_SYMENT)) return {};
+    if (!entry || !info.dli_sname) return {info.dli_fname, "", nullptr, 0};
     return {info.dli_fname, info.dli_sname, info.dli_saddr, entry->st_size};
 }
 
-}  // namespace
+Library::Library(const void* object) {
+    path_ = symbol_at(*static_cast<const void* const*>(object)).library;
+    handle_ = path_.empty() ? nullptr : dlopen(path_.c_str(), RTLD_NOW | RTLD_NOLOAD);
+    if (!handle_) throw std::runtime_error("cannot open '" + path_ + "' again");
+}
 
-Library::Library(const void* object, const char* vtable_symbol) {
+Library::Library(const void* object, const char* vtable_symbol) : Library(object) {
     const Symbol vtable = symbol_at(*static_cast<const void* const*>(object));
     if (vtable.name != vtable_symbol)
         throw std::runtime_error("the object's virtual table is " +
                                  (vtable.name.empty() ? "no exported symbol" : vtable.name) + ", expected " +
                                  vtable_symbol);
-    path_ = vtable.library;
-    handle_ = dlopen(path_.c_str(), RTLD_NOW | RTLD_NOLOAD);
-    if (!handle_) throw std::runtime_error("cannot open " + path_ + " again: " + dlerror());
 }
 
 void* Library::symbol(const char* name) const {
@@ -63,6 +54,27 @@ size_t Vtable::slot(const char* function) const {
         throw std::runtime_error(std::string(function) + " is " + std::to_string(matches) + " times in " +
                                  symbol_ + ", expected once");
     return size_t(found - begin);
+}
+
+std::vector<std::string> Vtable::functions() const {
+    std::vector<std::string> names;
+    for (size_t i = kHeader; i < words_.size(); i++) {
+        const Symbol symbol = symbol_at(stock_[i]);
+        names.push_back(symbol.start == stock_[i] ? symbol.name : "");
+    }
+    return names;
+}
+
+Vtable::Second Vtable::second() const {
+    std::vector<Second> found;
+    for (size_t i = kHeader; i + kHeader < words_.size(); i++)  // the type_info is the same in both tables
+        if (stock_[i + 1] == stock_[1]) found.push_back({0 - reinterpret_cast<size_t>(stock_[i]), i});
+    constexpr size_t kMostBytes = 1 << 12;  // of the first base class; more is no offset
+    if (found.size() != 1 || found[0].offset == 0 || found[0].offset > kMostBytes ||
+        found[0].offset % sizeof(void*))
+        throw std::runtime_error(std::string(symbol_) + " has " + std::to_string(found.size()) +
+                                 " tables of further base classes, expected one");
+    return found[0];
 }
 
 }  // namespace drq::plugin

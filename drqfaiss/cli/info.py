@@ -12,6 +12,7 @@ import numpy as np
 
 import drqfaiss
 from drqfaiss._check import METRIC_NAMES
+from drqfaiss._plugin import has
 from drqfaiss.adopt import residual_quantizers
 
 
@@ -26,17 +27,25 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def installation() -> dict[str, Any]:
-    """Collect what a bug report needs; importing drqfaiss already ran the plug-in's self-check."""
-    facts = drqfaiss._core.plugin.facts()
+    """Collect what a bug report needs, after the plug-in's check of FAISS."""
+    info = drqfaiss.plugin_info()
+    off = {name: reason for name, reason in info["capabilities"].items() if reason}
     return {
         "drqfaiss": version("drqfaiss"),
-        "faiss": f"{faiss.__version__} ({facts['libfaiss']})",
+        "faiss": f"{faiss.__version__} ({info['library'] or faiss.__file__})",
+        "faiss build": f"{info['build_id'] or 'not looked at'} ({info['known'] or 'unknown'})",
         "numpy": np.__version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
         "SIMD level": drqfaiss.simd_level(),
-        "self-check": f"passed; replaced {', '.join(facts['slots'])}",
-        "threads": f"{facts['threads']} ({facts['openmp']})",
+        "inside FAISS": ", ".join(name for name in info["capabilities"] if name not in off) or "nothing",
+        **{f"not inside FAISS: {name}": reason for name, reason in off.items()},
+        "threads": f"{faiss.omp_get_max_threads()} ({_openmp()})",
     }
+
+
+def _openmp() -> str:
+    """Return the OpenMP runtime that tells how many threads to use."""
+    return str(drqfaiss._core.plugin.facts()["openmp"]) if has("flat") else "this process's CPUs"
 
 
 def described(index: faiss.Index) -> dict[str, Any]:

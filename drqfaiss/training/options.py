@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
+from drqfaiss._engines import engine_of
 from drqfaiss.quantizer import Quantizer
 from drqfaiss.training.arguments import QUALITIES, check_options
 from drqfaiss.training.prefixes import gain_weights
@@ -74,11 +74,9 @@ def use_drq_training(index: faiss.IndexResidualQuantizer, options: dict[str, Any
 
 
 def set_training(index: faiss.IndexResidualQuantizer, options: str) -> None:
-    """Set options as `plugin.training` returns them: empty for an index that is no DRQ of ours."""
-    plugin.set_training(address(index), options)
-    if options:
-        weights = _arguments(options).get("prefix_weights")
-        plugin.set_gain_weights(address(index), gain_weights(index.rq.M, weights))
+    """Set options as `Engine.training` returns them: empty for an index that is no DRQ of ours."""
+    weights = _arguments(options).get("prefix_weights") if options else None
+    engine_of(index).set_training(index, options, gain_weights(index.rq.M, weights) if options else [])
 
 
 def _arguments(options: str) -> dict[str, Any]:
@@ -89,9 +87,9 @@ def _arguments(options: str) -> dict[str, Any]:
     return arguments
 
 
-def _train(x: NDArray[np.float32], nbits: list[int], options: str) -> NDArray[np.float32]:
-    """Train for the plug-in, which may call from any thread that trains an index containing an IndexDRQ."""
+def train(x: NDArray[np.float32], nbits: list[int], options: str) -> NDArray[np.float32]:
+    """Train for FAISS, which may call from any thread that trains an index containing an IndexDRQ."""
     return Quantizer.train(x, levels=len(nbits), bits=nbits[0], **_arguments(options)).codebooks()
 
 
-plugin.set_trainer(_train)
+plugin.set_trainer(train)

@@ -1,3 +1,5 @@
+import re
+
 import faiss
 import numpy as np
 import pytest
@@ -5,14 +7,28 @@ import pytest
 import drqfaiss
 from drqfaiss.cli import main
 
+INFO = {"library": "libfaiss.so", "build_id": "abc", "known": None}
+
 
 def test_info_tells_versions_and_simd_level(capsys):
     assert main(["info"]) == 0
     lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
     assert faiss.__version__ in lines["faiss"]
     assert lines["SIMD level"].strip() == drqfaiss.simd_level()
-    assert "passed" in lines["self-check"]
-    assert "search" in lines["self-check"]
+    info = drqfaiss.plugin_info()
+    assert lines["faiss build"].strip() == f"{info['build_id']} ({info['known']})"
+    on = [name for name, reason in info["capabilities"].items() if not reason]
+    assert lines["inside FAISS"].strip() == ", ".join(on) == "flat, ivf_lists, ivf_scanner"
+
+
+def test_info_tells_what_does_not_work_inside_faiss(capsys, monkeypatch):
+    off = {"flat": "", "ivf_lists": "it lacks a class", "ivf_scanner": "ivf_lists is off"}
+    monkeypatch.setattr(drqfaiss, "plugin_info", lambda: dict(INFO, capabilities=off))
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "inside FAISS:" in out
+    assert re.search("not inside FAISS: ivf_lists: +it lacks a class\n", out)
+    assert re.search("faiss build: +abc \\(unknown\\)\n", out)
 
 
 def test_an_index_is_described(files, run):

@@ -1,0 +1,186 @@
+"""How an index does its work: inside FAISS with the plug-in, or through Python where that cannot be.
+
+Both do the same and find the same. Arguments are checked already; arrays are C-contiguous and of the right
+type. FAISS's own functions are called by the names that its Python wrappers keep for them (``search_c``):
+other modules, as ``faiss.contrib.torch_utils``, replace those wrappers by others that take no parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from drqfaiss import _plugin
+from drqfaiss._array_search import FLAT, IVF
+from drqfaiss._core import plugin
+from drqfaiss._faiss_layout import address
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+Codes = NDArray[np.uint8]
+Ranges = tuple[NDArray[np.uint64], Floats, Ids]
+Parameters: TypeAlias = faiss.SearchParameters | None
+
+
+class Engine(Protocol):
+    """What indexes ask for; ``index`` is a faiss.IndexResidualQuantizer or IndexIVFResidualQuantizer."""
+
+    def why_not(self, index: faiss.Index) -> str:
+        """Return why an index cannot be one of ours; empty if it can."""
+
+    def adopt(self, index: faiss.Index) -> None:
+        """Make an index one of ours; drop what is cached about one that is."""
+
+    def is_adopted(self, index: faiss.Index) -> bool:
+        """Return whether an index is one of ours."""
+
+    def levels(self, index: faiss.Index) -> int:
+        """Return the code length of searches that name none; 0: all levels."""
+
+    def set_levels(self, index: faiss.Index, levels: int) -> None:
+        """Set the code length of searches that name none."""
+
+    def training(self, index: faiss.Index) -> str:
+        """Return options as `set_training` took them; empty for FAISS's own training."""
+
+    def set_training(self, index: faiss.Index, options: str, gain_weights: list[float]) -> None:
+        """Set how an index trains, and what the gain of each level counts when it encodes."""
+
+    def train(self, index: faiss.Index, x: Floats) -> None:
+        """Train."""
+
+    def add(self, index: faiss.Index, x: Floats, ids: Ids | None) -> None:
+        """Encode vectors and append their codes."""
+
+    def sa_encode(self, index: faiss.Index, x: Floats, codes: Codes) -> None:
+        """Write the codes of vectors."""
+
+    def search(self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids) -> None:
+        """Write distances and ids of the nearest."""
+
+    def search_preassigned(
+        self,
+        index: faiss.Index,
+        x: Floats,
+        k: int,
+        keys: Ids,
+        distances: Floats,
+        params: Parameters,
+        D: Floats,
+        ids: Ids,
+    ) -> None:
+        """Write what is nearest in given lists, for an IVF index."""
+
+    def range_search(self, index: faiss.Index, x: Floats, radius: float, params: Parameters) -> Ranges:
+        """Return offsets, distances and ids of all within a radius."""
+
+    def search_and_reconstruct(
+        self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids, R: Floats
+    ) -> None:
+        """As `search`, and write the vectors found."""
+
+    def pack(self, index: faiss.Index) -> int:
+        """Keep packed codes of a flat index; return the bytes they take."""
+
+    def unpack(self, index: faiss.Index) -> None:
+        """Drop packed codes."""
+
+    def is_packed(self, index: faiss.Index) -> bool:
+        """Return whether there are packed codes."""
+
+
+def engine_of(index: faiss.Index) -> Engine:
+    """Return what works for this index in the FAISS at hand; warn once if it is not the plug-in."""
+    if isinstance(index, faiss.IndexIVF):
+        return IN_FAISS if _plugin.require_or_warn("ivf_lists") else IVF
+    return IN_FAISS if _plugin.require_or_warn("flat") else FLAT
+
+
+class InFaiss:
+    """The plug-in: FAISS's own functions are ours."""
+
+    def why_not(self, index: faiss.Index) -> str:
+        return plugin.why_not(address(index))
+
+    def adopt(self, index: faiss.Index) -> None:
+        plugin.adopt(address(index))
+
+    def is_adopted(self, index: faiss.Index) -> bool:
+        return plugin.is_adopted(address(index))
+
+    def levels(self, index: faiss.Index) -> int:
+        return plugin.levels(address(index))
+
+    def set_levels(self, index: faiss.Index, levels: int) -> None:
+        plugin.set_levels(address(index), levels)
+
+    def training(self, index: faiss.Index) -> str:
+        return plugin.training(address(index))
+
+    def set_training(self, index: faiss.Index, options: str, gain_weights: list[float]) -> None:
+        plugin.set_training(address(index), options)
+        plugin.set_gain_weights(address(index), gain_weights)
+
+    def train(self, index: faiss.Index, x: Floats) -> None:
+        index.train_c(len(x), faiss.swig_ptr(x))
+
+    def add(self, index: faiss.Index, x: Floats, ids: Ids | None) -> None:
+        if ids is None:
+            index.add_c(len(x), faiss.swig_ptr(x))
+        else:
+            index.add_with_ids_c(len(x), faiss.swig_ptr(x), faiss.swig_ptr(ids))
+
+    def sa_encode(self, index: faiss.Index, x: Floats, codes: Codes) -> None:
+        index.sa_encode_c(len(x), faiss.swig_ptr(x), faiss.swig_ptr(codes))
+
+    def search(self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids) -> None:
+        index.search_c(len(x), *map(_pointer, (x, k, D, ids)), params)
+
+    def search_preassigned(
+        self,
+        index: faiss.Index,
+        x: Floats,
+        k: int,
+        keys: Ids,
+        distances: Floats,
+        params: Parameters,
+        D: Floats,
+        ids: Ids,
+    ) -> None:
+        arrays = map(_pointer, (x, k, keys, distances, D, ids))
+        index.search_preassigned_c(len(x), *arrays, False, params)
+
+    def range_search(self, index: faiss.Index, x: Floats, radius: float, params: Parameters) -> Ranges:
+        result = faiss.RangeSearchResult(len(x))
+        index.range_search_c(len(x), faiss.swig_ptr(x), radius, result, params)
+        lims = faiss.rev_swig_ptr(result.lims, len(x) + 1).copy()
+        n = int(lims[-1])
+        return (
+            lims,
+            faiss.rev_swig_ptr(result.distances, n).copy(),
+            faiss.rev_swig_ptr(result.labels, n).copy(),
+        )
+
+    def search_and_reconstruct(
+        self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids, R: Floats
+    ) -> None:
+        index.search_and_reconstruct_c(len(x), *map(_pointer, (x, k, D, ids, R)), params)
+
+    def pack(self, index: faiss.Index) -> int:
+        return plugin.pack(address(index))
+
+    def unpack(self, index: faiss.Index) -> None:
+        plugin.unpack(address(index))
+
+    def is_packed(self, index: faiss.Index) -> bool:
+        return plugin.is_packed(address(index))
+
+
+def _pointer(value: Any) -> Any:
+    return faiss.swig_ptr(value) if isinstance(value, np.ndarray) else value
+
+
+IN_FAISS = InFaiss()
