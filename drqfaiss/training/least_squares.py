@@ -15,6 +15,7 @@ rotated to their principal axes for scales per dimension, before any of this.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from drqfaiss.training.solving import (
     update,
 )
 
+OUTLYING, INLYING = 30.0, 0.95  # see `inlying`
 START_ITERATIONS = 8  # of k-means; the codebook changes a lot afterwards
 
 
@@ -121,14 +123,48 @@ def prepare(
     """Sample, centre, rotate and divide by the root mean square: return x, mean, that unit and rotation."""
     if len(x) > max_vectors:
         x = x[np.sort(rng.choice(len(x), max_vectors, replace=False))]
-    mean = x.mean(0, dtype=np.float64).astype(np.float32)
-    x = x - mean
+    power = power_of_two(x)
+    x, mean = centred(x * np.float32(1 / power))
     unit = float(np.sqrt(np.square(x, dtype=np.float64).mean())) or 1.0
     x /= np.float32(unit)
+    mean, unit = mean * np.float32(power), unit * power
     if not rotate:
         return x, mean, unit, None
     rotation = principal_axes(x)
     return np.ascontiguousarray(x @ rotation.T), mean, unit, rotation
+
+
+def power_of_two(x: np.ndarray) -> float:
+    """Return what to count values in whose squares or differences are no floats; 1 for ordinary ones."""
+    largest = float(np.abs(x).max(initial=0))
+    ordinary = largest == 0 or 2.0**-60 < largest < 2.0**60
+    return 1.0 if ordinary else 2.0 ** max(math.frexp(largest)[1] - 1, -100)
+
+
+def centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return x less its mean, and the mean, both float32, with vectors that lie far out replaced by others.
+
+    A vector far out would have codewords of its own, at the cost of all others: they would lie beside the
+    mean, and the shared codebook would hold numbers of two sizes. The mean is moved by what lies far out, so
+    it is taken again without.
+    """
+    inliers = x
+    while True:
+        mean = inliers.mean(0, dtype=np.float64).astype(np.float32)
+        differences = inliers - mean
+        near = inlying(differences)
+        if near.all():
+            break
+        inliers = inliers[near]
+    missing = len(x) - len(inliers)
+    return (np.concatenate([differences, differences[:missing]]) if missing else differences), mean
+
+
+def inlying(x: np.ndarray) -> np.ndarray:
+    """Return which of centred vectors are at most OUTLYING times as long as 95 % of them, (n,) bool."""
+    squares = np.square(x, dtype=np.float64).sum(1)
+    limit = OUTLYING**2 * np.quantile(squares, INLYING)
+    return (squares <= limit) | (limit == 0)
 
 
 def principal_axes(x: np.ndarray) -> np.ndarray:

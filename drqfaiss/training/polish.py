@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training.arguments import SCALES
+from drqfaiss.training.arguments import SCALES, check_size
+from drqfaiss.training.least_squares import inlying
 from drqfaiss.training.prefixes import gain_weights, tail_weights
 from drqfaiss.training.solving import Levels, Statistics, relaxation_in, update
 
@@ -27,7 +28,8 @@ def polish(
 
     Args:
         quantizer: Where to start; its mean and rotation are kept.
-        x: array (n, d), float32. Vectors as they will be encoded.
+        x: array (n, d), float32. Vectors as they will be encoded. For memory, levels * 2**bits is at most
+            23170.
         scale: {"geometric", "level", "vector"}. As the quantizer was trained; None: "vector" if it has scales
             per dimension, else "level".
         prefix_weights: Loss weight of each code length, as in training; None weighs length L by
@@ -47,9 +49,11 @@ def polish(
     if scale not in SCALES or (scale == "vector") != (own == "vector"):
         raise ValueError(f"scale: got {scale!r} for scales of shape {quantizer.scales.shape}")
     _check.integer("iterations", iterations, 0)
+    check_size(quantizer.levels, quantizer.bits)
     tail = tail_weights(quantizer.levels, prefix_weights)
     gains = gain_weights(quantizer.levels, prefix_weights)
     centred = x - quantizer.mean
+    centred = centred[inlying(centred)]
     if quantizer.rotation is not None:
         centred = centred @ quantizer.rotation.T
     unit = float(np.sqrt(np.square(centred, dtype=np.float64).mean())) or 1.0

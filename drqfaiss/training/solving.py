@@ -15,6 +15,7 @@ SETTLING = 3  # the last rounds do without
 RIDGE = 1e-6  # of the number of vectors
 SCALE_RIDGE = 1e-4  # of the first level's weight in an average dimension
 SCALE_CEILING = 4.0
+SMALLEST_SCALE = 1e-12  # of the first level's, where scales are geometric: what float32 sees of it is nothing
 SCALE_FLOOR = 0.01  # of the first level's: search needs positive scales, and a scale near 0 wastes its level
 
 
@@ -224,4 +225,5 @@ def best_geometric(gram: np.ndarray, right: np.ndarray, levels: Levels) -> np.nd
         scales = ratios[:, None] ** exponents
         best = int(((scales @ gram * scales).sum(1) - 2 * scales @ right).argmin())
         low, high = ratios[max(best - 1, 0)], ratios[min(best + 1, 100)]
-    return scales[best][:, None]
+    smallest_ratio = SMALLEST_SCALE ** (1 / max(exponents.max(), 1))
+    return (max(ratios[best], smallest_ratio) ** exponents)[:, None]

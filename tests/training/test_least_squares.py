@@ -230,3 +230,51 @@ WITH_INF[9, 0] = np.inf
 def test_rejects(x, options, error, message):
     with pytest.raises(error, match=message):
         train(x, **options)
+
+
+@pytest.mark.parametrize("mode", SCALES)
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e6, 1e25])
+@pytest.mark.parametrize("outliers", [1, 30])
+def test_vectors_far_out_do_not_cost_the_others(mode, size, outliers):
+    x = np.random.default_rng(0).normal(size=(1500, 12)).astype(np.float32)
+    options = {"scale": mode, "levels": 6, "bits": 4, "quality": "fast"}
+    without = error(train(x[outliers:], **options), x[outliers:])
+    y = x.copy()
+    y[:outliers] *= np.float32(size)
+    assert error(train(y, **options), x[outliers:]) < 1.15 * without
+
+
+def test_vectors_of_ordinary_spread_are_all_used():
+    x = np.random.default_rng(0).standard_t(3, size=(2000, 16)).astype(np.float32)
+    assert least_squares.inlying(x - x.mean(0)).all()
+
+
+@pytest.mark.parametrize("own_first", [False, True])
+@pytest.mark.parametrize("mode", SCALES)
+@pytest.mark.parametrize("distinct", [1, 2, 4])
+@pytest.mark.parametrize("levels", [1, 8, 64])
+def test_few_distinct_vectors_are_learned(mode, own_first, distinct, levels):
+    values = np.random.default_rng(1).normal(size=(distinct, 8)).astype(np.float32)
+    x = values[np.random.default_rng(2).integers(0, distinct, 200)]
+    learned = train(x, scale=mode, own_first=own_first, levels=levels, bits=2, quality="fast")
+    np.testing.assert_allclose(learned.decode(learned.encode(x)), x, atol=0.02)
+
+
+@pytest.mark.parametrize("mode", SCALES)
+@pytest.mark.parametrize("magnitude", [1e-42, 1e-30, 1e-10, 1e15, 3e19, 5e37])
+def test_any_magnitude_is_learned(mode, magnitude):
+    x = np.random.default_rng(3).normal(size=(300, 6))
+    options = {"scale": mode, "levels": 4, "bits": 3, "quality": "fast"}
+    expected = train(x, **options)
+    learned = train((x * magnitude).astype(np.float32), **options)
+    assert learned.codebook.shape == expected.codebook.shape
+    relative = np.abs(learned.codebook / magnitude - expected.codebook).max()
+    assert relative < (0.3 if magnitude < 1e-38 else 1e-3)
+
+
+@pytest.mark.parametrize("mode", SCALES)
+@pytest.mark.parametrize(("n", "d"), [(16, 1), (16, 5), (300, 1)])
+def test_smallest_sizes(mode, n, d):
+    x = np.random.default_rng(4).normal(size=(n, d)).astype(np.float32)
+    learned = train(x, scale=mode, levels=3, bits=4, quality="fast")
+    assert error(learned, x) < 0.3 * x.var(0).sum()
