@@ -1,5 +1,7 @@
 """What IndexDRQ and IndexIVFDRQ have in common: levels, and checks of arguments."""
 
+import functools
+from collections.abc import Mapping
 from typing import Any, SupportsIndex
 
 import faiss
@@ -18,13 +20,53 @@ FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
 
 
-def stored_search_type(levels: int) -> int:
+MAX_TABLE_BYTES = 2**28  # of the products of codewords that plain FAISS takes norms from
+_TRAINING_FIELDS = (
+    "train_type",
+    "niter_codebook_refine",
+    "max_beam_size",
+    "use_beam_LUT",
+    "approx_topk_mode",
+    "max_mem_distances",
+    "verbose",
+)  # of a faiss.ResidualQuantizer
+
+
+def stored_search_type(levels: int, bits: int) -> int:
     """Return how plain FAISS is to search our codes: with norms from tables, which needs no bytes per vector.
 
-    A single level is decompressed: FAISS keeps no products between codewords then and would abort.
+    A single level is decompressed: FAISS keeps no products between codewords then and would abort. So are
+    levels whose products would take more than 256 MiB, see `use_storable_tables`.
     """
     types = faiss.AdditiveQuantizer
-    return types.ST_norm_from_LUT if levels > 1 else types.ST_decompress
+    table_bytes = 4 * levels * (levels - 1) // 2 << 2 * bits
+    return types.ST_norm_from_LUT if 0 < table_bytes <= MAX_TABLE_BYTES else types.ST_decompress
+
+
+def use_storable_tables(rq: faiss.ResidualQuantizer) -> None:
+    """Let plain FAISS do without gigabytes of tables, which no search of ours uses.
+
+    Where the products of all codewords of two levels take more than 256 MiB, FAISS decompresses codes, and
+    neither computes the products when it trains nor when it reads a file: a flag says so, which files keep.
+    """
+    rq.search_type = stored_search_type(rq.M, rq.nbits.at(0))
+    if rq.M > 1 and rq.search_type == faiss.AdditiveQuantizer.ST_decompress:
+        rq.train_type |= faiss.ResidualQuantizer.Skip_codebook_tables
+
+
+def numbers_of(struct: Any) -> dict[str, bool | int | float]:
+    """Return all fields of a FAISS struct that are numbers."""
+    kind = type(struct)
+    fields = [name for name in dir(kind) if isinstance(getattr(kind, name, None), property)]
+    values = {name: getattr(struct, name) for name in fields if name != "thisown"}
+    return {name: value for name, value in values.items() if isinstance(value, bool | int | float)}
+
+
+def set_fields(struct: Any, values: Mapping[str, bool | int | float]) -> None:
+    """Set those of the fields that the struct has: another version of FAISS may know fewer."""
+    for name, value in values.items():
+        if hasattr(struct, name):
+            setattr(struct, name, value)
 
 
 def checked_codebooks(codebooks: ArrayLike) -> tuple[FloatArray, int]:
@@ -163,6 +205,7 @@ class LevelsIndex(faiss.Index):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {"levels": self.levels, "training": engine_of(self).training(self)}
+        state["fields"] = self._training_fields()
         # FAISS serializes untrained residual quantizers but cannot read them back.
         return {**state, **(super().__getstate__() if self.is_trained else {"untrained": self._untrained()})}
 
@@ -174,6 +217,8 @@ class LevelsIndex(faiss.Index):
         engine_of(self).adopt(self)
         engine_of(self).set_levels(self, state["levels"])
         set_training(self, state["training"])
+        for name, values in state.get("fields", {}).items():  # none in what older versions pickled
+            set_fields(self._part(name), values)
 
     def _untrained(self) -> dict[str, Any]:
         """Return what `_make_untrained` needs to make an index like this one."""
@@ -182,8 +227,16 @@ class LevelsIndex(faiss.Index):
             "nbits": faiss.vector_to_array(self.rq.nbits),
             "metric": self.metric_type,
             "search_type": self.rq.search_type,
-            "beam": self.rq.max_beam_size,
         }
+
+    def _training_fields(self) -> dict[str, dict[str, Any]]:
+        """Return what says how the index trains, by its part: FAISS's files do not keep it."""
+        rq = {name: getattr(self.rq, name) for name in _TRAINING_FIELDS}
+        return {"": {"verbose": self.verbose}, "rq": rq, "rq.cp": numbers_of(self.rq.cp)}
+
+    def _part(self, name: str) -> Any:
+        """Return the part that `_training_fields` calls so."""
+        return functools.reduce(getattr, filter(None, name.split(".")), self)
 
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         """Call FAISS's constructor with what `_untrained` returned."""
@@ -200,7 +253,8 @@ class LevelsIndex(faiss.Index):
 
     def _take_codebooks(self, codebooks: FloatArray) -> None:
         faiss.copy_array_to_vector(codebooks.ravel(), self.rq.codebooks)
-        self.rq.compute_codebook_tables()
+        if not self.rq.train_type & faiss.ResidualQuantizer.Skip_codebook_tables:
+            self.rq.compute_codebook_tables()
         self.rq.is_trained = self.is_trained = True
 
     def _require_enough(self, n: int) -> None:

@@ -7,7 +7,7 @@ import faiss
 
 from drqfaiss import _check as check
 from drqfaiss._engines import engine_of
-from drqfaiss._levels_index import stored_search_type
+from drqfaiss._levels_index import use_storable_tables
 from drqfaiss.adopt import as_drq, residual_quantizers, why_not
 from drqfaiss.training.options import training_options, use_drq_training
 
@@ -56,7 +56,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         raise ValueError(f"description: got {description!r}, but {reason}")
     options = [training_options(quantizer.rq.M, quantizer.rq.nbits.at(0), **training) for quantizer in found]
     for quantizer, own in zip(found, options, strict=True):
-        quantizer.rq.search_type = stored_search_type(quantizer.rq.M)
+        use_storable_tables(quantizer.rq)
         engine_of(quantizer).adopt(quantizer)
         use_drq_training(quantizer, own)
     return as_drq(index)

@@ -9,7 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._array_search import append_codes
 from drqfaiss._engines import engine_of
-from drqfaiss._levels_index import LevelsIndex, bit_widths, checked_codebooks, stored_search_type
+from drqfaiss._levels_index import (
+    LevelsIndex,
+    bit_widths,
+    checked_codebooks,
+    stored_search_type,
+    use_storable_tables,
+)
 from drqfaiss._tensors import takes_tensors
 from drqfaiss.parameters import SearchParametersDRQ as SearchParametersDRQ  # the two are used together
 from drqfaiss.training.options import training_options, use_drq_training
@@ -45,7 +51,8 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         nbits = check.integer("nbits", nbits, 1, 16)
         metric = check.metric("metric", metric)
         options = training_options(M, nbits, **training)
-        super().__init__(d, M, nbits, metric, stored_search_type(M))
+        super().__init__(d, M, nbits, metric, stored_search_type(M, nbits))
+        use_storable_tables(self.rq)
         engine_of(self).adopt(self)
         use_drq_training(self, options)
 
@@ -105,4 +112,3 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         widths = bit_widths(shape["nbits"])
         faiss.IndexResidualQuantizer.__init__(self, shape["d"], widths, shape["metric"], shape["search_type"])
-        self.rq.max_beam_size = shape["beam"]

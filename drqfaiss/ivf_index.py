@@ -16,7 +16,9 @@ from drqfaiss._levels_index import (
     LevelsIndex,
     bit_widths,
     checked_codebooks,
+    numbers_of,
     stored_search_type,
+    use_storable_tables,
 )
 from drqfaiss._tensors import takes_tensors
 from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
@@ -69,7 +71,8 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
             raise ValueError(
                 f"quantizer: it has metric {quantizer.metric_type}, expected the index's, {metric}"
             )
-        super().__init__(quantizer, d, nlist, M, nbits, metric, stored_search_type(M))
+        super().__init__(quantizer, d, nlist, M, nbits, metric, stored_search_type(M, nbits))
+        use_storable_tables(self.rq)
         self.by_residual = bool(by_residual)
         engine_of(self).adopt(self)
         use_drq_training(self, options)
@@ -170,13 +173,19 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
             "settings": {name: getattr(self, name) for name in _SETTINGS},
         }
 
+    def _training_fields(self) -> dict[str, dict[str, Any]]:
+        return {
+            **super()._training_fields(),
+            "cp": numbers_of(self.cp),
+            "": {"verbose": self.verbose, "quantizer_trains_alone": self.quantizer_trains_alone},
+        }
+
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         quantizer = faiss.deserialize_index(shape["quantizer"])
         sizes = shape["d"], shape["nlist"], bit_widths(shape["nbits"])
         faiss.IndexIVFResidualQuantizer.__init__(
             self, quantizer, *sizes, shape["metric"], shape["search_type"]
         )
-        self.rq.max_beam_size = shape["beam"]
         for name, value in shape["settings"].items():
             setattr(self, name, value)
 

@@ -625,3 +625,62 @@ def test_lists_that_do_not_exist():
     with pytest.raises(ValueError, match="codes: one is of list 8, expected 0 to 7"):
         index.add_sa_codes(codes)
     assert index.ntotal == 300
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index)), clone_index]
+)
+def test_copies_of_an_untrained_index_train_alike(copied):
+    index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, NLIST, M, NBITS, **QUICK)
+    index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 3, 99, 1000
+    index.cp.nredo, index.cp.spherical = 2, True
+    index.rq.niter_codebook_refine, index.rq.max_beam_size, index.rq.cp.niter = 4, 3, 17
+    index.quantizer_trains_alone, index.verbose = 0, False
+    other = copied(index)
+    for struct, name in [
+        *[("cp", name) for name in ("niter", "seed", "max_points_per_centroid", "nredo", "spherical")],
+        *[("rq", name) for name in ("niter_codebook_refine", "max_beam_size", "train_type")],
+    ]:
+        assert getattr(getattr(other, struct), name) == getattr(getattr(index, struct), name), name
+    assert other.rq.cp.niter == 17
+    index.train(TRAIN)
+    other.train(TRAIN)
+    np.testing.assert_array_equal(
+        other.quantizer.reconstruct_n(0, NLIST), index.quantizer.reconstruct_n(0, NLIST)
+    )
+    codebooks = [faiss.vector_to_array(each.rq.codebooks) for each in (other, index)]
+    np.testing.assert_array_equal(*codebooks)
+
+
+@pytest.mark.parametrize("description", ["IVF4,DRQ2x4", "IDMap,IVF4,DRQ2x4", "IVF4_HNSW4,DRQ2x4"])
+def test_training_vectors_whose_squares_overflow_are_refused(description):
+    x = (3e19 * make_vectors(400, d=8)).astype(np.float32)
+    index = drqfaiss.index_factory(8, description, progress=False)
+    with pytest.raises(
+        (ValueError, RuntimeError), match=r"training vector 0 has length .*expected at most 9e18"
+    ):
+        index.train(x)
+    assert not index.is_trained
+    index.train(make_vectors(400, d=8))
+    assert index.is_trained
+
+
+def test_wide_tables_are_searched_in_small_batches():
+    """As many queries at a time as have room in 16 MiB a thread find what each finds alone."""
+    rng = np.random.default_rng(0)
+    coarse = faiss.IndexFlatL2(4)
+    coarse.add(make_vectors(8, d=4))
+    index = IndexIVFDRQ.from_codebooks(coarse, rng.normal(size=(4, 1 << 15, 4)))
+    index.add_sa_codes(
+        np.concatenate(
+            [rng.integers(0, 8, (500, 1)), rng.integers(0, 256, (500, index.code_size))], 1
+        ).astype(np.uint8)
+        & np.array([7] + [255] * (index.code_size - 1) + [15], np.uint8)
+    )
+    index.nprobe = 3
+    x = make_vectors(100, d=4)
+    found = index.search(x, 4)
+    alone = [index.search(x[i : i + 1], 4) for i in (0, 31, 32, 99)]
+    for i, (D_alone, ids) in zip((0, 31, 32, 99), alone, strict=True):
+        np.testing.assert_array_equal(found[0][i], D_alone[0])
+        np.testing.assert_array_equal(found[1][i], ids[0])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drqfaiss.index import SearchParametersDRQ
+from drqfaiss.index import IndexDRQ, SearchParametersDRQ
 from tests import reference
 from tests.indexes import make_index, make_vectors, reconstructions
 from tests.simd_levels import search_on_all_levels
@@ -63,3 +63,29 @@ def test_rows_that_come_and_go_later_are_found(nbits):
     index.remove_ids(faiss.IDSelectorRange(100, 300))
     D, ids = search_on_all_levels(lambda: index.search(x, 5))
     assert_nearest(index, x, D, ids, 3, "l2")
+
+
+@pytest.mark.parametrize(("levels", "bits"), [(3, 13), (2, 15), (3, 16)])
+def test_tables_of_gigabytes_are_not_computed(levels, bits):
+    """Nor does plain FAISS need them to search the file with the same result."""
+    rng = np.random.default_rng(0)
+    codebooks = rng.normal(size=(levels, 1 << bits, 3)).astype(np.float32)
+    index = IndexDRQ.from_codebooks(codebooks)
+    index.add_sa_codes(
+        rng.integers(0, 256, (200, index.code_size), np.uint8) & (0xFF if bits == 16 else 0x1F)
+    )
+    assert index.rq.codebook_cross_products.size() == 0
+    stock = faiss.deserialize_index(faiss.serialize_index(index))
+    assert type(stock) is faiss.IndexResidualQuantizer
+    assert stock.rq.codebook_cross_products.size() == 0
+    x = rng.normal(size=(5, 3)).astype(np.float32)
+    found, expected = index.search(x, 4), stock.search(x, 4)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
+
+
+def test_tables_of_ordinary_size_are_computed():
+    for levels, bits in ((8, 8), (6, 10)):
+        index = IndexDRQ.from_codebooks(np.random.default_rng(0).normal(size=(levels, 1 << bits, 2)))
+        assert index.rq.codebook_cross_products.size() == levels * (levels - 1) // 2 << 2 * bits
+        assert index.rq.search_type == faiss.AdditiveQuantizer.ST_norm_from_LUT

@@ -26,6 +26,7 @@ Trainer& trainer() {
     return instance;
 }
 
+/// Tables of products are what plain FAISS takes norms from; where it does without, they may take gigabytes.
 void write_codebooks(void* rq, std::vector<float> values) {
     const auto& offsets = field<std::vector<uint64_t>>(rq, layout().rq_codebook_offsets);
     const size_t expected = offsets.back() * field<size_t>(rq, layout().rq_d);
@@ -33,7 +34,7 @@ void write_codebooks(void* rq, std::vector<float> values) {
         throw std::runtime_error("training returned " + std::to_string(values.size()) +
                                  " floats of codebooks, " + "expected " + std::to_string(expected));
     field<std::vector<float>>(rq, layout().rq_codebooks) = std::move(values);
-    faiss.compute_codebook_tables(rq);
+    if (field<int>(rq, layout().rq_search_type) == kNormFromLut) faiss.compute_codebook_tables(rq);
     field<bool>(rq, layout().rq_is_trained) = true;
 }
 

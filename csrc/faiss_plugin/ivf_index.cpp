@@ -1,6 +1,8 @@
 #include "faiss_plugin/ivf_index.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <stdexcept>
 
 #include "faiss_plugin/additive.h"
@@ -24,6 +26,7 @@ struct IvfClass {
 
     void (*destroy)(void*);
     void (*destroy_and_free)(void*);
+    void (*train)(void*, int64_t, const float*);
     void (*train_encoder)(void*, int64_t, const float*, const int64_t*);
     void (*add_core)(void*, int64_t, const float*, const int64_t*, const int64_t*, void*);
     size_t (*remove_ids)(void*, const void* selector);
@@ -272,6 +275,20 @@ void encode_vectors(const void* self, int64_t n, const float* x, const int64_t* 
     }
 }
 
+/// FAISS's clustering ends the process when distances between vectors are no floats.
+void train(void* self, int64_t n, const float* x) {
+    const size_t d = ivf_view(self).d;
+    for (size_t i = 0; i < size_t(n); i++) {
+        double square = 0;
+        for (size_t j = 0; j < d; j++) square += double(x[i * d + j]) * x[i * d + j];
+        if (!(4 * square <= std::numeric_limits<float>::max()))
+            throw std::invalid_argument("training vector " + std::to_string(i) + " has length " +
+                                        std::to_string(std::sqrt(square)) +
+                                        ", expected at most 9e18: squared distances are to fit in floats");
+    }
+    ivf->train(self, n, x);
+}
+
 void train_encoder(void* self, int64_t n, const float* x, const int64_t* numbers) {
     const std::shared_ptr<IndexState> state = state_of(self);
     if (state->training().empty())
@@ -371,6 +388,7 @@ IvfClass::IvfClass(const Library& library, bool with_scanner)
                   plugin::get_InvertedListScanner);
     o.replace("encode_vectors", "_ZNK5faiss25IndexIVFAdditiveQuantizer14encode_vectorsElPKfPKlPhb",
               plugin::encode_vectors);
+    train = o.replace("train", "_ZN5faiss8IndexIVF5trainElPKf", plugin::train);
     train_encoder = o.replace("train_encoder", "_ZN5faiss25IndexIVFAdditiveQuantizer13train_encoderElPKfPKl",
                               plugin::train_encoder);
     add_core = o.replace("add_core", "_ZN5faiss8IndexIVF8add_coreElPKfPKlS4_Pv", plugin::add_core);
