@@ -325,7 +325,8 @@ def _train(index: faiss.Index, x: Floats) -> None:
         )
     codebooks = train(x, _widths(index), _state(index).training)
     faiss.copy_array_to_vector(np.ascontiguousarray(codebooks, np.float32).ravel(), rq.codebooks)
-    rq.compute_codebook_tables()
+    if rq.search_type == faiss.AdditiveQuantizer.ST_norm_from_LUT:
+        rq.compute_codebook_tables()
     rq.is_trained = index.is_trained = True
 
 

@@ -67,7 +67,7 @@ Database Prepared::database(const FlatView& view, size_t levels, const Selector*
 
 Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor) {
     std::lock_guard lock(mutex_);
-    check_codebooks(view);
+    check_codebooks(view, n * view.ntotal * view.codes.code_size);
     check_codes(view);
     std::shared_ptr<CachedNorms> norms;
     if (metric_of(view.metric_type) == Metric::L2) {
@@ -77,7 +77,7 @@ Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const
     if (renumbering_pays(simd::active(), *quantizer_, n) && n * view.ntotal >= renumbering_work(*quantizer_))
         renumber();
     if (packed_) extend_planes(view);
-    if (norms || planes_) codes_ = mark_codes(view, view.ntotal);
+    if (norms || planes_) remember_codes(view);
     return {quantizer_, std::move(norms), renumbered_, planes_};
 }
 
@@ -90,7 +90,7 @@ void FlatState::pack(const FlatView& view) {
     check_codes(view);
     packed_ = true;
     extend_planes(view);
-    codes_ = mark_codes(view, view.ntotal);
+    remember_codes(view);
 }
 
 void FlatState::unpack() {
@@ -138,6 +138,7 @@ void FlatState::after_remove(const FlatView& view, const std::vector<uint8_t>& r
     std::lock_guard lock(mutex_);
     for (auto& [levels, norms] : norms_)
         if (norms) remove_norms(writable(norms).values, removed);
+    codes_fingerprint_.clear();
     planes_.reset();  // to be filled anew: that is faster than moving bytes up in every plane
     if (!norms_.empty()) codes_ = mark_codes(view, codes_.rows - count_set(removed, codes_.rows));
 }
@@ -147,9 +148,11 @@ void FlatState::forget_codes() {
     norms_.clear();
     planes_.reset();
     codes_ = {};
+    codes_fingerprint_.clear();
 }
 
 void FlatState::drop_caches() {
+    codes_fingerprint_.clear();
     norms_.clear();
     planes_.reset();
     renumbered_.reset();
@@ -168,14 +171,23 @@ FlatState::CodesMark FlatState::mark_codes(const FlatView& view, size_t rows) {
     return {view.codes.data, rows, size, sample_of(view.codes.data, size, rows, kSampledCodes)};
 }
 
-/// Drops norms and planes unless the codes they were made from are still the first ones of the index.
+void FlatState::remember_codes(const FlatView& view) {
+    codes_ = mark_codes(view, view.ntotal);
+    codes_fingerprint_.extend(view.codes.data, view.ntotal * view.codes.code_size);
+}
+
+/// Drops norms and planes unless the codes they were made from are still the first ones of the index. A
+/// sample of the rows and, in turn, a part of all are compared with what they were.
 void FlatState::check_codes(const FlatView& view) {
+    if (norms_.empty() && !planes_) codes_fingerprint_.clear();
     if (norms_.empty() && !planes_) return;
     const bool shorter = view.ntotal < codes_.rows || view.codes_size < codes_.rows * view.codes.code_size;
     const bool same = !shorter && view.codes.data == codes_.data &&
                       view.codes.code_size == codes_.code_size &&
-                      mark_codes(view, codes_.rows).sample == codes_.sample;
+                      mark_codes(view, codes_.rows).sample == codes_.sample &&
+                      codes_fingerprint_.unchanged(view.codes.data, false);
     if (same) return;
+    codes_fingerprint_.clear();
     norms_.clear();
     planes_.reset();
 }

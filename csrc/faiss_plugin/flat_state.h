@@ -74,6 +74,7 @@ class FlatState final : public IndexState {
     };
 
     static CodesMark mark_codes(const FlatView& view, size_t rows);
+    void remember_codes(const FlatView& view);
     void check_codes(const FlatView& view);
     void extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view, size_t levels,
                 const Executor& executor) const;
@@ -86,6 +87,7 @@ class FlatState final : public IndexState {
     std::shared_ptr<const Planes> planes_;                  ///< null until a search needs them
     std::atomic<bool> packed_{false};                       ///< set by users
     CodesMark codes_;
+    Fingerprint codes_fingerprint_;
 };
 
 }  // namespace drq::plugin

@@ -21,26 +21,6 @@ uint64_t sample_rows(const ReadList& list, size_t rows, size_t code_size) {
     return hash;
 }
 
-/// Of n floats, four words of eight bytes at a time: it reads every centroid that a search meets.
-uint64_t hash_of(const float* values, size_t n) {
-    constexpr size_t kLanes = 4;
-    constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
-    uint64_t lanes[kLanes] = {1, 2, 3, 4};
-    const size_t bytes = n * sizeof(float);
-    const auto* data = reinterpret_cast<const uint8_t*>(values);
-    for (size_t i = 0; i < bytes; i += sizeof lanes) {
-        uint64_t words[kLanes] = {};
-        std::memcpy(words, data + i, std::min(sizeof words, bytes - i));
-        for (size_t l = 0; l < kLanes; l++) {
-            lanes[l] = (lanes[l] ^ words[l]) * kFactor;
-            lanes[l] ^= lanes[l] >> 32;
-        }
-    }
-    uint64_t hash = n;
-    for (const uint64_t lane : lanes) hash = ((hash ^ lane) * kFactor) ^ (hash >> 29);
-    return hash;
-}
-
 }  // namespace
 
 InvertedList PreparedLists::list(size_t i, const ReadList* read) const {
@@ -62,7 +42,7 @@ Centroids::Centroids(const IvfView& view, const std::vector<size_t>& numbers)
     for (size_t i = 0; i < numbers.size(); i++) {
         float* centroid = values.data() + i * view.d;
         reconstruct_centroid(view.quantizer, numbers[i], centroid);
-        hashes[i] = hash_of(centroid, view.d);
+        hashes[i] = hash_of(centroid, view.d * sizeof(float));
     }
 }
 
@@ -71,8 +51,10 @@ PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::v
     const bool l2 = metric_of(view.metric_type) == Metric::L2;
     PreparedLists prepared;
     if (l2 && view.by_residual) prepared.centroids = Centroids(view, numbers);
+    size_t work = 0;
+    for (const ReadList& list : lists) work += list.n * view.code_size;
     std::lock_guard lock(mutex_);
-    check_codebooks(view);
+    check_codebooks(view, work);
     if (const Mark now = mark(view); !(now == mark_)) {
         drop_caches();
         mark_ = now;

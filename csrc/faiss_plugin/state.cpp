@@ -8,8 +8,6 @@ namespace drq::plugin {
 
 namespace {
 
-constexpr size_t kSampledFloats = 64;
-
 struct Registry {
     ForkMutex mutex;
     std::unordered_map<const void*, std::shared_ptr<IndexState>> states;
@@ -120,18 +118,24 @@ void IndexState::forget() {
 
 IndexState::CodebooksMark IndexState::mark_codebooks(const QuantizerView& view) {
     const float* data = view.codebooks.level.empty() ? nullptr : view.codebooks.level[0];
-    return {data, view.codebooks_size, view.codebooks.nbits,
-            sample_of(data, sizeof(float), view.codebooks_size, kSampledFloats)};
+    return {data, view.codebooks_size, view.codebooks.nbits};
 }
 
-void IndexState::check_codebooks(const QuantizerView& view) {
+bool IndexState::CodebooksMark::operator==(const CodebooksMark& other) const {
+    return data == other.data && size == other.size && nbits == other.nbits;
+}
+
+void IndexState::check_codebooks(const QuantizerView& view, size_t work) {
+    constexpr size_t kTimes = 64;  // as much work: reading the codebooks is then less than a hundredth of it
     CodebooksMark now = mark_codebooks(view);
-    if (quantizer_ && now.data == codebooks_.data && now.size == codebooks_.size &&
-        now.nbits == codebooks_.nbits && now.sample == codebooks_.sample)
+    const size_t bytes = now.data ? now.size * sizeof(float) : 0;
+    if (quantizer_ && now == codebooks_ && codebooks_fingerprint_.unchanged(now.data, work >= kTimes * bytes))
         return;
     drop_caches();
     encoder_.reset();
     quantizer_ = std::make_shared<const Quantizer>(Quantizer::from_codebooks(view.codebooks));
+    codebooks_fingerprint_.clear();
+    codebooks_fingerprint_.extend(now.data, bytes);
     codebooks_ = std::move(now);
 }
 

@@ -16,6 +16,7 @@
 #include "core/encode.h"
 #include "core/quantizer.h"
 #include "faiss_plugin/abi.h"
+#include "faiss_plugin/fingerprint.h"
 #include "faiss_plugin/fork.h"
 
 namespace drq::plugin {
@@ -69,8 +70,10 @@ class IndexState {
     void take_options(const IndexState& other);
 
   protected:
-    /// Makes quantizer_ the one of the index's codebooks now. Needs the mutex.
-    void check_codebooks(const QuantizerView& view);
+    /// Makes quantizer_ the one of the index's codebooks now. All of them are compared with what they were if
+    /// the call reads many more bytes of codes, `work`; else a part, another one at every call. Needs the
+    /// mutex.
+    void check_codebooks(const QuantizerView& view, size_t work = 0);
 
     /// Drops what was made of codes or codebooks. Needs the mutex.
     virtual void drop_caches() = 0;
@@ -84,7 +87,7 @@ class IndexState {
         const float* data = nullptr;
         size_t size = 0;
         std::vector<int> nbits;
-        uint64_t sample = 0;
+        bool operator==(const CodebooksMark& other) const;
     };
     static CodebooksMark mark_codebooks(const QuantizerView& view);
 
@@ -99,6 +102,7 @@ class IndexState {
     std::shared_ptr<const Options> options_;  ///< needs options_mutex(), which no fork catches in between
     std::shared_ptr<const Encoder> encoder_;
     CodebooksMark codebooks_;
+    Fingerprint codebooks_fingerprint_;
 };
 
 /// FNV-1a over up to `pieces` of `count` pieces of `size` bytes, equally spaced, first and last included.

@@ -222,6 +222,39 @@ def test_adopting_again_is_for_changes_too_small_to_be_noticed():
     assert_right_at_every_length(index)
 
 
+def test_any_single_float_of_the_codebooks_is_noticed_by_a_large_search():
+    """Enough work for all codebooks to be compared with what they were."""
+    index = make_index(5000)
+    many = np.tile(make_vectors(100, seed=3), (3, 1))
+    floats = index.rq.codebooks.size()
+    codebooks = faiss.rev_swig_ptr(index.rq.codebooks.data(), floats)
+    for at in np.random.default_rng(0).integers(0, floats, 10):
+        assert_searches_right(index, many)
+        codebooks[at] += 3
+        assert_searches_right(index, many)
+
+
+def test_any_single_float_of_the_codebooks_is_noticed_by_small_searches_in_time():
+    index = make_index(levels=8, nbits=8)
+    values = faiss.rev_swig_ptr(index.rq.codebooks.data(), index.rq.codebooks.size())
+    index.search(X, 1)
+    values[len(values) // 3] += 3
+    windows = values.nbytes // 4096
+    for _ in range(windows + 1):
+        index.search(X[:1], 1)
+    assert_searches_right(index, X)
+
+
+def test_any_single_row_of_codes_is_noticed_in_time():
+    index = make_index(30_000)
+    assert_searches_right(index, X)
+    codes = faiss.rev_swig_ptr(index.codes.data(), index.codes.size()).reshape(-1, index.code_size)
+    codes[12_345, 0] ^= 0x5A
+    for _ in range(codes.nbytes // 4096 + 1):
+        index.search(X[:1], 1)
+    assert_searches_right(index, X)
+
+
 def test_metric_may_change():
     index = make_index()
     for metric in (faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
