@@ -7,6 +7,7 @@ that names the file and the field.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import struct
@@ -43,14 +44,13 @@ def damaged_as_value_error(name: str, kind: str) -> Iterator[None]:
     """Turn whatever a reader raises into a ValueError, except what the system has to say."""
     try:
         yield
-    except ValueError as error:
-        raise error if str(error).startswith(name) else ValueError(f"{name}: {kind}: {error}") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise ValueError(f"{name}: {kind}: {error}") from error
     except Exception as error:
-        raise ValueError(f"{name}: {kind}: {error or type(error).__name__}") from error
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before 0
+            error.filename = error.filename or name
+            raise
+        if isinstance(error, ValueError) and str(error).startswith(name):
+            raise
+        raise ValueError(f"{name}: {kind}: {str(error) or type(error).__name__}") from error
 
 
 def most_claimed(size: int) -> int:
