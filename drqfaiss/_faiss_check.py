@@ -120,11 +120,13 @@ def _require_assumptions() -> None:
     if not plugin.shares_allocator():
         raise RuntimeError("libfaiss has a memory allocator of its own, expected this process's")
     require_room("IDSelectorRange", faiss.IDSelectorRange(0, 1), plugin.rooms()["IDSelectorRange"])
-    numbers = (faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2, faiss.AdditiveQuantizer.ST_norm_from_LUT)
-    if numbers != (0, 1, 2):
-        raise RuntimeError(
-            f"METRIC_INNER_PRODUCT, METRIC_L2, ST_norm_from_LUT are {numbers}, expected (0, 1, 2)"
-        )
+    metrics = (faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2)
+    if metrics != (0, 1):
+        raise RuntimeError(f"METRIC_INNER_PRODUCT, METRIC_L2 are {metrics}, expected (0, 1)")
+    names = ("ST_decompress", "ST_LUT_nonorm", "ST_norm_from_LUT")
+    types = tuple(getattr(faiss.AdditiveQuantizer, name) for name in names)
+    if types != (0, 1, 2):
+        raise RuntimeError(f"{', '.join(names)} are {types}, expected (0, 1, 2)")
 
 
 def _flat_layout(index: faiss.IndexResidualQuantizer) -> Layout:
@@ -148,6 +150,8 @@ def _quantizer_fields(layout: Layout, index: faiss.IndexResidualQuantizer) -> No
     start, end = address(rq), address(index) + allocated(address(index))
     fields = {
         "d": ("<q", INT64),
+        "code_size": ("<q", INT64),
+        "M": ("<q", INT64),
         "norm_bits": ("<q", INT64),
         "is_trained": ("<?", BOOL),
         "search_type": ("<i", (1, 9, 4)),
@@ -187,6 +191,7 @@ def _codes_fields(layout: Layout, index: faiss.IndexResidualQuantizer) -> None:
     layout.follow("codes_size", start, size, origin, "<q", sizes)
     layout.put("codes_data", layout.offsets["codes_size"] - struct.calcsize("P"), origin, "<Q", pointers)
     layout.measure_in("codes_owned", start, size, origin, (codes, "is_owned"), "<?", BOOL)
+    layout.measure_in("vector_is_owned", start, size, start, (codes, "is_owned"), "<?", BOOL)
 
 
 def _parameter_fields(layout: Layout) -> None:

@@ -40,6 +40,11 @@ _INDEX_FIELDS = {
     "max_codes": ("<q", INT64),
     "code_size": ("<q", INT64),
 }
+_LISTS_FIELDS = {
+    "use_iterator": ("<?", BOOL),
+    "nlist": ("<q", INT64),
+    "code_size": ("<q", INT64),
+}
 _SCANNER_FIELDS = {
     "list_no": ("<q", INT64),
     "keep_max": ("<?", BOOL),
@@ -51,10 +56,12 @@ _STATS = ("nq", "nlist", "ndis")
 
 # What `layout` finds; where IVF indexes are not adopted, nothing reads these.
 FIELDS = (
-    *("ivf_quantizer", "ivf_invlists", "ivf_rq", "lists_use_iterator"),
+    *("ivf_quantizer", "ivf_invlists", "ivf_rq", "array_lists_codes", "disk_lists_read_only"),
+    *(f"lists_{name}" for name in _LISTS_FIELDS),
     *(f"ivf_{name}" for name in _INDEX_FIELDS),
     *("scanner_sel", *(f"scanner_{name}" for name in _SCANNER_FIELDS)),
-    *("params_inverted_list_context", *(f"params_{name}" for name in _PARAMETERS)),
+    *("params_inverted_list_context", "params_quantizer_params"),
+    *(f"params_{name}" for name in _PARAMETERS),
     *(f"stats_{name}" for name in _STATS),
 )
 
@@ -76,7 +83,7 @@ def layout(index: faiss.IndexIVFResidualQuantizer) -> Layout:
         found.follow(f"ivf_{name}", start, allocated(start), start, "<Q", target)
     for name, (kind, values) in _INDEX_FIELDS.items():
         found.measure(f"ivf_{name}", index, name, kind, values)
-    found.measure("lists_use_iterator", index.invlists, "use_iterator", "<?", BOOL)
+    _lists_fields(found, index)
     rq = address(index.rq)
     found.put("ivf_rq", rq - start, start, "<Q", lambda: [word(rq)])
     _scanner_fields(found, index)
@@ -85,6 +92,15 @@ def layout(index: faiss.IndexIVFResidualQuantizer) -> Layout:
     for name in _STATS:
         found.measure(f"stats_{name}", stats, name, "<q", INT64)
     return found
+
+
+def _lists_fields(found: Layout, index: faiss.IndexIVFResidualQuantizer) -> None:
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    for name, (kind, values) in _LISTS_FIELDS.items():
+        found.measure(f"lists_{name}", lists, name, kind, values)
+    codes = address(lists.codes)
+    found.put("array_lists_codes", codes - address(lists), address(lists), "<Q", lambda: [word(codes)])
+    found.measure("disk_lists_read_only", faiss.OnDiskInvertedLists(), "read_only", "<?", BOOL)
 
 
 def _scanner_fields(found: Layout, index: faiss.IndexIVFResidualQuantizer) -> None:
@@ -101,6 +117,8 @@ def _parameter_fields(found: Layout) -> None:
     parameters = faiss.SearchParametersIVF()
     for name in _PARAMETERS:
         found.measure(f"params_{name}", parameters, name, "<q", INT64)
+    nested = [faiss.SearchParameters(), faiss.SearchParameters()]
+    found.measure_pointer("params_quantizer_params", parameters, "quantizer_params", nested)
     contexts = np.empty(2, np.uint8)  # any two addresses
     targets = [faiss.swig_ptr(contexts), faiss.swig_ptr(contexts[1:])]
     found.measure_pointer("params_inverted_list_context", parameters, "inverted_list_context", targets)

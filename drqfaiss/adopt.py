@@ -1,6 +1,7 @@
 """``adopt`` and what finds, copies and types the residual quantizer indexes inside FAISS indexes."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import TypeAlias
 
 import faiss
@@ -19,7 +20,8 @@ def adopt(index: faiss.Index) -> faiss.Index:
     """Make every residual quantizer index in ``index`` an IndexDRQ or IndexIVFDRQ, in place, and return it.
 
     Stock indexes search faster and with ``levels`` from then on; they keep FAISS's trainer. Indexes inside
-    IndexIDMap, IndexPreTransform, IndexRefine, IndexShards and IndexReplicas are found. Adopting again is
+    others are found: in maps, transforms, refinement, shards and replicas, and those that graphs are over or
+    inverted lists take as coarse quantizer. Adopting again is
     harmless and drops what was cached about the codes, which is how to tell an index that its memory was
     written to directly.
 
@@ -55,25 +57,48 @@ def as_drq(index: faiss.Index) -> faiss.Index:
     return index
 
 
-def residual_quantizers(index: faiss.Index) -> Iterator[ResidualQuantizerIndex]:
-    """Yield the residual quantizer indexes in an index, itself included, always in the same order."""
-    index = faiss.downcast_index(index)
+def residual_quantizers(index: faiss.Index, *, searched: bool = False) -> Iterator[ResidualQuantizerIndex]:
+    """Yield the residual quantizer indexes in an index, itself included, always in the same order.
+
+    With ``searched`` only those that a search hands its ``levels`` to: not what graphs are over, nor coarse
+    quantizers.
+    """
+    cast = faiss.downcast_index(index)
+    index = index if type(cast) is faiss.Index else cast  # it does not know all classes
     if isinstance(index, ResidualQuantizerIndex):
         yield index
-    for child in _children(index):
-        yield from residual_quantizers(child)
+    for child in _children(index, _PARTS if searched else _PARTS + _INNER_PARTS):
+        yield from residual_quantizers(child, searched=searched)
 
 
-def _children(index: faiss.Index) -> list[faiss.Index]:
-    if isinstance(index, faiss.IndexIDMap | faiss.IndexPreTransform):
-        children = [index.index]
-    elif isinstance(index, faiss.IndexRefine):
-        children = [index.base_index, index.refine_index]
-    elif isinstance(index, faiss.IndexShards | faiss.IndexReplicas):
-        children = [index.at(i) for i in range(index.count())]
-    else:
-        children = []
-    return [child for child in children if child is not None]
+# The attributes of FAISS's classes that hold an index which searches go through, and those that hold another.
+_PARTS: tuple[tuple[str, str], ...] = (
+    ("IndexIDMap", "index"),
+    ("IndexPreTransform", "index"),
+    ("IndexRowwiseMinMaxBase", "index"),
+    ("IndexRefine", "base_index"),
+    ("IndexRefine", "refine_index"),
+    ("IndexIVFIndependentQuantizer", "index_ivf"),
+)
+_INNER_PARTS: tuple[tuple[str, str], ...] = (
+    ("IndexHNSW", "storage"),
+    ("IndexNSG", "storage"),
+    ("IndexNNDescent", "storage"),
+    ("IndexIVF", "quantizer"),
+    ("IndexIVFIndependentQuantizer", "quantizer"),
+    ("Index2Layer", "q1.quantizer"),
+)
+
+
+def _children(index: faiss.Index, parts: tuple[tuple[str, str], ...]) -> list[faiss.Index]:
+    found = [
+        attrgetter(attribute)(index)
+        for name, attribute in parts
+        if isinstance(index, getattr(faiss, name, ()))
+    ]
+    if isinstance(index, faiss.IndexShards | faiss.IndexReplicas):
+        found += [index.at(i) for i in range(index.count())]
+    return [child for child in found if child is not None]
 
 
 def adopt_all(index: faiss.Index) -> faiss.Index:

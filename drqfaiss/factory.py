@@ -45,6 +45,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     for match in _DRQ.finditer(description):
         check.integer(f"description: levels of {match[0]!r}", int(match[1]), 1, 2**16)
         check.integer(f"description: bits of {match[0]!r}", int(match[2] or _DEFAULT_NBITS), 1, 16)
+    for match in re.finditer(r"IVF(\d+)", description):
+        check.integer(f"description: lists of {match[0]!r}", int(match[1]), 1)
     index = _build(d, stock, description, metric)
     found = list(residual_quantizers(index))
     if len(found) != count:

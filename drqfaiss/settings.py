@@ -14,7 +14,7 @@ from drqfaiss.adopt import as_drq, residual_quantizers
 
 def drq_indexes(index: faiss.Index) -> list[LevelsIndex]:
     """Return the indexes with ``levels`` in an index that drqfaiss built or read."""
-    found = [as_drq(quantizer) for quantizer in residual_quantizers(index)]
+    found = [as_drq(quantizer) for quantizer in residual_quantizers(index, searched=True)]
     return [quantizer for quantizer in found if isinstance(quantizer, LevelsIndex)]
 
 

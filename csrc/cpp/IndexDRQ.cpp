@@ -79,7 +79,9 @@ bool is_member(const void* selector, int64_t id) {
 template <class Search>
 auto with_database(const IndexDRQ& index, FlatState& state, int64_t n,
                    const faiss::SearchParameters* parameters, const Search& search) {
-    const FlatView view = trained_view(index);
+    const drq::plugin::Version version = state.version();
+    FlatView view = trained_view(index);
+    view.version = version;
     const size_t levels = checked_levels(index, parameters);
     const drq::plugin::Prepared prepared = state.prepare(view, levels, size_t(n), openmp);
     const drq::Selector selector{is_member, parameters ? parameters->sel : nullptr};
@@ -121,23 +123,25 @@ void IndexDRQ::train(int64_t n, const float* x) {
 }
 
 void IndexDRQ::add(int64_t n, const float* x) {
+    drq::plugin::Change change(*state_);
     state_->before_change(view_of(*this));
     IndexResidualQuantizer::add(n, x);
-    state_->after_append(view_of(*this));
+    state_->after_append(view_of(*this), change);
 }
 
 size_t IndexDRQ::remove_ids(const faiss::IDSelector& selector) {
+    drq::plugin::Change change(*state_);
     state_->before_change(view_of(*this));
     const std::vector<uint8_t> removed =
         drq::plugin::bitmap_of(size_t(ntotal), [&](int64_t id) { return selector.is_member(id); });
     const size_t left = drq::plugin::remove_rows(codes.data(), size_t(ntotal), code_size, removed);
     const size_t count = IndexResidualQuantizer::remove_ids(faiss::IDSelectorRange(int64_t(left), ntotal));
-    state_->after_remove(view_of(*this), removed);
+    state_->after_remove(view_of(*this), removed, change);
     return count;
 }
 
 void IndexDRQ::reset() {
-    state_->forget_codes();
+    const drq::plugin::Change change(*state_);
     IndexResidualQuantizer::reset();
 }
 

@@ -30,12 +30,19 @@ const std::map<std::string, size_t Layout::*> kFields = {
     {"ivf_by_residual", &Layout::ivf_by_residual},
     {"ivf_rq", &Layout::ivf_rq},
     {"lists_use_iterator", &Layout::lists_use_iterator},
+    {"lists_nlist", &Layout::lists_nlist},
+    {"lists_code_size", &Layout::lists_code_size},
+    {"array_lists_codes", &Layout::array_lists_codes},
+    {"disk_lists_read_only", &Layout::disk_lists_read_only},
+    {"vector_is_owned", &Layout::vector_is_owned},
     {"scanner_list_no", &Layout::scanner_list_no},
     {"scanner_keep_max", &Layout::scanner_keep_max},
     {"scanner_store_pairs", &Layout::scanner_store_pairs},
     {"scanner_sel", &Layout::scanner_sel},
     {"scanner_code_size", &Layout::scanner_code_size},
     {"rq_d", &Layout::rq_d},
+    {"rq_code_size", &Layout::rq_code_size},
+    {"rq_M", &Layout::rq_M},
     {"rq_nbits", &Layout::rq_nbits},
     {"rq_codebooks", &Layout::rq_codebooks},
     {"rq_codebook_offsets", &Layout::rq_codebook_offsets},
@@ -48,6 +55,7 @@ const std::map<std::string, size_t Layout::*> kFields = {
     {"params_max_codes", &Layout::params_max_codes},
     {"params_max_lists_num", &Layout::params_max_lists_num},
     {"params_max_empty_result_buckets", &Layout::params_max_empty_result_buckets},
+    {"params_quantizer_params", &Layout::params_quantizer_params},
     {"params_inverted_list_context", &Layout::params_inverted_list_context},
     {"stats_nq", &Layout::stats_nq},
     {"stats_nlist", &Layout::stats_nlist},
@@ -57,33 +65,76 @@ const std::map<std::string, size_t Layout::*> kFields = {
     {"range_distances", &Layout::range_distances},
 };
 
+std::string unusual_bits(size_t nbits) {
+    return "it has a level of " + std::to_string(nbits) + " bits, expected 1 to 16";
+}
+
 constexpr int kInnerProduct = 0, kL2 = 1;  // faiss::MetricType, as in FAISS's files
 
-/// The codebooks of each level, or none if FAISS has not filled them yet.
-Codebooks codebooks_of(const void* rq, size_t& floats) {
-    const auto& values = field<std::vector<float>>(rq, measured.rq_codebooks);
+std::string mismatch(const std::string& what, size_t is, size_t expected) {
+    return what + " is " + std::to_string(is) + ", expected " + std::to_string(expected);
+}
+
+/// Why the fields of a residual quantizer do not belong together; empty if they do. All can be set from
+/// Python at any time.
+std::string misfit(const void* rq) {
     const auto& offsets = field<std::vector<uint64_t>>(rq, measured.rq_codebook_offsets);
     const auto& nbits = field<std::vector<size_t>>(rq, measured.rq_nbits);
-    Codebooks codebooks;
-    codebooks.d = field<size_t>(rq, measured.rq_d);
-    codebooks.nbits.assign(nbits.begin(), nbits.end());
-    floats = values.size();
-    if (offsets.size() != nbits.size() + 1 || values.size() != offsets.back() * codebooks.d) return codebooks;
+    if (nbits.empty()) return "rq.nbits is empty, expected the bits of each level";
+    if (const size_t M = field<size_t>(rq, measured.rq_M); M != nbits.size())
+        return mismatch("rq.M", M, nbits.size()) + ", as rq.nbits has levels";
+    if (offsets.size() != nbits.size() + 1)
+        return mismatch("the size of rq.codebook_offsets", offsets.size(), nbits.size() + 1);
+    size_t bits = field<size_t>(rq, measured.rq_norm_bits), codewords = 0;
+    for (size_t m = 0; m < nbits.size(); m++) {
+        if (nbits[m] < 1 || nbits[m] > 16) return unusual_bits(nbits[m]);
+        if (offsets[m] != codewords)
+            return mismatch("rq.codebook_offsets[" + std::to_string(m) + "]", offsets[m], codewords);
+        bits += nbits[m];
+        codewords += size_t{1} << nbits[m];
+    }
+    if (offsets.back() != codewords)
+        return mismatch("the end of rq.codebook_offsets", offsets.back(), codewords);
+    if (const size_t size = field<size_t>(rq, measured.rq_code_size); size != (bits + 7) / 8)
+        return mismatch("rq.code_size", size, (bits + 7) / 8);
+    const size_t floats = field<std::vector<float>>(rq, measured.rq_codebooks).size();
+    if (const size_t expected = codewords * field<size_t>(rq, measured.rq_d); floats && floats != expected)
+        return mismatch("the size of rq.codebooks", floats, expected);
+    return "";
+}
+
+void read_quantizer(const void* rq, QuantizerView& view) {
+    const auto& values = field<std::vector<float>>(rq, measured.rq_codebooks);
+    const auto& nbits = field<std::vector<size_t>>(rq, measured.rq_nbits);
+    view.misfit = misfit(rq);
+    view.codebooks.d = field<size_t>(rq, measured.rq_d);
+    view.codebooks.nbits.assign(nbits.begin(), nbits.end());
+    view.codebooks_size = values.size();
+    if (values.empty() || !view.misfit.empty()) return;
+    const auto& offsets = field<std::vector<uint64_t>>(rq, measured.rq_codebook_offsets);
     for (size_t m = 0; m < nbits.size(); m++)
-        codebooks.level.push_back(values.data() + offsets[m] * codebooks.d);
-    return codebooks;
+        view.codebooks.level.push_back(values.data() + offsets[m] * view.codebooks.d);
+}
+
+void require_code_size(const IndexView& view, size_t code_size) {
+    if (code_size != view.rq_code_size)
+        throw std::runtime_error(mismatch("code_size", code_size, view.rq_code_size) +
+                                 ", that of the codebooks");
 }
 
 void read_index(const void* index, size_t rq_offset, IndexView& view) {
     const char* rq = static_cast<const char*>(index) + rq_offset;
-    view.codebooks = codebooks_of(rq, view.codebooks_size);
+    read_quantizer(rq, view);
+    view.rq_code_size = field<size_t>(rq, measured.rq_code_size);
     view.search_type = field<int>(rq, measured.rq_search_type);
     view.max_beam_size = field<int>(rq, measured.rq_max_beam_size);
     view.norm_bits = field<size_t>(rq, measured.rq_norm_bits);
     view.d = size_t(field<int>(index, measured.d));
+    if (view.misfit.empty() && view.d != view.codebooks.d)
+        view.misfit = mismatch("rq.d", view.codebooks.d, view.d) + ", that of the index";
     view.ntotal = size_t(field<int64_t>(index, measured.ntotal));
     view.metric_type = field<int>(index, measured.metric_type);
-    view.is_trained = field<bool>(index, measured.is_trained) && !view.codebooks.level.empty();
+    view.is_trained = field<bool>(index, measured.is_trained) && view.codebooks_size > 0;
 }
 
 }  // namespace
@@ -128,6 +179,48 @@ FlatView flat_view(const void* index) {
     return view;
 }
 
+void require_searchable(const IndexView& view) {
+    if (!view.is_trained) throw std::runtime_error("the index is not trained");
+    if (!view.misfit.empty()) throw std::runtime_error(view.misfit);
+}
+
+void require_searchable(const FlatView& view) {
+    require_searchable(static_cast<const IndexView&>(view));
+    require_code_size(view, view.codes.code_size);
+    require_codes(view);
+}
+
+void require_codes(const FlatView& view) {
+    if (view.codes_size < view.ntotal * view.codes.code_size)
+        throw std::runtime_error("the index holds " + std::to_string(view.codes_size) + " bytes of codes, " +
+                                 std::to_string(view.ntotal) + " vectors of " +
+                                 std::to_string(view.codes.code_size) + " bytes need more");
+}
+
+void require_encodable(const IvfView& view) {
+    require_searchable(static_cast<const IndexView&>(view));
+    require_code_size(view, view.code_size);
+    if (!view.quantizer) throw std::runtime_error("the index has no coarse quantizer");
+    if (const auto d = size_t(field<int>(view.quantizer, measured.d)); d != view.d)
+        throw std::runtime_error(mismatch("quantizer.d", d, view.d) + ", that of the index");
+    const auto centroids = size_t(field<int64_t>(view.quantizer, measured.ntotal));
+    if (view.by_residual && centroids < view.nlist)
+        throw std::runtime_error(mismatch("quantizer.ntotal", centroids, view.nlist) + ", one for each list");
+}
+
+void require_searchable(const IvfView& view) {
+    require_encodable(view);
+    require_lists(view);
+}
+
+void require_lists(const IvfView& view) {
+    if (!view.lists) throw std::runtime_error("the index has no inverted lists");
+    if (const auto nlist = field<size_t>(view.lists, measured.lists_nlist); nlist != view.nlist)
+        throw std::runtime_error(mismatch("invlists.nlist", nlist, view.nlist));
+    if (const auto size = field<size_t>(view.lists, measured.lists_code_size); size != view.code_size)
+        throw std::runtime_error(mismatch("invlists.code_size", size, view.code_size));
+}
+
 IvfView ivf_view(const void* index) {
     IvfView view;
     read_index(index, measured.ivf_rq, view);
@@ -139,6 +232,13 @@ IvfView ivf_view(const void* index) {
     view.code_size = field<size_t>(index, measured.ivf_code_size);
     view.parallel_mode = field<int>(index, measured.ivf_parallel_mode);
     view.by_residual = field<bool>(index, measured.ivf_by_residual);
+    return view;
+}
+
+IvfView searchable_ivf_view(const void* index, const Version& version) {
+    IvfView view = ivf_view(index);
+    view.version = version;
+    require_searchable(view);
     return view;
 }
 
@@ -154,9 +254,8 @@ std::string unsupported(const IndexView& view) {
         return "its metric_type is " + std::to_string(view.metric_type) +
                ", expected METRIC_L2 (1) or METRIC_INNER_PRODUCT (0)";
     for (int nbits : view.codebooks.nbits)
-        if (nbits < 1 || nbits > 16)
-            return "it has a level of " + std::to_string(nbits) + " bits, expected 1 to 16";
-    return "";
+        if (nbits < 1 || nbits > 16) return unusual_bits(size_t(nbits));
+    return view.misfit;
 }
 
 }  // namespace drq::plugin

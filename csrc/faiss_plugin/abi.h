@@ -25,18 +25,20 @@ struct Layout {
     // faiss::IndexIVFResidualQuantizer
     size_t ivf_quantizer, ivf_nlist, ivf_nprobe, ivf_max_codes, ivf_invlists, ivf_code_size,
         ivf_parallel_mode, ivf_by_residual, ivf_rq;
-    // faiss::InvertedLists
-    size_t lists_use_iterator;
+    // faiss::InvertedLists, ArrayInvertedLists, OnDiskInvertedLists
+    size_t lists_use_iterator, lists_nlist, lists_code_size, array_lists_codes, disk_lists_read_only;
+    // faiss::MaybeOwnedVector
+    size_t vector_is_owned;
     // faiss::InvertedListScanner
     size_t scanner_list_no, scanner_keep_max, scanner_store_pairs, scanner_sel, scanner_code_size;
     // faiss::SearchParametersIVF
     size_t params_nprobe, params_max_codes, params_max_lists_num, params_max_empty_result_buckets,
-        params_inverted_list_context;
+        params_quantizer_params, params_inverted_list_context;
     // faiss::IndexIVFStats
     size_t stats_nq, stats_nlist, stats_ndis;
     // faiss::ResidualQuantizer, from its own start
-    size_t rq_d, rq_nbits, rq_codebooks, rq_codebook_offsets, rq_norm_bits, rq_is_trained, rq_search_type,
-        rq_max_beam_size;
+    size_t rq_d, rq_code_size, rq_M, rq_nbits, rq_codebooks, rq_codebook_offsets, rq_norm_bits, rq_is_trained,
+        rq_search_type, rq_max_beam_size;
     // faiss::SearchParameters
     size_t params_sel;
     // faiss::RangeSearchResult
@@ -73,15 +75,26 @@ Result call_virtual(Object* object, size_t slot, Arguments... arguments) {
 
 /// What a ResidualQuantizer holds at the moment; nothing is copied but the shape.
 struct QuantizerView {
-    Codebooks codebooks;  ///< levels empty while untrained
+    Codebooks codebooks;  ///< levels empty while untrained, or where something does not fit
+    std::string misfit;   ///< why the quantizer's fields do not belong together; empty if they do
+    size_t rq_code_size = 0;
     size_t codebooks_size = 0;
     int search_type = 0;
     int max_beam_size = 0;
     size_t norm_bits = 0;  ///< bits of a stored norm after the levels' bits
 };
 
+/// How many changes of an index's codes have begun and ended. To be read before the index is, so that a
+/// change in the meantime shows.
+struct Version {
+    uint64_t begun = 0, ended = 0;
+    bool is_quiet() const { return begun == ended; }
+    bool operator==(const Version& other) const { return begun == other.begun && ended == other.ended; }
+};
+
 /// What every index holds.
 struct IndexView : QuantizerView {
+    Version version;  ///< of the codes, as far as somebody counts
     size_t d = 0;
     size_t ntotal = 0;
     bool is_trained = false;
@@ -107,8 +120,23 @@ struct IvfView : IndexView {
 FlatView flat_view(const void* index);
 IvfView ivf_view(const void* index);
 
-/// faiss::AdditiveQuantizer::ST_norm_from_LUT: norms are computed from the codes at each search.
-constexpr int kNormFromLut = 2;
+/// Throw std::runtime_error unless the index is trained, and sizes of codebooks, codes, lists and centroids
+/// fit together. All of them can be set from Python at any time, so every call checks before it reads.
+/// Encoding needs no lists.
+void require_searchable(const FlatView& view);
+void require_searchable(const IvfView& view);
+void require_encodable(const IvfView& view);
+IvfView searchable_ivf_view(const void* index, const Version& version);
+
+/// Throws std::runtime_error unless the index has as many lists as it says, of its code size.
+void require_lists(const IvfView& view);
+
+/// Throws std::runtime_error unless there are as many bytes of codes as ntotal says.
+void require_codes(const FlatView& view);
+
+/// faiss::AdditiveQuantizer::Search_type: vectors are decoded, norms are left out, or computed from the codes
+/// at each search.
+constexpr int kDecompress = 0, kLutWithoutNorm = 1, kNormFromLut = 2;
 
 /// FAISS's metric numbers that the plug-in searches with. Throws std::invalid_argument for the others.
 Metric metric_of(int metric_type);

@@ -29,7 +29,7 @@ Trainer& trainer() {
 /// Tables of products are what plain FAISS takes norms from; where it does without, they may take gigabytes.
 void write_codebooks(void* rq, std::vector<float> values) {
     const auto& offsets = field<std::vector<uint64_t>>(rq, layout().rq_codebook_offsets);
-    const size_t expected = offsets.back() * field<size_t>(rq, layout().rq_d);
+    const size_t expected = offsets.empty() ? 0 : offsets.back() * field<size_t>(rq, layout().rq_d);
     if (values.size() != expected)
         throw std::runtime_error("training returned " + std::to_string(values.size()) +
                                  " floats of codebooks, " + "expected " + std::to_string(expected));
@@ -104,6 +104,8 @@ void require_same_quantizer(const IndexView& ours, const IndexView& theirs) {
     if (ours.codebooks.nbits != theirs.codebooks.nbits) refuse("other levels or bits per level");
     if (!ours.is_trained || !theirs.is_trained)
         throw std::invalid_argument("cannot merge: one of the indexes is not trained");
+    for (const IndexView* view : {&ours, &theirs})
+        if (!view->misfit.empty()) throw std::invalid_argument("cannot merge: " + view->misfit);
     if (!std::equal(ours.codebooks.level[0], ours.codebooks.level[0] + ours.codebooks_size,
                     theirs.codebooks.level[0]))
         refuse("other codebooks: train one index and copy it, or give both the same codebooks");
@@ -112,6 +114,7 @@ void require_same_quantizer(const IndexView& ours, const IndexView& theirs) {
 void set_trainer(Trainer next) { trainer() = std::move(next); }
 
 void train_quantizer(const IndexState& state, const IndexView& view, void* rq, int64_t n, const float* x) {
+    if (view.codebooks_size == 0 && !view.misfit.empty()) throw std::invalid_argument(view.misfit);
     // Only FAISS's own training fits the table that stored norms are quantized with.
     if (view.norm_bits)
         throw std::invalid_argument("the search type stores a norm of " + std::to_string(view.norm_bits) +

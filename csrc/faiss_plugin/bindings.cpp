@@ -28,9 +28,10 @@ void* pointer(uintptr_t address) { return reinterpret_cast<void*>(address); }
 
 py::dict facts() {
     py::dict found;
-    found["libfaiss"] = library().path();
-    found["openmp"] = openmp_library();
+    found["openmp"] = openmp_library();  // threads are ready before libfaiss's classes are looked at
     found["threads"] = executor().threads();
+    if (!is_open()) return found;
+    found["libfaiss"] = library().path();
     found["slots"] = slots();
     return found;
 }

@@ -1,5 +1,6 @@
 #include "faiss_plugin/flat_index.h"
 
+#include <optional>
 #include <stdexcept>
 
 #include "core/search.h"
@@ -41,21 +42,19 @@ std::shared_ptr<FlatState> flat_state(const void* index) {
     return std::static_pointer_cast<FlatState>(state_of(index));
 }
 
-FlatView searchable_view(const void* index) {
-    const FlatView view = flat_view(index);
-    if (!view.is_trained) throw std::runtime_error("the index is not trained");
-    if (view.codes_size < view.ntotal * view.codes.code_size)
-        throw std::runtime_error("the index holds " + std::to_string(view.codes_size) + " bytes of codes, " +
-                                 std::to_string(view.ntotal) + " vectors of " +
-                                 std::to_string(view.codes.code_size) + " bytes need more");
+FlatView searchable_view(const void* index, const IndexState& state) {
+    const Version version = state.version();
+    FlatView view = flat_view(index);
+    view.version = version;
+    require_searchable(view);
     return view;
 }
 
 /// Calls search(database), for n queries, with the index's codes, norms and selector in place.
 template <class Search>
 auto with_database(const void* index, int64_t n, const void* parameters, const Search& search) {
-    const FlatView view = searchable_view(index);
     const std::shared_ptr<FlatState> state = flat_state(index);
+    const FlatView view = searchable_view(index, *state);
     const size_t levels = checked_levels(*state, view, parameters);
     const Prepared prepared = state->prepare(view, levels, size_t(n), executor());
     const Selector selector{is_member, selector_of(parameters)};
@@ -79,17 +78,21 @@ void range_search(const void* self, int64_t n, const float* x, float radius, voi
 }
 
 void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
-    const FlatView view = searchable_view(self);
+    const std::shared_ptr<IndexState> state = state_of(self);
+    const FlatView view = searchable_view(self, *state);
     const void* rq = static_cast<const char*>(self) + layout().rq;
-    encode(*state_of(self), view, rq, view.codes.code_size, n, x, packed);
+    encode(*state, view, rq, view.codes.code_size, n, x, packed);
 }
 
-/// For graphs and refinement over the index. The library's own has none for norms from tables and throws,
-/// even inside its threads, which ends the process.
+/// For graphs and refinement over the index. The library's own has none for L2 with norms from tables and
+/// throws, even inside its threads, which ends the process; without norms it leaves them out; and for inner
+/// products by tables it compares two vectors by their distance.
 void* get_distance_computer(const void* self) {
-    const FlatView view = flat_view(self);
-    const bool missing = view.search_type == kNormFromLut && metric_of(view.metric_type) == Metric::L2;
-    return missing ? flat->get_decoding_distance_computer(self) : flat->get_FlatCodesDistanceComputer(self);
+    const FlatView view = flat_view(self);  // an error would end the process where a graph asks
+    const bool l2 = metric_of(view.metric_type) == Metric::L2;
+    const bool usable = view.search_type == kDecompress ||
+                        (l2 && view.search_type != kNormFromLut && view.search_type != kLutWithoutNorm);
+    return usable ? flat->get_FlatCodesDistanceComputer(self) : flat->get_decoding_distance_computer(self);
 }
 
 void train(void* self, int64_t n, const float* x) {
@@ -109,6 +112,7 @@ FlatView changeable_view(const void* index) {
     const FlatView view = flat_view(index);
     if (!view.codes_owned)
         throw std::runtime_error("the codes are in a mapped file, expected an index read into memory");
+    require_codes(view);
     return view;
 }
 
@@ -116,9 +120,11 @@ FlatView changeable_view(const void* index) {
 template <class Append>
 void append(void* self, const Append& stock) {
     const std::shared_ptr<FlatState> state = flat_state(self);
-    state->before_change(changeable_view(self));
+    const FlatView view = changeable_view(self);
+    Change change(*state);
+    state->before_change(view);
     stock();
-    state->after_append(flat_view(self));
+    state->after_append(flat_view(self), change);
 }
 
 void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
@@ -136,8 +142,10 @@ void add(void* self, int64_t n, const float* x) {
 void merge_from(void* self, void* other, int64_t add_id) {
     if (self == other) throw std::invalid_argument("cannot merge an index with itself");
     if (flat->overridden.is_instance(other)) require_same_quantizer(flat_view(self), changeable_view(other));
+    const std::shared_ptr<IndexState> emptied = find_state(other);
+    std::optional<Change> emptying;
+    if (emptied) emptying.emplace(*emptied);
     append(self, [&] { flat->merge_from(self, other, add_id); });
-    if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_codes();
 }
 
 /// Asks the selector once for each row, and before the first code moves, as it may throw. The library is left
@@ -145,6 +153,7 @@ void merge_from(void* self, void* other, int64_t add_id) {
 size_t remove_ids(void* self, const void* selector) {
     const FlatView view = changeable_view(self);
     const std::shared_ptr<FlatState> state = flat_state(self);
+    Change change(*state);
     state->before_change(view);
     const std::vector<uint8_t> removed =
         bitmap_of(view.ntotal, [&](int64_t id) { return is_member(selector, id); });
@@ -153,13 +162,14 @@ size_t remove_ids(void* self, const void* selector) {
     alignas(16) unsigned char rest[kSelectorRoom];  // a faiss::IDSelectorRange, which owns nothing
     flat->construct_range_selector(rest, int64_t(left), int64_t(view.ntotal), false);
     const size_t count = flat->remove_ids(self, rest);
-    state->after_remove(flat_view(self), removed);
+    state->after_remove(flat_view(self), removed, change);
     return count;
 }
 
 void reset(void* self) {
     changeable_view(self);
-    state_of(self)->forget_codes();
+    const std::shared_ptr<IndexState> state = state_of(self);
+    const Change change(*state);
     flat->reset(self);
 }
 
@@ -222,7 +232,7 @@ std::string why_not_flat(const void* index) { return unsupported(flat_view(index
 
 size_t pack_flat(const void* index) {
     const std::shared_ptr<FlatState> state = flat_state(index);
-    state->pack(searchable_view(index));
+    state->pack(searchable_view(index, *state));
     return state->plane_bytes();
 }
 

@@ -68,9 +68,14 @@ Database Prepared::database(const FlatView& view, size_t levels, const Selector*
 Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor) {
     std::lock_guard lock(mutex_);
     check_codebooks(view, n * view.ntotal * view.codes.code_size);
-    check_codes(view);
+    const bool needs_norms = metric_of(view.metric_type) == Metric::L2;
     std::shared_ptr<CachedNorms> norms;
-    if (metric_of(view.metric_type) == Metric::L2) {
+    if (!is_current(view)) {
+        if (needs_norms) extend(norms, view, levels, executor);
+        return {quantizer_, std::move(norms), renumbered_, nullptr};
+    }
+    check_codes(view);
+    if (needs_norms) {
         extend(norms_[levels], view, levels, executor);
         norms = norms_[levels];
     }
@@ -87,8 +92,9 @@ void FlatState::pack(const FlatView& view) {
     if (quantizer_->max_nbits() > 8 && !can_renumber(*quantizer_))
         throw std::invalid_argument("levels have up to " + std::to_string(quantizer_->max_nbits()) +
                                     " bits, expected at most 8, or all levels of one width up to 11");
-    check_codes(view);
     packed_ = true;
+    if (!is_current(view)) return;  // the next search packs
+    check_codes(view);
     extend_planes(view);
     remember_codes(view);
 }
@@ -129,13 +135,15 @@ void FlatState::before_change(const FlatView& view) {
     check_codes(view);
 }
 
-void FlatState::after_append(const FlatView& view) {
+void FlatState::after_append(const FlatView& view, Change& change) {
     std::lock_guard lock(mutex_);
+    if (!change.keep_caches()) return;
     codes_.data = view.codes.data;  // growing moves the codes
 }
 
-void FlatState::after_remove(const FlatView& view, const std::vector<uint8_t>& removed) {
+void FlatState::after_remove(const FlatView& view, const std::vector<uint8_t>& removed, Change& change) {
     std::lock_guard lock(mutex_);
+    if (!change.keep_caches()) return;
     for (auto& [levels, norms] : norms_)
         if (norms) remove_norms(writable(norms).values, removed);
     codes_fingerprint_.clear();
@@ -143,8 +151,7 @@ void FlatState::after_remove(const FlatView& view, const std::vector<uint8_t>& r
     if (!norms_.empty()) codes_ = mark_codes(view, codes_.rows - count_set(removed, codes_.rows));
 }
 
-void FlatState::forget_codes() {
-    std::lock_guard lock(mutex_);
+void FlatState::drop_codes_caches() {
     norms_.clear();
     planes_.reset();
     codes_ = {};
@@ -152,9 +159,7 @@ void FlatState::forget_codes() {
 }
 
 void FlatState::drop_caches() {
-    codes_fingerprint_.clear();
-    norms_.clear();
-    planes_.reset();
+    drop_codes_caches();
     renumbered_.reset();
 }
 

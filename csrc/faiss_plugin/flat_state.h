@@ -48,21 +48,21 @@ class FlatState final : public IndexState {
     /// Of the planes, as far as they are filled.
     size_t plane_bytes() const;
 
-    /// Before a call that appends or removes codes, whose norms are to stay.
+    /// Before a change that appends or removes codes, whose norms are to stay.
     void before_change(const FlatView& view);
 
     /// After codes were appended.
-    void after_append(const FlatView& view);
+    void after_append(const FlatView& view, Change& change);
 
     /// After codes were removed and the others moved up: bit i tells of each of the rows before whether it is
     /// gone.
-    void after_remove(const FlatView& view, const std::vector<uint8_t>& removed);
+    void after_remove(const FlatView& view, const std::vector<uint8_t>& removed, Change& change);
 
-    void forget_codes() override;
     std::map<size_t, NormCount> cached_norms() const override;
     std::shared_ptr<IndexState> anew() const override;
 
   protected:
+    void drop_codes_caches() override;
     void drop_caches() override;
 
   private:

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 
+#include <array>
 #include <mutex>
 #include <stdexcept>
 
@@ -28,24 +29,21 @@ void renew_faiss_interrupt_lock() {
         new (faiss_interrupt_lock) std::mutex;
 }
 
+/// None of them is ever wanted by a thread that has another.
+std::array<ForkMutex*, 3> mutexes() { return {&parameters_mutex(), &states_mutex(), &options_mutex()}; }
+
 void before_fork() {
     end_openmp_team();
-    parameters_mutex().before_fork();
-    states_mutex().before_fork();
-    options_mutex().before_fork();
+    for (ForkMutex* mutex : mutexes()) mutex->before_fork();
 }
 
 void in_parent() {
-    options_mutex().in_parent();
-    states_mutex().in_parent();
-    parameters_mutex().in_parent();
+    for (ForkMutex* mutex : mutexes()) mutex->in_parent();
 }
 
 void in_child() {
     avoid_openmp_team();
-    options_mutex().in_child();
-    states_mutex().in_child();
-    parameters_mutex().in_child();
+    for (ForkMutex* mutex : mutexes()) mutex->in_child();
     ThreadPool::renew();
     renew_faiss_interrupt_lock();
     renew_states();

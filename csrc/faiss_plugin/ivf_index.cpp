@@ -1,8 +1,12 @@
 #include "faiss_plugin/ivf_index.h"
 
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 #include "faiss_plugin/additive.h"
@@ -23,16 +27,23 @@ struct IvfClass {
     size_t interface_offset;  ///< of its second base class, IndexIVFInterface, in an index
     bool has_scanner;         ///< ours, in place of the library's
     void* total_stats;        ///< faiss::indexIVF_stats
+    const abi::__class_type_info *parameters_type, *ivf_parameters_type;
+    size_t reconstruct_from_offset;  ///< its slot
 
     void (*destroy)(void*);
     void (*destroy_and_free)(void*);
     void (*train)(void*, int64_t, const float*);
     void (*train_encoder)(void*, int64_t, const float*, const int64_t*);
     void (*add_core)(void*, int64_t, const float*, const int64_t*, const int64_t*, void*);
+    void (*add_sa_codes)(void*, int64_t, const uint8_t*, const int64_t*);
     size_t (*remove_ids)(void*, const void* selector);
     void (*reset)(void*);
     void (*merge_from)(void*, void* other, int64_t add_id);
     void (*update_vectors)(void*, int, const int64_t*, const float*);
+    void (*search)(const void*, int64_t, const float*, int64_t, float*, int64_t*, const void*);
+    void (*search_and_reconstruct)(const void*, int64_t, const float*, int64_t, float*, int64_t*, float*,
+                                   const void*);
+    void (*range_search)(const void*, int64_t, const float*, float, void*, const void*);
     void (*search_preassigned)(const void*, int64_t, const float*, int64_t, const int64_t*, const float*,
                                float*, int64_t*, bool, const void*, void*);
     void (*range_search_preassigned)(const void*, int64_t, const float*, float, const int64_t*, const float*,
@@ -46,12 +57,23 @@ IvfClass* ivf = nullptr;
 void* rq_of(void* index) { return &field<char>(index, layout().ivf_rq); }
 const void* rq_of(const void* index) { return &field<char>(index, layout().ivf_rq); }
 
+IvfView searchable_view(const void* index) { return searchable_ivf_view(index, state_of(index)->version()); }
+
 /// What a call of search_preassigned asks for.
 struct Request {
     size_t nprobe = 0;
     const void* selector = nullptr;
+    const void* quantizer_parameters = nullptr;
     bool plain = true;  ///< nothing that decides, query by query, how far to go on
 };
+
+/// FAISS refuses search parameters of another class as well.
+void require_ivf_parameters(const void* parameters) {
+    constexpr std::ptrdiff_t kUnknown = -1;
+    if (parameters &&
+        !abi::__dynamic_cast(parameters, ivf->parameters_type, ivf->ivf_parameters_type, kUnknown))
+        throw std::invalid_argument("params: expected SearchParametersIVF");
+}
 
 Request request_of(const IvfView& view, const void* parameters) {
     const Layout& at = layout();
@@ -62,13 +84,14 @@ Request request_of(const IvfView& view, const void* parameters) {
         request.nprobe = field<size_t>(parameters, at.params_nprobe);
         max_codes = field<size_t>(parameters, at.params_max_codes);
         request.selector = selector_of(parameters);
+        request.quantizer_parameters = field<const void*>(parameters, at.params_quantizer_params);
         request.plain = field<size_t>(parameters, at.params_max_lists_num) == 0 &&
                         field<size_t>(parameters, at.params_max_empty_result_buckets) == 0 &&
                         field<const void*>(parameters, at.params_inverted_list_context) == nullptr;
     }
     request.nprobe = std::min(request.nprobe, view.nlist);
     request.plain = request.plain && request.nprobe > 0 && max_codes == 0 && view.parallel_mode == 0 &&
-                    !uses_iterator(view.lists);
+                    !(view.lists && uses_iterator(view.lists));
     return request;
 }
 
@@ -173,8 +196,8 @@ auto with_lists(const void* self, const IvfView& view, const Request& request, s
     return results;
 }
 
-bool goes_by_list(const IvfView& view, const Request& request, bool store_pairs) {
-    return view.is_trained && view.lists && request.plain && !(store_pairs && request.selector);
+bool goes_by_list(const Request& request, bool store_pairs) {
+    return request.plain && !(store_pairs && request.selector);
 }
 
 /// Before FAISS searches itself: its own scanner knows no levels.
@@ -191,9 +214,9 @@ void require_scanner(const void* self, const IvfView& view, const void* paramete
 void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, const int64_t* keys,
                         const float* centroid_distances, float* distances, int64_t* ids, bool store_pairs,
                         const void* parameters, void* stats) {
-    const IvfView view = ivf_view(self);
+    const IvfView view = searchable_view(self);
     const Request request = request_of(view, parameters);
-    if (k <= 0 || !goes_by_list(view, request, store_pairs)) {
+    if (k <= 0 || !goes_by_list(request, store_pairs)) {
         require_scanner(self, view, parameters);
         ivf->search_preassigned(self, n, x, k, keys, centroid_distances, distances, ids, store_pairs,
                                 parameters, stats);
@@ -208,12 +231,73 @@ void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, 
                });
 }
 
+/// What the coarse quantizer finds for n queries: (n, nprobe) each.
+struct Assignment {
+    std::vector<int64_t> keys;
+    std::vector<float> distances;
+};
+
+Assignment assign(const IvfView& view, const Request& request, size_t n, const float* x) {
+    Assignment found{std::vector<int64_t>(n * request.nprobe), std::vector<float>(n * request.nprobe)};
+    call_virtual<void>(view.quantizer, ivf->overridden.replaced().at("search"), int64_t(n), x,
+                       int64_t(request.nprobe), found.distances.data(), found.keys.data(),
+                       request.quantizer_parameters);
+    return found;
+}
+
+/// Not in slices, as the library's own: only one of its threads would know that Ctrl-C was pressed.
+void search(const void* self, int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,
+            const void* parameters) {
+    const IvfView view = searchable_view(self);
+    require_ivf_parameters(parameters);
+    const Request request = request_of(view, parameters);
+    if (n <= 0 || k <= 0 || !goes_by_list(request, false)) {
+        ivf->search(self, n, x, k, distances, ids, parameters);
+        return;
+    }
+    const Assignment found = assign(view, request, size_t(n), x);
+    search_preassigned(self, n, x, k, found.keys.data(), found.distances.data(), distances, ids, false,
+                       parameters, nullptr);
+}
+
+/// As search; the library's own forgets the parameters of the coarse quantizer.
+void search_and_reconstruct(const void* self, int64_t n, const float* x, int64_t k, float* distances,
+                            int64_t* ids, float* vectors, const void* parameters) {
+    const IvfView view = searchable_view(self);
+    require_ivf_parameters(parameters);
+    const Request request = request_of(view, parameters);
+    if (n <= 0 || k <= 0 || request.nprobe == 0) {
+        ivf->search_and_reconstruct(self, n, x, k, distances, ids, vectors, parameters);
+        return;
+    }
+    const Assignment found = assign(view, request, size_t(n), x);
+    search_preassigned(self, n, x, k, found.keys.data(), found.distances.data(), distances, ids, true,
+                       parameters, nullptr);
+    for (size_t i = 0; i < size_t(n) * size_t(k); i++) {
+        if (ids[i] < 0) {
+            std::memset(vectors + i * view.d, -1, view.d * sizeof(float));  // NaN, as FAISS has it
+            continue;
+        }
+        const auto list = int64_t(uint64_t(ids[i]) >> 32), row = ids[i] & 0xffffffff;
+        ids[i] = ReadList(view.lists, size_t(list)).ids[row];
+        call_virtual<void>(self, ivf->reconstruct_from_offset, list, row, vectors + i * view.d);
+    }
+}
+
+/// The library looks at the lists before it calls range_search_preassigned.
+void range_search(const void* self, int64_t n, const float* x, float radius, void* result,
+                  const void* parameters) {
+    require_searchable(ivf_view(self));
+    require_ivf_parameters(parameters);
+    ivf->range_search(self, n, x, radius, result, parameters);
+}
+
 void range_search_preassigned(const void* self, int64_t n, const float* x, float radius, const int64_t* keys,
                               const float* centroid_distances, void* result, bool store_pairs,
                               const void* parameters, void* stats) {
-    const IvfView view = ivf_view(self);
+    const IvfView view = searchable_view(self);
     const Request request = request_of(view, parameters);
-    if (!goes_by_list(view, request, store_pairs)) {
+    if (!goes_by_list(request, store_pairs)) {
         require_scanner(self, view, parameters);
         ivf->range_search_preassigned(self, n, x, radius, keys, centroid_distances, result, store_pairs,
                                       parameters, stats);
@@ -245,10 +329,70 @@ size_t list_number_bytes(size_t nlist) {
     return bytes;
 }
 
+/// Vectors to be added go to these lists, or to none.
+void require_list_numbers(const IvfView& view, int64_t n, const int64_t* numbers) {
+    for (int64_t i = 0; i < n; i++)
+        if (numbers[i] >= int64_t(view.nlist))
+            throw std::invalid_argument("list number " + std::to_string(numbers[i]) + ", expected 0 to " +
+                                        std::to_string(view.nlist - 1));
+}
+
+/// Codes of vectors that this thread is adding, all of which are encoded before the first is added: encoding
+/// may fail or be interrupted, and the library adds block by block.
+class Encoded {
+  public:
+    Encoded(const float* x, size_t n, size_t d, const uint8_t* codes, size_t code_size)
+        : x_(x), n_(n), d_(d), codes_(codes), code_size_(code_size), before_(current) {
+        current = this;
+    }
+    ~Encoded() { current = before_; }
+    Encoded(const Encoded&) = delete;
+    Encoded& operator=(const Encoded&) = delete;
+
+    /// What is being added, if these are among its vectors; else null.
+    static const Encoded* find(const float* x) {
+        const bool inside = current && current->x_ <= x && x < current->x_ + current->n_ * current->d_;
+        return inside ? current : nullptr;
+    }
+
+    const uint8_t* codes_of(const float* x) const { return codes_ + size_t(x - x_) / d_ * code_size_; }
+
+  private:
+    static thread_local const Encoded* current;
+
+    const float* x_;
+    size_t n_, d_;
+    const uint8_t* codes_;
+    size_t code_size_;
+    const Encoded* before_;
+};
+
+thread_local const Encoded* Encoded::current = nullptr;
+
+/// The rows of x (n, d) less the centroids of their lists. The library's own function for many vectors ends
+/// the process if a centroid cannot be had.
+void compute_residuals(const IvfView& view, size_t n, const float* x, const int64_t* numbers,
+                       float* residuals) {
+    constexpr size_t kTask = 512;
+    parallel_for(executor(), (n + kTask - 1) / kTask, [&](size_t task, Checkpoint&) {
+        for (size_t i = task * kTask; i < std::min(n, (task + 1) * kTask); i++) {
+            const int64_t number = std::max<int64_t>(numbers[i], 0);  // vectors that go to no list
+            float* residual = residuals + i * view.d;
+            reconstruct_centroid(view.quantizer, size_t(number), residual);
+            for (size_t j = 0; j < view.d; j++) residual[j] = x[i * view.d + j] - residual[j];
+        }
+    });
+}
+
 void encode_vectors(const void* self, int64_t n, const float* x, const int64_t* numbers, uint8_t* out,
                     bool with_numbers) {
     const IvfView view = ivf_view(self);
-    if (!view.is_trained) throw std::runtime_error("the index is not trained");
+    if (const Encoded* encoded = with_numbers ? nullptr : Encoded::find(x)) {
+        std::copy_n(encoded->codes_of(x), size_t(n) * view.code_size, out);
+        return;
+    }
+    require_encodable(view);
+    require_list_numbers(view, n, numbers);
     require_finite(view, n, x);
     constexpr size_t kBatch = 16384;  // bounds the residuals
     const size_t before = with_numbers ? list_number_bytes(view.nlist) : 0, width = before + view.code_size;
@@ -260,9 +404,7 @@ void encode_vectors(const void* self, int64_t n, const float* x, const int64_t* 
         const float* batch = x + first * view.d;
         if (view.by_residual) {
             residuals.resize(count * view.d);
-            std::vector<int64_t> lists(numbers + first, numbers + first + count);
-            for (int64_t& list : lists) list = std::max<int64_t>(list, 0);  // vectors that go to no list
-            compute_residuals(view.quantizer, int64_t(count), batch, residuals.data(), lists.data());
+            compute_residuals(view, count, batch, numbers + first, residuals.data());
             batch = residuals.data();
         }
         codes.resize(count * view.code_size);
@@ -289,6 +431,24 @@ void train(void* self, int64_t n, const float* x) {
     ivf->train(self, n, x);
 }
 
+/// The view of an index whose lists are about to change. The library ends the process if they cannot be.
+IvfView changeable_view(const void* index) {
+    const IvfView view = ivf_view(index);
+    require_lists(view);
+    if (const std::string reason = why_unchangeable(view.lists, view.nlist); !reason.empty())
+        throw std::runtime_error(reason);
+    return view;
+}
+
+/// Runs a library function that only appends codes to lists, whose norms stay.
+template <class Append>
+void append(void* self, const Append& stock) {
+    const std::shared_ptr<IndexState> state = state_of(self);
+    Change change(*state);
+    stock();
+    change.keep_caches();
+}
+
 void train_encoder(void* self, int64_t n, const float* x, const int64_t* numbers) {
     const std::shared_ptr<IndexState> state = state_of(self);
     if (state->training().empty())
@@ -301,30 +461,58 @@ void train_encoder(void* self, int64_t n, const float* x, const int64_t* numbers
 /// All vectors are checked before the first is added.
 void add_core(void* self, int64_t n, const float* x, const int64_t* ids, const int64_t* numbers,
               void* context) {
-    require_finite(ivf_view(self), n, x);
-    ivf->add_core(self, n, x, ids, numbers, context);
+    const IvfView view = changeable_view(self);
+    if (Encoded::find(x)) {  // a block of what is being added: the library calls back
+        ivf->add_core(self, n, x, ids, numbers, context);
+        return;
+    }
+    require_list_numbers(view, n, numbers);
+    std::vector<uint8_t> codes(size_t(n) * view.code_size);
+    encode_vectors(self, n, x, numbers, codes.data(), false);
+    const Encoded encoded(x, size_t(n), view.d, codes.data(), view.code_size);
+    append(self, [&] { ivf->add_core(self, n, x, ids, numbers, context); });
+}
+
+void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
+    const IvfView view = changeable_view(self);
+    const size_t before = list_number_bytes(view.nlist);
+    for (size_t i = 0; i < size_t(n); i++) {
+        int64_t number = 0;
+        std::memcpy(&number, codes + i * (before + view.code_size), std::min(before, sizeof number));
+        require_list_numbers(view, 1, &number);
+    }
+    append(self, [&] { ivf->add_sa_codes(self, n, codes, ids); });
 }
 
 void merge_from(void* self, void* other, int64_t add_id) {
     if (self == other) throw std::invalid_argument("cannot merge an index with itself");
-    if (ivf->overridden.is_instance(other)) require_same_quantizer(ivf_view(self), ivf_view(other));
-    ivf->merge_from(self, other, add_id);
-    if (const std::shared_ptr<IndexState> emptied = find_state(other)) emptied->forget_codes();
+    changeable_view(self);
+    if (ivf->overridden.is_instance(other)) require_same_quantizer(ivf_view(self), changeable_view(other));
+    const std::shared_ptr<IndexState> emptied = find_state(other);
+    std::optional<Change> emptying;
+    if (emptied) emptying.emplace(*emptied);
+    append(self, [&] { ivf->merge_from(self, other, add_id); });
 }
 
 size_t remove_ids(void* self, const void* selector) {
-    state_of(self)->forget_codes();
+    changeable_view(self);
+    const std::shared_ptr<IndexState> state = state_of(self);
+    const Change change(*state);
     return ivf->remove_ids(self, selector);
 }
 
 void update_vectors(void* self, int n, const int64_t* ids, const float* x) {
+    require_encodable(changeable_view(self));
     require_finite(ivf_view(self), n, x);
-    state_of(self)->forget_codes();
+    const std::shared_ptr<IndexState> state = state_of(self);
+    const Change change(*state);
     ivf->update_vectors(self, n, ids, x);
 }
 
 void reset(void* self) {
-    state_of(self)->forget_codes();
+    changeable_view(self);
+    const std::shared_ptr<IndexState> state = state_of(self);
+    const Change change(*state);
     ivf->reset(self);
 }
 
@@ -368,10 +556,24 @@ void destroy_and_free(void* self) { plugin::destroy_and_free(index_of(self)); }
 IvfClass::IvfClass(const Library& library, bool with_scanner)
     : overridden(library, kClass), has_scanner(with_scanner) {
     library.find("_ZN5faiss14indexIVF_statsE", total_stats);
+    library.find("_ZTIN5faiss16SearchParametersE", parameters_type);
+    library.find("_ZTIN5faiss19SearchParametersIVFE", ivf_parameters_type);
     OverriddenClass& o = overridden;
     destroy = o.replace("destroy", "_ZN5faiss25IndexIVFResidualQuantizerD1Ev", plugin::destroy);
     destroy_and_free =
         o.replace("destroy_and_free", "_ZN5faiss25IndexIVFResidualQuantizerD0Ev", plugin::destroy_and_free);
+    search =
+        o.replace("search", "_ZNK5faiss8IndexIVF6searchElPKflPfPlPKNS_16SearchParametersE", plugin::search);
+    search_and_reconstruct =
+        o.replace("search_and_reconstruct",
+                  "_ZNK5faiss8IndexIVF22search_and_reconstructElPKflPfPlS3_PKNS_16SearchParametersE",
+                  plugin::search_and_reconstruct);
+    reconstruct_from_offset =
+        overridden.vtable().slot("_ZNK5faiss25IndexIVFAdditiveQuantizer23reconstruct_from_offsetEllPf");
+    range_search =
+        o.replace("range_search",
+                  "_ZNK5faiss8IndexIVF12range_searchElPKffPNS_17RangeSearchResultEPKNS_16SearchParametersE",
+                  plugin::range_search);
     search_preassigned = o.replace("search_preassigned",
                                    "_ZNK5faiss8IndexIVF18search_preassignedElPKflPKlS2_PfPlbPKNS_"
                                    "19SearchParametersIVFEPNS_13IndexIVFStatsE",
@@ -392,6 +594,8 @@ IvfClass::IvfClass(const Library& library, bool with_scanner)
     train_encoder = o.replace("train_encoder", "_ZN5faiss25IndexIVFAdditiveQuantizer13train_encoderElPKfPKl",
                               plugin::train_encoder);
     add_core = o.replace("add_core", "_ZN5faiss8IndexIVF8add_coreElPKfPKlS4_Pv", plugin::add_core);
+    add_sa_codes =
+        o.replace("add_sa_codes", "_ZN5faiss8IndexIVF12add_sa_codesElPKhPKl", plugin::add_sa_codes);
     remove_ids =
         o.replace("remove_ids", "_ZN5faiss8IndexIVF10remove_idsERKNS_10IDSelectorE", plugin::remove_ids);
     reset = o.replace("reset", "_ZN5faiss8IndexIVF5resetEv", plugin::reset);

@@ -73,7 +73,8 @@ PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::v
 void IvfState::update_norms(PreparedLists& prepared, const IvfView& view, size_t levels,
                             const std::vector<size_t>& numbers, const std::vector<ReadList>& lists,
                             const Executor& executor) {
-    std::vector<SharedNorms>& cached = norms_[levels];
+    std::vector<SharedNorms> unkept;
+    std::vector<SharedNorms>& cached = is_current(view) ? norms_[levels] : unkept;
     cached.resize(view.nlist);
     std::vector<size_t> stale;
     for (size_t i = 0; i < numbers.size(); i++) {
@@ -112,11 +113,6 @@ void IvfState::extend(CachedListNorms& norms, const PreparedLists& prepared, con
                norms.values.data() + have);
     norms.lowest = *std::min_element(norms.values.begin(), norms.values.end());
     norms.sample = sample_rows(list, list.n, view.code_size);
-}
-
-void IvfState::forget_codes() {
-    std::lock_guard lock(mutex_);
-    drop_caches();
 }
 
 void IvfState::drop_caches() {

@@ -53,11 +53,11 @@ class IvfState final : public IndexState {
     PreparedLists prepare(const IvfView& view, size_t levels, const std::vector<size_t>& numbers,
                           const std::vector<ReadList>& lists, const Executor& executor);
 
-    void forget_codes() override;
     std::map<size_t, NormCount> cached_norms() const override;
     std::shared_ptr<IndexState> anew() const override { return std::make_shared<IvfState>(); }
 
   protected:
+    void drop_codes_caches() override { drop_caches(); }
     void drop_caches() override;
 
   private:

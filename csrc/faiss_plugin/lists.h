@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "faiss_plugin/vtable.h"
 
@@ -31,9 +32,11 @@ class ReadList {
 /// Whether codes come from an iterator only.
 bool uses_iterator(const void* lists);
 
-/// The centroid of a list, to out (d), and the rows of x (n, d) less their lists' centroids.
+/// Why lists cannot be changed; empty if they can. Of lists in an array the first that is not empty tells:
+/// all are read into memory, or none is.
+std::string why_unchangeable(const void* lists, size_t nlist);
+
+/// The centroid of a list, to out (d).
 void reconstruct_centroid(const void* coarse_quantizer, size_t number, float* out);
-void compute_residuals(const void* coarse_quantizer, int64_t n, const float* x, float* residuals,
-                       const int64_t* numbers);
 
 }  // namespace drq::plugin

@@ -46,6 +46,8 @@ bool shares_allocator(const Library& library) {
     return true;
 }
 
+bool is_open() { return opened; }
+
 const Library& library() {
     if (!opened) throw std::logic_error("libfaiss is not open, expected open() first");
     return *opened;

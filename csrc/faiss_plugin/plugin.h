@@ -22,6 +22,9 @@ void open_ivf(bool with_scanner);
 /// Whether memory that was allocated here may be freed by libfaiss, and the other way round.
 bool shares_allocator(const Library& library);
 
+/// Whether open_plugin was called and found what it looked for.
+bool is_open();
+
 const Library& library();
 
 /// Where the replaced functions and those called by position were found; the IVF class's are named "ivf.…".

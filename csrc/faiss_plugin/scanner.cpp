@@ -52,8 +52,8 @@ class HandlerSink final : public Sink {
 class ListSearch {
   public:
     ListSearch(const void* index, bool store_pairs, const void* selector, const void* parameters)
-        : view_(ivf_view(index)),
-          state_(std::static_pointer_cast<IvfState>(state_of(index))),
+        : state_(std::static_pointer_cast<IvfState>(state_of(index))),
+          view_(searchable_ivf_view(index, state_->version())),
           levels_(checked_levels(*state_, view_, parameters)),
           prepared_(state_->prepare(view_, levels_, {}, {}, Executor())),
           selector_{is_member, selector},
@@ -130,8 +130,8 @@ class ListSearch {
         return computed.data();
     }
 
-    const IvfView view_;
     const std::shared_ptr<IvfState> state_;
+    const IvfView view_;
     const size_t levels_;
     PreparedLists prepared_;
     const Selector selector_;

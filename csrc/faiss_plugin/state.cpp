@@ -108,6 +108,23 @@ std::shared_ptr<const Encoder> IndexState::encoder(const QuantizerView& view) {
     return encoder_;
 }
 
+void IndexState::forget_codes() {
+    std::lock_guard lock(mutex_);
+    drop_codes_caches();
+}
+
+Change::Change(IndexState& state) : state_(state) {
+    std::lock_guard lock(state_.mutex_);  // waits for searches that compute what they will keep
+    before_ = state_.version();
+    state_.begun_++;
+}
+
+Change::~Change() {
+    std::lock_guard lock(state_.mutex_);
+    if (!kept_) state_.drop_codes_caches();
+    state_.ended_++;
+}
+
 void IndexState::forget() {
     forget_codes();
     std::lock_guard lock(mutex_);

@@ -34,6 +34,9 @@ void release_unused(std::vector<float>& norms);
 
 /// Options, and caches that are built on first use. All functions may be called from any thread.
 ///
+/// Searching while the index changes is undefined in FAISS, but the caches must be right once it is quiet:
+/// what is computed for a view that was read before or during a change is not kept.
+///
 /// The caches must follow codes and codebooks. The hooks of flat_index.cpp and ivf_index.cpp report every
 /// change that goes through the index. Changes around it (a vector overwritten from Python, an index emptied
 /// as the source of a merge_from) are noticed by pointers, sizes and a sample of the values, checked at each
@@ -53,8 +56,10 @@ class IndexState {
 
     std::shared_ptr<const Encoder> encoder(const QuantizerView& view);
 
+    Version version() const { return {begun_, ended_}; }
+
     /// Codes were replaced: drops what was made of them.
-    virtual void forget_codes() = 0;
+    void forget_codes();
 
     /// Anything may have changed.
     virtual void forget();
@@ -75,13 +80,22 @@ class IndexState {
     /// mutex.
     void check_codebooks(const QuantizerView& view, size_t work = 0);
 
-    /// Drops what was made of codes or codebooks. Needs the mutex.
+    /// Whether what is computed of a view may be kept, and what was kept used for it: no change has begun
+    /// since it was read. Needs the mutex, with which no change begins.
+    bool is_current(const IndexView& view) const {
+        return view.version.is_quiet() && version() == view.version;
+    }
+
+    /// Drop what was made of codes, and of codebooks as well. Need the mutex.
+    virtual void drop_codes_caches() = 0;
     virtual void drop_caches() = 0;
 
     mutable std::mutex mutex_;
     std::shared_ptr<const Quantizer> quantizer_;
 
   private:
+    friend class Change;
+
     /// What the codebooks looked like when something was cached about them.
     struct CodebooksMark {
         const float* data = nullptr;
@@ -103,6 +117,29 @@ class IndexState {
     std::shared_ptr<const Encoder> encoder_;
     CodebooksMark codebooks_;
     Fingerprint codebooks_fingerprint_;
+    std::atomic<uint64_t> begun_{0}, ended_{0};
+};
+
+/// One change of an index's codes, as long as it takes. Caches are dropped at its end unless they are kept.
+class Change {
+  public:
+    explicit Change(IndexState& state);
+    ~Change();
+    Change(const Change&) = delete;
+    Change& operator=(const Change&) = delete;
+
+    /// The caches are right for the codes as they are now, if no other change was made at the same time.
+    /// Needs the mutex if caches were changed for it.
+    bool keep_caches() { return kept_ = is_alone(); }
+
+  private:
+    bool is_alone() const {
+        return before_.is_quiet() && state_.version() == Version{before_.begun + 1, before_.ended};
+    }
+
+    IndexState& state_;
+    Version before_;
+    bool kept_ = false;
 };
 
 /// FNV-1a over up to `pieces` of `count` pieces of `size` bytes, equally spaced, first and last included.
