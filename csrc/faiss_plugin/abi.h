@@ -134,9 +134,8 @@ void require_lists(const IvfView& view);
 /// Throws std::runtime_error unless there are as many bytes of codes as ntotal says.
 void require_codes(const FlatView& view);
 
-/// faiss::AdditiveQuantizer::Search_type: vectors are decoded, norms are left out, or computed from the codes
-/// at each search.
-constexpr int kDecompress = 0, kLutWithoutNorm = 1, kNormFromLut = 2;
+/// faiss::AdditiveQuantizer::ST_norm_from_LUT: norms are computed from the codes at each search.
+constexpr int kNormFromLut = 2;
 
 /// FAISS's metric numbers that the plug-in searches with. Throws std::invalid_argument for the others.
 Metric metric_of(int metric_type);

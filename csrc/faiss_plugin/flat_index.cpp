@@ -29,7 +29,6 @@ struct FlatClass {
     size_t (*remove_ids)(void*, const void* selector);
     void (*reset)(void*);
     void (*merge_from)(void*, void* other, int64_t add_id);
-    void* (*get_FlatCodesDistanceComputer)(const void*);
     void* (*get_decoding_distance_computer)(const void*);  ///< the base class's, for any codes
     void (*construct_range_selector)(void*, int64_t begin, int64_t end, bool assume_sorted);
 
@@ -84,16 +83,9 @@ void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
     encode(*state, view, rq, view.codes.code_size, n, x, packed);
 }
 
-/// For graphs and refinement over the index. The library's own has none for L2 with norms from tables and
-/// throws, even inside its threads, which ends the process; without norms it leaves them out; and for inner
-/// products by tables it compares two vectors by their distance.
-void* get_distance_computer(const void* self) {
-    const FlatView view = flat_view(self);  // an error would end the process where a graph asks
-    const bool l2 = metric_of(view.metric_type) == Metric::L2;
-    const bool usable = view.search_type == kDecompress ||
-                        (l2 && view.search_type != kNormFromLut && view.search_type != kLutWithoutNorm);
-    return usable ? flat->get_FlatCodesDistanceComputer(self) : flat->get_decoding_distance_computer(self);
-}
+/// For graphs and refinement over the index: distances of decoded vectors. Some of the library's own throw
+/// inside its threads, which ends the process, leave out norms, or compare two vectors by another measure.
+void* get_distance_computer(const void* self) { return flat->get_decoding_distance_computer(self); }
 
 void train(void* self, int64_t n, const float* x) {
     const std::shared_ptr<IndexState> state = state_of(self);
@@ -192,9 +184,8 @@ FlatClass::FlatClass(const Library& library) : overridden(library, kClass) {
         "_ZNK5faiss14IndexFlatCodes12range_searchElPKffPNS_17RangeSearchResultEPKNS_16SearchParametersE",
         plugin::range_search);
     o.replace("sa_encode", "_ZNK5faiss22IndexAdditiveQuantizer9sa_encodeElPKfPh", plugin::sa_encode);
-    get_FlatCodesDistanceComputer = o.replace(
-        "get_FlatCodesDistanceComputer",
-        "_ZNK5faiss22IndexAdditiveQuantizer29get_FlatCodesDistanceComputerEv", get_distance_computer);
+    o.replace("get_FlatCodesDistanceComputer",
+              "_ZNK5faiss22IndexAdditiveQuantizer29get_FlatCodesDistanceComputerEv", get_distance_computer);
     library.find("_ZNK5faiss14IndexFlatCodes29get_FlatCodesDistanceComputerEv",
                  get_decoding_distance_computer);
     train = o.replace("train", "_ZN5faiss22IndexResidualQuantizer5trainElPKf", plugin::train);
