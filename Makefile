@@ -17,6 +17,9 @@
 # make test-sanitize    the core's programs and what reaches the memory of codes and lists under AddressSanitizer,
 #     UndefinedBehaviorSanitizer and ThreadSanitizer; parts: -core, -threads, -python
 # make test-sanitize-cpp    the same for the C++ library (needs FAISS: apt install libfaiss-dev)
+# make fuzz    looks for inputs that break the core, readers of files and the command; MINUTES=30; parts: -core (needs
+#     clang: apt install clang)
+# make soak    threads change and search indexes of all kinds, every result is compared with NumPy's; MINUTES=30
 # make test-ray    shards in Ray actors
 # make docs    executes the notebook and builds the documentation in build/site, warnings are errors
 # make test-package    sdist, a wheel built from it, audited, and tested in an environment of its own
@@ -27,7 +30,7 @@ BIN := $(VENV)/bin
 CLIENTS := $(VENV)/clients
 WHEELS := 1.14.2 1.14.3 1.15.0  # besides the one in constraints.txt
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
-CORE_TESTS := $(wildcard tests/core/*.cpp tests/core/*.h) tests/core/CMakeLists.txt
+CORE_TESTS := $(wildcard $(addprefix tests/,core/*.cpp core/*.h fuzz/*.cpp core/CMakeLists.txt fuzz/CMakeLists.txt))
 CXX_SOURCES := $(shell find csrc tests examples -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 # Tools that spin while they wait make each other slow on few cores.
 export OMP_WAIT_POLICY := PASSIVE
@@ -148,6 +151,7 @@ $(SANITIZE)/threads/built: $(VENV)/built $(CORE_TESTS)
 
 test-sanitize-core: $(SANITIZE)/memory/built
 	$(<D)/tests/core/simd_levels 5
+	$(<D)/tests/fuzz/fuzz_core 200 tests/fuzz/corpus/core/*
 
 test-sanitize-threads: $(SANITIZE)/threads/built
 	TSAN_OPTIONS=halt_on_error=1 $(<D)/tests/core/concurrency
@@ -168,6 +172,28 @@ test-sanitize-python: $(SANITIZE)/memory/built
 
 test-sanitize-cpp:
 	$(MAKE) test-cpp CPP=$(SANITIZE)/cpp CXXFLAGS="$(MEMORY)"
+
+# Runs as long as you like. A finding is an error, and its input is kept.
+.PHONY: fuzz fuzz-core soak
+MINUTES ?= 1
+FUZZ := $(CURDIR)/build/fuzz
+CLANG ?= clang++
+FUZZED := -g1 -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all \
+	-Wno-unknown-pragmas -Wno-unknown-warning-option
+fuzz: fuzz-core
+
+fuzz-core: $(VENV)/tools
+	@command -v $(CLANG) >/dev/null || { echo "$(CLANG) is missing: apt install clang, or CLANG=…"; exit 1; }
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(FUZZ) -G Ninja -DCMAKE_CXX_COMPILER=$(CLANG) \
+		-DCMAKE_CXX_FLAGS="$(FUZZED)" -DDRQFAISS_PYTHON=OFF -DDRQFAISS_TESTS=ON
+	$(BIN)/cmake --build $(FUZZ) --target fuzz_core
+	mkdir -p $(FUZZ)/corpus
+	$(FUZZ)/tests/fuzz/fuzz_core -max_total_time=$$(($(MINUTES) * 60)) -max_len=256 -len_control=0 -print_final_stats=1 \
+		-artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus tests/fuzz/corpus/core >$(FUZZ)/core.log 2>&1 || { tail -60 $(FUZZ)/core.log; exit 1; }
+	@grep -E "DONE|executed_units|peak_rss" $(FUZZ)/core.log; echo "fuzz-core: $(MINUTES) minutes, no finding"
+
+soak: $(VENV)/built
+	$(BIN)/python -m tests.soak $(MINUTES)
 
 # What only one of these needs is installed for it alone.
 .PHONY: test-ray docs test-package
