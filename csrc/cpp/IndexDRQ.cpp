@@ -145,6 +145,15 @@ void IndexDRQ::reset() {
     IndexResidualQuantizer::reset();
 }
 
+void IndexDRQ::permute_entries(const int64_t* perm) {
+    const std::vector<uint8_t> before(codes.data(), codes.data() + size_t(ntotal) * code_size);
+    for (size_t i = 0; i < size_t(ntotal); i++)
+        std::copy_n(before.data() + size_t(perm[i]) * code_size, code_size, codes.data() + i * code_size);
+    forget();
+}
+
+void IndexDRQ::forget() { state_->forget(); }
+
 void IndexDRQ::check_compatible_for_merge(const faiss::Index& other) const {
     IndexResidualQuantizer::check_compatible_for_merge(other);
     const auto& theirs = dynamic_cast<const IndexResidualQuantizer&>(other);

@@ -172,6 +172,34 @@ void test_changes_between_searches() {
     CHECK(search(*index, x, 1).ids[0] == -1);
 }
 
+/// Rows that no sample of the codes looks at may be among those that move.
+void test_permuted_entries() {
+    const auto x = read_vecs<float>("query.fvecs");
+    const auto index = read("l28"), before = read("l28");
+    search(*index, x, kFound);
+    std::vector<int64_t> order(size_t(index->ntotal));
+    for (size_t i = 0; i < order.size(); i++) order[i] = int64_t(i);
+    std::swap(order[3], order[4]);
+    std::rotate(order.begin() + 1000, order.begin() + 1001, order.begin() + 1100);
+    index->permute_entries(order.data());
+    const auto size = index->code_size;
+    for (size_t i = 0; i < order.size(); i++)
+        CHECK(std::equal(index->codes.data() + i * size, index->codes.data() + (i + 1) * size,
+                         before->codes.data() + size_t(order[i]) * size));
+    CHECK(search(*index, x, kFound) == search(IndexDRQ(*index), x, kFound));
+}
+
+/// Two codes that no sample looks at change places behind the index's back.
+void test_forget() {
+    const auto x = read_vecs<float>("query.fvecs");
+    const auto index = read("l28");
+    search(*index, x, kFound);
+    std::swap_ranges(index->codes.data() + 3 * index->code_size, index->codes.data() + 4 * index->code_size,
+                     index->codes.data() + 4 * index->code_size);
+    index->forget();
+    CHECK(search(*index, x, kFound) == search(IndexDRQ(*index), x, kFound));
+}
+
 void test_inside_an_id_map() {
     const auto base = read_vecs<float>("base.fvecs"), x = read_vecs<float>("query.fvecs");
     const auto index = read("l28");
@@ -263,6 +291,8 @@ int main(int argc, char** argv) {
     test_levels_of_the_index();
     test_selector_and_range();
     test_changes_between_searches();
+    test_permuted_entries();
+    test_forget();
     test_inside_an_id_map();
     test_refinement();
     test_distance_computer();

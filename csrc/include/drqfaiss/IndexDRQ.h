@@ -44,6 +44,13 @@ struct IndexDRQ : faiss::IndexResidualQuantizer {
     size_t remove_ids(const faiss::IDSelector& selector) override;
     void reset() override;
 
+    /// Reorders the vectors: the one at i becomes the one that was at perm[i], a permutation of the ids.
+    /// FAISS's own is not virtual: called through a pointer to the base class it needs forget() afterwards.
+    void permute_entries(const int64_t* perm);
+
+    /// Drops what searches keep about codes and codebooks. Needed after either was written to directly.
+    void forget();
+
     /// Also requires equal codebooks: vectors would come out of other ones.
     void check_compatible_for_merge(const faiss::Index& other) const override;
 
