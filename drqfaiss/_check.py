@@ -9,7 +9,17 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+MOST_SHOWN = 200  # characters
 METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
+
+
+def shown(value: Any) -> str:
+    """Write a value for an error message: in one line, and not the whole of a large one."""
+    text = (
+        np.array2string(value, separator=", ", threshold=12) if isinstance(value, np.ndarray) else repr(value)
+    )
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_SHOWN else f"{line[:120]} … {line[-40:]}"
 
 
 def integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
@@ -17,7 +27,7 @@ def integer(name: str, value: Any, lowest: int, highest: int | None = None) -> i
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: got {value!r}, expected an integer") from None
+        raise TypeError(f"{name}: got {shown(value)}, expected an integer") from None
     if number < lowest or (highest is not None and number > highest):
         limit = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
         raise ValueError(f"{name}: got {number}, expected {limit}")
@@ -29,23 +39,23 @@ def number(name: str, value: Any) -> float:
     try:
         result = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {value!r}, expected a number") from None
+        raise TypeError(f"{name}: got {shown(value)}, expected a number") from None
     if math.isnan(result):
-        raise ValueError(f"{name}: got {value!r}, expected a number")
+        raise ValueError(f"{name}: got {shown(value)}, expected a number")
     return result
 
 
 def metric(name: str, value: Any) -> int:
     """Return a metric that indexes search with."""
     if value not in tuple(METRIC_NAMES):
-        raise ValueError(f"{name}: got {value!r}, expected METRIC_L2 or METRIC_INNER_PRODUCT")
+        raise ValueError(f"{name}: got {shown(value)}, expected METRIC_L2 or METRIC_INNER_PRODUCT")
     return value
 
 
 def instance(name: str, value: Any, expected: type) -> None:
     """Require an object of a class."""
     if not isinstance(value, expected):
-        raise TypeError(f"{name}: got {value!r}, expected a faiss.{expected.__name__}")
+        raise TypeError(f"{name}: got {shown(value)}, expected a faiss.{expected.__name__}")
 
 
 def floats(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float32]:
@@ -111,7 +121,7 @@ def output(name: str, array: Any, shape: tuple[int, ...], dtype: DTypeLike) -> N
     if array is None:
         return np.empty(shape, dtype)
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        got = array.dtype if isinstance(array, np.ndarray) else repr(array)
+        got = array.dtype if isinstance(array, np.ndarray) else shown(array)
         raise TypeError(f"{name}: got {got}, expected a {np.dtype(dtype)} array")
     if array.shape != shape:
         raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")

@@ -34,7 +34,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     """
     d = check.integer("d", d, 1)
     if not isinstance(description, str):
-        raise TypeError(f"description: got {description!r}, expected a string")
+        raise TypeError(f"description: got {check.shown(description)}, expected a string")
     if "DRQ" not in description:
         if training:
             raise TypeError(f"{', '.join(training)}: options of DRQ, but description is {description!r}")

@@ -82,7 +82,9 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         """Reorder the vectors: the one at i becomes the one that was at perm[i], a permutation of the ids."""
         perm = check.ids("perm", perm)
         if not np.array_equal(np.sort(perm), np.arange(self.ntotal)):
-            raise ValueError(f"perm: got {perm}, expected a permutation of 0 to {self.ntotal - 1}")
+            raise ValueError(
+                f"perm: got {check.shown(perm)}, expected a permutation of 0 to {self.ntotal - 1}"
+            )
         self.permute_entries_c(faiss.swig_ptr(perm))
         engine_of(self).adopt(self)  # drops the cached norms: FAISS moves the codes without a virtual call
 

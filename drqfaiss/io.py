@@ -53,7 +53,9 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | f
     elif callable(getattr(path, "write", None)):
         _write_file(index, path)
     else:
-        raise TypeError(f"path: got {path!r}, expected the name of a file, a binary file or an IOWriter")
+        raise TypeError(
+            f"path: got {check.shown(path)}, expected the name of a file, a binary file or an IOWriter"
+        )
 
 
 def read_index(

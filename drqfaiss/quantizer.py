@@ -66,7 +66,7 @@ class Quantizer:
             raise ValueError(f"codebook: got {K} codewords, expected a power of two from 2 to 65536")
         scales = _frozen("scales", scales, 2 if np.ndim(scales) == 2 else 1)
         if len(scales) == 0 or not (scales > 0).all():
-            raise ValueError(f"scales: got {scales.tolist()}, expected at least one, all positive")
+            raise ValueError(f"scales: got {_check.shown(scales)}, expected at least one, all positive")
         mean = _frozen("mean", np.zeros(d) if mean is None else mean, 1)
         rotation = None if rotation is None else _frozen("rotation", rotation, 2)
         _require_shape("scales", scales, (len(scales),) if scales.ndim == 1 else (len(scales), d))

@@ -28,9 +28,11 @@ def check_options(levels: int, bits: int, options: Mapping[str, Any]) -> dict[st
     checked = dict(options)
     for name, known in {"scale": SCALES, "quality": tuple(QUALITIES)}.items():
         if checked.get(name, known[0]) not in known:
-            raise ValueError(f"{name}: got {checked[name]!r}, expected one of {', '.join(map(repr, known))}")
+            raise ValueError(
+                f"{name}: got {_check.shown(checked[name])}, expected one of {', '.join(map(repr, known))}"
+            )
     if not isinstance(checked.get("own_first", False), bool):
-        raise TypeError(f"own_first: got {checked['own_first']!r}, expected True or False")
+        raise TypeError(f"own_first: got {_check.shown(checked['own_first'])}, expected True or False")
     if "prefix_weights" in checked:
         checked["prefix_weights"] = check_prefix_weights(levels, checked["prefix_weights"])
     ranges = {"iterations": (1,), "beam": (1, 2**31 - 1), "seed": (0, 2**31 - 1), "max_vectors": (2**bits,)}

@@ -136,7 +136,9 @@ class RecurrentQuantizer(nn.Module):
         scales = np.asarray(scales, np.float32)
         scales = scales[:, None] if scales.ndim == 1 else scales
         if len(scales) != self.levels or not (scales > 0).all() or not np.allclose(scales[0], 1):
-            raise ValueError(f"scales: got {scales.tolist()}, expected {self.levels} positive ones, first 1")
+            raise ValueError(
+                f"scales: got {_check.shown(scales)}, expected {self.levels} positive ones, first 1"
+            )
         logarithms = torch.from_numpy(np.log(scales))[1:]
         if self.scale == "geometric":
             powers = torch.arange(1.0, self.levels)

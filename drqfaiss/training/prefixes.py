@@ -25,7 +25,9 @@ def default_prefix_weights(levels: int) -> dict[int, float]:
 def check_prefix_weights(levels: int, prefix_weights: Mapping[int, float]) -> dict[int, float]:
     """Return the weight of each length; raise TypeError or ValueError for bad ones."""
     if not isinstance(prefix_weights, Mapping):
-        raise TypeError(f"prefix_weights: got {prefix_weights!r}, expected a dict from levels to weights")
+        raise TypeError(
+            f"prefix_weights: got {_check.shown(prefix_weights)}, expected a dict from levels to weights"
+        )
     checked = {
         _check.integer("prefix_weights", length, 1, levels): _check.number("prefix_weights", weight)
         for length, weight in prefix_weights.items()
