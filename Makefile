@@ -11,6 +11,8 @@
 # make bench-paper    supervised training and mAP as in the paper: ARGS="cifar10-1 --data …"
 # make test    all tests with the pinned versions (constraints.txt)
 # make test-wheels    the tests that touch FAISS, on the other supported wheels
+# make test-versions    the same results with every faiss-cpu wheel from 1.8 on, with the plug-in or without
+# make test-newest    the same with the newest wheel there is
 # make test-clients    LangChain, LlamaIndex, datasets and Haystack with our indexes (constraints-clients.txt)
 # make test-cpp    the library for C++ programs and the example (needs FAISS: apt install libfaiss-dev)
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
@@ -29,6 +31,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := $(VENV)/clients
 WHEELS := 1.14.2 1.14.3 1.15.0  # besides the one in constraints.txt
+# Without what the plug-in needs: there everything goes through Python.
+OLD_WHEELS := 1.8.0 1.8.0.post1 1.9.0 1.9.0.post1 1.10.0 1.11.0 1.11.0.post1 1.12.0 1.13.0 1.13.1 1.13.2
 SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 CORE_TESTS := $(wildcard $(addprefix tests/,core/*.cpp core/*.h fuzz/*.cpp core/CMakeLists.txt fuzz/CMakeLists.txt))
 CXX_SOURCES := $(shell find csrc tests examples -name '*.cpp' -o -name '*.h' -o -name '*.inl')
@@ -90,11 +94,27 @@ test: $(VENV)/built $(VENV)/torch
 test-wheels: $(WHEELS:%=test-wheel-%)
 
 # The same build against another faiss-cpu wheel, which shadows the one in the environment.
-test-wheel-%: $(VENV)/built $(VENV)/torch
-	test -d $(VENV)/faiss-$* || $(BIN)/python -m pip install -q --no-deps --target $(VENV)/faiss-$* faiss-cpu==$*
+test-wheel-%: $(VENV)/built $(VENV)/torch $(VENV)/faiss-%
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/benchmarks --ignore=tests/test_readme.py \
 		--ignore=tests/training/test_trainer.py $(ARGS)
+
+$(VENV)/faiss-newest: $(VENV)/tools
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target $@ faiss-cpu
+
+$(VENV)/faiss-%: $(VENV)/tools
+	test -d $@ || $(BIN)/python -m pip install -q --no-deps --target $@ faiss-cpu==$*
+
+$(VENV)/numpy-1: $(VENV)/tools
+	test -d $@ || $(BIN)/python -m pip install -q --no-deps --target $@ "numpy<2"
+
+.PHONY: test-versions test-newest
+test-versions: $(VENV)/built $(VENV)/numpy-1 $(patsubst %,$(VENV)/faiss-%,$(OLD_WHEELS) $(WHEELS))
+	DRQFAISS_TEST_FOLDERS=$(CURDIR)/$(VENV) DRQFAISS_TEST_RELEASES="$(OLD_WHEELS) $(WHEELS)" \
+		$(BIN)/python -m pytest tests/versions $(ARGS)
+
+test-newest: $(VENV)/built $(VENV)/faiss-newest
+	DRQFAISS_TEST_FOLDERS=$(CURDIR)/$(VENV) DRQFAISS_TEST_RELEASES=newest $(BIN)/python -m pytest tests/versions $(ARGS)
 
 # In an environment of its own, with the build from here; the clients' own warnings are no errors.
 test-clients: $(VENV)/built $(CLIENTS)/installed

@@ -187,7 +187,7 @@ class IvfArraySearch(FlatArraySearch):
         keys, distances = _probed(index, x, params)
         levels, quantizer, core = _levels(index, params), _quantizer(index), _state(index).core
         found = [(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))]
-        for part in _parts(index, keys, _max_codes(index, params)):
+        for part in _parts(index, keys, 0):  # FAISS's range searches do not stop at max_codes
             with _List(index, part.number) as scanned:
                 codes, ids = scanned.codes[: part.n], scanned.ids[: part.n].copy()
                 mask, entered = _mask(params, ids), _entered(index, x[part.queries], part.number)

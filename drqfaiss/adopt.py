@@ -63,8 +63,9 @@ def residual_quantizers(index: faiss.Index, *, searched: bool = False) -> Iterat
     With ``searched`` only those that a search hands its ``levels`` to: not what graphs are over, nor coarse
     quantizers.
     """
-    cast = faiss.downcast_index(index)
-    index = index if type(cast) is faiss.Index else cast  # it does not know all classes
+    if not isinstance(index, ResidualQuantizerIndex):  # the object given may know more than a new one
+        cast = faiss.downcast_index(index)
+        index = index if type(cast) is faiss.Index else cast  # it does not know all classes
     if isinstance(index, ResidualQuantizerIndex):
         yield index
     for child in _children(index, _PARTS if searched else _PARTS + _INNER_PARTS):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import faiss
 
 from drqfaiss import _check as check
+from drqfaiss._engines import IN_FAISS, engine_of
 from drqfaiss._levels_index import LevelsIndex
 from drqfaiss.adopt import as_drq, residual_quantizers
 
@@ -29,6 +30,8 @@ def set_levels(index: faiss.Index, levels: int | None) -> None:
     found = drq_indexes(index)
     if not found:
         raise ValueError(f"levels: {type(index).__name__} has no levels to choose")
+    if found[0] is not index and any(engine_of(quantizer) is not IN_FAISS for quantizer in found):
+        raise ValueError(f"levels: what is inside a {type(index).__name__} compares all without the plug-in")
     for quantizer in found:
         quantizer.levels = levels
 

@@ -1,6 +1,7 @@
 """IndexIVFDRQ: the same neighbours as NumPy and plain FAISS find in the same lists."""
 
 import copy
+import ctypes
 import pickle
 import threading
 
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 
 import drqfaiss
 from drqfaiss import _core
+from drqfaiss._faiss_layout import address, word
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.ivf_index import IndexIVFDRQ, SearchParametersIVFDRQ
 from tests import reference
 from tests.conftest import AVAILABLE_LEVELS
-from tests.indexes import make_codebooks
+from tests.indexes import make_codebooks, state_count
 from tests.ivf_indexes import (
     METRICS,
     NBITS,
@@ -492,6 +494,63 @@ def test_shards():
     whole = make_ivf(0)
     whole.add(TRAIN)
     reference.assert_neighbours(shards.search(X, 5), whole.search(X, 5), scale=100)
+
+
+def make_shards(metric="l2"):
+    """Two indexes in an IndexShardsIVF, and in an IndexShards, whose ids follow each other."""
+    parts = [make_ivf(200, metric, seed=seed, nprobe=4) for seed in (1, 2)]
+    coarse = make_quantizer(metric)
+    shards = faiss.IndexShardsIVF(coarse, NLIST, False, True)
+    shards.referenced_objects = [coarse]
+    shards.metric_type = METRICS[metric]
+    plain = faiss.IndexShards(D, False, True)
+    plain.metric_type = METRICS[metric]
+    for part in parts:
+        shards.add_shard(part)
+        plain.add_shard(part)
+    return shards, plain, parts
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("levels", [1, 2, 5])
+def test_levels_through_shards_that_share_the_coarse_search(metric, levels):
+    shards, plain, parts = make_shards(metric)
+    params = SearchParametersIVFDRQ(levels, nprobe=4)
+    expected = plain.search(X, 6, params=params)
+    reference.assert_neighbours(shards.search(X, 6, params=params), expected, scale=100)
+    D_found, ids = np.empty((len(X), 6), np.float32), np.empty((len(X), 6), np.int64)
+    assert shards.search(X, 6, params=params, D=D_found, I=ids)[0] is D_found
+    reference.assert_neighbours((D_found, ids), expected, scale=100)
+    for part in parts:
+        part.levels = levels
+    reference.assert_neighbours(shards.search(X, 6), expected, scale=100)
+
+
+def test_shards_that_are_not_ours():
+    shards, _, _ = make_shards()
+    stock = stock_copy(make_ivf(0))
+    shards.add_shard(stock)
+    with pytest.raises(RuntimeError, match="shard 2 is a IndexIVFResidualQuantizer, expected an IndexIVFDRQ"):
+        shards.search(X, 2, params=SearchParametersIVFDRQ(levels=2, nprobe=4))
+
+
+def test_our_list_search_through_the_second_virtual_table():
+    shards, _, _ = make_shards()
+    faiss.cvar.indexIVF_stats.reset()
+    shards.search(X, 5)
+    stats = faiss.cvar.indexIVF_stats
+    assert (stats.nq, stats.nheap_updates) == (2 * len(X), 0)  # FAISS's own search counts the latter
+
+
+def test_deleting_through_the_second_virtual_table():
+    before = state_count()
+    index = make_ivf(50)
+    assert state_count() == before + 1
+    index.this.disown()
+    interface = address(index) + 40
+    destructor = word(word(interface) + 8 * 3)  # the last of four functions frees, too
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(destructor)(interface)
+    assert state_count() == before
 
 
 def test_searches_in_threads():
