@@ -128,8 +128,9 @@ CRASHES = {
         "adopt = core.plugin.adopt\n"
         "def crash(index):\n"
         "    import sys\n"
-        "    ways = sys._getframe(1).f_locals.get('ways', ((0, 0),))\n"
-        f"    if scanner == [True] and ways[0] != (0, 0): {CRASH}\n"
+        "    by_list = ((0, 0),)\n"
+        "    if scanner == [True] and sys._getframe(1).f_locals.get('ways', by_list) != by_list:\n"
+        f"        {CRASH}\n"
         "    adopt(index)\n"
         "core.plugin.adopt = crash"
     ),
