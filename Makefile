@@ -19,8 +19,8 @@
 # make test-sanitize    the core's programs and what reaches the memory of codes and lists under AddressSanitizer,
 #     UndefinedBehaviorSanitizer and ThreadSanitizer; parts: -core, -threads, -python
 # make test-sanitize-cpp    the same for the C++ library (needs FAISS: apt install libfaiss-dev)
-# make fuzz    looks for inputs that break the core, readers of files and the command; MINUTES=30; parts: -core (needs
-#     clang: apt install clang)
+# make fuzz    looks for inputs that break the core, readers of files, the command and searches; MINUTES=30 for each of
+#     its parts: -core (needs clang: apt install clang), -python
 # make soak    threads change and search indexes of all kinds, every result is compared with NumPy's; MINUTES=30
 # make test-ray    shards in Ray actors
 # make docs    executes the notebook and builds the documentation in build/site, warnings are errors
@@ -194,13 +194,13 @@ test-sanitize-cpp:
 	$(MAKE) test-cpp CPP=$(SANITIZE)/cpp CXXFLAGS="$(MEMORY)"
 
 # Runs as long as you like. A finding is an error, and its input is kept.
-.PHONY: fuzz fuzz-core soak
+.PHONY: fuzz fuzz-core fuzz-python soak
 MINUTES ?= 1
 FUZZ := $(CURDIR)/build/fuzz
 CLANG ?= clang++
 FUZZED := -g1 -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all \
 	-Wno-unknown-pragmas -Wno-unknown-warning-option
-fuzz: fuzz-core
+fuzz: fuzz-core fuzz-python
 
 fuzz-core: $(VENV)/tools
 	@command -v $(CLANG) >/dev/null || { echo "$(CLANG) is missing: apt install clang, or CLANG=…"; exit 1; }
@@ -211,6 +211,9 @@ fuzz-core: $(VENV)/tools
 	$(FUZZ)/tests/fuzz/fuzz_core -max_total_time=$$(($(MINUTES) * 60)) -max_len=256 -len_control=0 -print_final_stats=1 \
 		-artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus tests/fuzz/corpus/core >$(FUZZ)/core.log 2>&1 || { tail -60 $(FUZZ)/core.log; exit 1; }
 	@grep -E "DONE|executed_units|peak_rss" $(FUZZ)/core.log; echo "fuzz-core: $(MINUTES) minutes, no finding"
+
+fuzz-python: $(VENV)/built
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 soak: $(VENV)/built
 	$(BIN)/python -m tests.soak $(MINUTES)

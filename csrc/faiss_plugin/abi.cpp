@@ -186,11 +186,11 @@ void require_searchable(const IndexView& view) {
 
 void require_searchable(const FlatView& view) {
     require_searchable(static_cast<const IndexView&>(view));
-    require_code_size(view, view.codes.code_size);
     require_codes(view);
 }
 
 void require_codes(const FlatView& view) {
+    require_code_size(view, view.codes.code_size);
     if (view.codes_size < view.ntotal * view.codes.code_size)
         throw std::runtime_error("the index holds " + std::to_string(view.codes_size) + " bytes of codes, " +
                                  std::to_string(view.ntotal) + " vectors of " +

@@ -131,7 +131,7 @@ IvfView searchable_ivf_view(const void* index, const Version& version);
 /// Throws std::runtime_error unless the index has as many lists as it says, of its code size.
 void require_lists(const IvfView& view);
 
-/// Throws std::runtime_error unless there are as many bytes of codes as ntotal says.
+/// Throws std::runtime_error unless there are as many bytes of codes as ntotal says, of the right size each.
 void require_codes(const FlatView& view);
 
 /// faiss::AdditiveQuantizer::ST_norm_from_LUT: norms are computed from the codes at each search.

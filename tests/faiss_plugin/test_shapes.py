@@ -127,6 +127,25 @@ def test_misfits_are_refused_by_adding_and_encoding(kind, change, message):
         index.sa_encode_c(4, faiss.swig_ptr(x), faiss.swig_ptr(codes))
 
 
+@pytest.mark.parametrize("size", [0, 1, 5])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index.remove_ids(np.arange(0, ROWS, 3)),
+        lambda index: index.merge_from(make("flat")),
+        lambda index: make("flat").merge_from(index),
+        lambda index: index.add_sa_codes_c(2, faiss.swig_ptr(np.zeros(20, np.uint8)), None),
+    ],
+)
+def test_a_code_size_that_does_not_fit_is_refused_by_changes(change, size):
+    index = make("flat")
+    index.search(X[:2], 3)
+    index.code_size = size
+    with pytest.raises(RuntimeError, match=r"code_size"):
+        change(index)
+    assert index.ntotal == ROWS
+
+
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
 def test_what_does_not_fit_is_not_adopted(kind):
     index = make(kind, adopted=False)

@@ -1,0 +1,121 @@
+"""Targets that read damaged files."""
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+import drqfaiss
+from tests.fuzz.damage import damaged, damaged_archive
+from tests.indexes import make_index, make_vectors
+from tests.ivf_indexes import make_ivf
+from tests.test_hostile_files import FORMATS
+
+
+class Files:
+    """Files of one format: what reads them raises ValueError or OSError, or returns."""
+
+    def __init__(self, folder: Path, format_: str) -> None:
+        self.path = folder / f"x.{format_}"
+        write, self.read = FORMATS[format_]
+        write(self.path)
+        self.content = self.path.read_bytes()
+
+    def damage(self, rng: np.random.Generator) -> bytes:
+        if self.path.suffix == ".npz" and rng.random() < 0.7:
+            return damaged_archive(rng, self.content)
+        return damaged(rng, self.content)
+
+    def run(self, rng: np.random.Generator, stock: bool = False) -> str:
+        self.path.write_bytes(self.damage(rng))
+        try:
+            self.read(self.path)
+        except (ValueError, OSError):
+            return "refused"
+        return "read"
+
+
+class HDF5Files(Files):
+    """HDF5's own library may fail on damaged files: what h5py alone cannot read either is no finding."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "hdf5")
+
+    def run(self, rng, stock=False):
+        if not stock:
+            return super().run(rng)
+        import h5py
+
+        self.path.write_bytes(self.damage(rng))
+        with h5py.File(self.path) as file:
+            for part in file.values():
+                part[...]
+        return "read"
+
+
+def stored_indexes() -> list[bytes]:
+    """Return index files of several kinds."""
+    flat = [make_index(60, metric, nbits=nbits) for metric in ("l2", "ip") for nbits in (4, 8)]
+    lists = [make_ivf(60, metric, by_residual) for metric in ("l2", "ip") for by_residual in (True, False)]
+    mapped = faiss.IndexIDMap2(make_index(0))
+    mapped.add_with_ids(make_vectors(60), np.arange(60) * 3)
+    rotation = faiss.RandomRotationMatrix(16, 16)
+    rotation.init(1)
+    rotated = faiss.IndexPreTransform(rotation, make_index(0))
+    rotated.add(make_vectors(60))
+    return [faiss.serialize_index(index).tobytes() for index in (*flat, *lists, mapped, rotated)]
+
+
+class IndexFiles:
+    """FAISS index files, which are searched if they can be read.
+
+    FAISS itself does not survive every damaged file: what ends a process that uses plain FAISS in the same
+    way is no finding.
+    """
+
+    ERRORS = (ValueError, OSError, RuntimeError, AssertionError)  # FAISS's Python asserts shapes
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "x.faiss"
+        self.contents = stored_indexes()
+
+    def run(self, rng: np.random.Generator, stock: bool = False) -> str:
+        self.path.write_bytes(damaged(rng, self.contents[rng.integers(len(self.contents))]))
+        flags = int(rng.choice([0, 0, faiss.IO_FLAG_MMAP, faiss.IO_FLAG_MMAP_IFC]))
+        try:
+            index = (
+                faiss.read_index(str(self.path), flags) if stock else drqfaiss.read_index(self.path, flags)
+            )
+        except (ValueError, OSError):
+            return "refused"
+        except RuntimeError:
+            if stock:
+                return "refused"
+            raise
+        if not 0 < index.d < 10_000 or index.ntotal > 1 << 20:
+            return "read"
+        try:
+            self.use(index, stock, np.random.default_rng(1).normal(size=(3, index.d)).astype(np.float32))
+        except self.ERRORS:
+            return "read, refused to work"
+        return "read and searched"
+
+    @staticmethod
+    def use(index: faiss.Index, stock: bool, x: np.ndarray) -> None:
+        index.search(x, 3)
+        index.search(x[:1], 3)
+        index.range_search(x, 1.0)
+        if index.ntotal:
+            index.reconstruct(0)
+        if not stock:
+            parameters = (
+                drqfaiss.SearchParametersIVFDRQ
+                if isinstance(index, faiss.IndexIVF)
+                else drqfaiss.SearchParametersDRQ
+            )
+            index.search(x, 3, params=parameters(levels=2))
+            if isinstance(index, drqfaiss.IndexDRQ):
+                index.pack()
+                index.search(x, 3)
+        index.add(x)
+        index.search(x, 3)
