@@ -40,9 +40,12 @@ void open_threads(const void* object) {
 
 void open_ivf(bool with_scanner) { open_ivf_class(library(), with_scanner); }
 
+/// What the program and preloaded libraries (jemalloc, sanitizers) have serves every library; of the rest,
+/// libraries find what they were linked with.
 bool shares_allocator(const Library& library) {
+    void* const program = dlopen(nullptr, RTLD_LAZY);
     for (const char* name : {"malloc", "free", "_Znwm", "_ZdlPv", "_ZdlPvm"})
-        if (dlsym(library.handle(), name) != dlsym(RTLD_DEFAULT, name)) return false;
+        if (!dlsym(program, name) && dlsym(library.handle(), name) != dlsym(RTLD_DEFAULT, name)) return false;
     return true;
 }
 

@@ -217,6 +217,32 @@ def test_an_allocator_of_its_own():
     assert_refused(import_after(other), "libfaiss has a memory allocator of its own")
 
 
+PRELOADED_ALLOCATOR = """
+#include <stddef.h>
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void*, size_t);
+extern void __libc_free(void*);
+void* malloc(size_t size) { return __libc_malloc(size); }
+void* calloc(size_t count, size_t size) { return __libc_calloc(count, size); }
+void* realloc(void* old, size_t size) { return __libc_realloc(old, size); }
+void free(void* old) { __libc_free(old); }
+"""
+
+
+def test_an_allocator_that_is_preloaded(tmp_path):
+    """All libraries of the process use it: jemalloc, tcmalloc or a sanitizer's."""
+    library = tmp_path / "allocator.so"
+    compile_c = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-x", "c", "-", "-o", library]
+    subprocess.run(compile_c, input=PRELOADED_ALLOCATOR, text=True, check=True)
+    code = "from drqfaiss import _faiss_abi; print(_faiss_abi.FACTS['faiss'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == faiss.__version__, done.stderr
+
+
 @pytest.mark.parametrize("symbol", _faiss_identity.KNOWN["virtual_functions"])
 def test_an_unknown_virtual_function(symbol):
     """It might change an index without our knowledge."""
