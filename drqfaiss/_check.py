@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 MOST_SHOWN = 200  # characters
+MOST_INT64 = 2**63 - 1
 METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
 
 
@@ -43,6 +44,12 @@ def number(name: str, value: Any) -> float:
     if math.isnan(result):
         raise ValueError(f"{name}: got {shown(value)}, expected a number")
     return result
+
+
+def float32(name: str, value: Any) -> float:
+    """Return a real number as the nearest float32, which is infinite for those beyond its range."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(number(name, value)))
 
 
 def metric(name: str, value: Any) -> int:
@@ -106,14 +113,28 @@ def codes(name: str, value: Any, code_size: int) -> NDArray[np.uint8]:
 
 def ids(name: str, value: ArrayLike) -> NDArray[np.int64]:
     """Return vector ids as a one-dimensional int64 array."""
-    array = np.asarray(value)
+    return integers(name, value, 1)
+
+
+def integers(name: str, value: ArrayLike, ndim: int) -> NDArray[np.int64]:
+    """Return integers as a C-contiguous int64 array; those of other types have to fit."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name}: expected an array of {_dimensions(ndim)}: {error}") from None
     if array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: got {array.dtype}, expected integers")
-    if array.ndim != 1:
-        raise ValueError(f"{name}: got shape {array.shape}, expected one dimension")
+    if array.ndim != ndim:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {_dimensions(ndim)}")
+    if array.size and array.dtype.kind == "u" and array.max() > MOST_INT64:
+        raise ValueError(f"{name}: got {array.max()}, expected at most {MOST_INT64}")
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _dimensions(count: int) -> str:
+    return "one dimension" if count == 1 else f"{count} dimensions"
 
 
 def output(name: str, array: Any, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

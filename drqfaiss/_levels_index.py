@@ -146,7 +146,7 @@ class LevelsIndex(faiss.Index):
     ) -> tuple[NDArray[np.uint64], FloatArray, IdArray]:
         """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
         x, _ = self._query(x, 1, params)
-        return engine_of(self).range_search(self, x, check.number("thresh", thresh), params)
+        return engine_of(self).range_search(self, x, check.float32("thresh", thresh), params)
 
     @takes_tensors
     def assign(self, x: ArrayLike, k: int, labels: IdArray | None = None) -> IdArray:
@@ -189,6 +189,10 @@ class LevelsIndex(faiss.Index):
         """Return the vectors that codes stand for, shape (n, d)."""
         codes = check.codes("codes", codes, self.sa_code_size())
         self._require_trained()
+        if reason := engine_of(self).why_not(self):  # FAISS reads codewords without a check
+            raise RuntimeError(f"the index cannot decode: {reason}")
+        if self.code_size != self.rq.code_size:
+            raise RuntimeError(f"code_size is {self.code_size}, expected {self.rq.code_size}")
         x = check.output("x", x, (len(codes), self.d), np.float32)
         self.sa_decode_c(len(codes), faiss.swig_ptr(codes), faiss.swig_ptr(x))
         return x

@@ -148,7 +148,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         residuals; distances are computed from the centroids, whatever Dq says.
         """
         x, k = self._query(x, k, params)
-        Iq = np.ascontiguousarray(Iq, np.int64)
+        Iq = check.integers("Iq", Iq, 2)
         nprobe = params.nprobe if params is not None else self.nprobe
         if Iq.shape != (len(x), nprobe):
             raise ValueError(f"Iq: got shape {Iq.shape}, expected {(len(x), nprobe)}")
@@ -164,6 +164,13 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         D, I = self._outputs(len(x), k, D, I)  # noqa: E741
         engine_of(self).search_preassigned(self, x, k, Iq, Dq, params, D, I)
         return D, I
+
+    @takes_tensors
+    def sa_decode(self, codes: NDArray[np.uint8], x: FloatArray | None = None) -> FloatArray:
+        """Return the vectors that codes stand for, shape (n, d)."""
+        codes = check.codes("codes", codes, self.sa_code_size())
+        self._require_lists(codes)
+        return super().sa_decode(codes, x)
 
     def _untrained(self) -> dict[str, Any]:
         return {

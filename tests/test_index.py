@@ -187,6 +187,13 @@ def test_range_search_equals_numpy(metric, levels):
         np.testing.assert_allclose(D_found[row], distances[i, inside[i]], atol=1e-3)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_thresholds_beyond_the_range_of_floats(metric):
+    index = make_index(metric=metric)
+    for thresh, found in ((1e40, metric == "l2"), (-1e40, metric == "ip")):
+        assert index.range_search(X, thresh)[0].tolist() == [300 * found * i for i in range(len(X) + 1)]
+
+
 def test_range_search_with_selector():
     index = make_index()
     _, _, ids = index.range_search(X, 1e9, params=SearchParametersDRQ(sel=faiss.IDSelectorRange(3, 6)))

@@ -683,6 +683,35 @@ def test_lists_that_do_not_exist():
     codes[0, 0] = NLIST
     with pytest.raises(ValueError, match="codes: one is of list 8, expected 0 to 7"):
         index.add_sa_codes(codes)
+    with pytest.raises(ValueError, match="codes: one is of list 8, expected 0 to 7"):
+        index.sa_decode(codes)
+    assert index.ntotal == 300
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "message"),
+    [
+        (np.ones((9, 3)), TypeError, "Iq: got float64, expected integers"),
+        (np.full((9, 3), 2**64 - 1, "u8"), ValueError, "Iq: got 18446744073709551615, expected at most"),
+        (np.ones(9, int), ValueError, r"Iq: got shape \(9,\), expected 2 dimensions"),
+        (None, TypeError, "Iq: got object, expected integers"),
+        ([[1], [1, 2]], ValueError, "Iq: expected an array of 2 dimensions"),
+    ],
+)
+def test_list_numbers_of_other_types(keys, error, message):
+    with pytest.raises(error, match=message):
+        make_ivf().search_preassigned(X, 3, keys, np.zeros((9, 3), "f4"))
+
+
+def test_ids_that_do_not_fit_are_refused():
+    index, ids = make_ivf(), np.array([1, 2**63 + 5, 7], "u8")
+    for call in (
+        lambda: index.add_with_ids(X[:3], ids),
+        lambda: index.add_sa_codes(index.sa_encode(X[:3]), ids),
+        lambda: index.remove_ids(ids),
+    ):
+        with pytest.raises(ValueError, match="got 9223372036854775813, expected at most 9223372036854775807"):
+            call()
     assert index.ntotal == 300
 
 

@@ -29,6 +29,7 @@ struct FlatClass {
     size_t (*remove_ids)(void*, const void* selector);
     void (*reset)(void*);
     void (*merge_from)(void*, void* other, int64_t add_id);
+    void (*reconstruct_n)(const void*, int64_t first, int64_t n, float*);
     void* (*get_decoding_distance_computer)(const void*);  ///< the base class's, for any codes
     void (*construct_range_selector)(void*, int64_t begin, int64_t end, bool assume_sorted);
 
@@ -81,6 +82,11 @@ void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
     const FlatView view = searchable_view(self, *state);
     const void* rq = static_cast<const char*>(self) + layout().rq;
     encode(*state, view, rq, view.codes.code_size, n, x, packed);
+}
+
+void reconstruct_n(const void* self, int64_t first, int64_t n, float* x) {
+    require_searchable(flat_view(self));
+    flat->reconstruct_n(self, first, n, x);
 }
 
 /// For graphs and refinement over the index: distances of decoded vectors. Some of the library's own throw
@@ -195,6 +201,8 @@ FlatClass::FlatClass(const Library& library) : overridden(library, kClass) {
     remove_ids = o.replace("remove_ids", "_ZN5faiss14IndexFlatCodes10remove_idsERKNS_10IDSelectorE",
                            plugin::remove_ids);
     library.find("_ZN5faiss15IDSelectorRangeC1Ellb", construct_range_selector);
+    reconstruct_n =
+        o.replace("reconstruct_n", "_ZNK5faiss14IndexFlatCodes13reconstruct_nEllPf", plugin::reconstruct_n);
     reset = o.replace("reset", "_ZN5faiss14IndexFlatCodes5resetEv", plugin::reset);
     merge_from =
         o.replace("merge_from", "_ZN5faiss14IndexFlatCodes10merge_fromERNS_5IndexEl", plugin::merge_from);

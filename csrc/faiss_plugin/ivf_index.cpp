@@ -28,7 +28,6 @@ struct IvfClass {
     bool has_scanner;         ///< ours, in place of the library's
     void* total_stats;        ///< faiss::indexIVF_stats
     const abi::__class_type_info *parameters_type, *ivf_parameters_type;
-    size_t reconstruct_from_offset;  ///< its slot
 
     void (*destroy)(void*);
     void (*destroy_and_free)(void*);
@@ -36,6 +35,10 @@ struct IvfClass {
     void (*train_encoder)(void*, int64_t, const float*, const int64_t*);
     void (*add_core)(void*, int64_t, const float*, const int64_t*, const int64_t*, void*);
     void (*add_sa_codes)(void*, int64_t, const uint8_t*, const int64_t*);
+    void (*sa_decode)(const void*, int64_t, const uint8_t*, float*);
+    void (*reconstruct)(const void*, int64_t key, float*);
+    void (*reconstruct_n)(const void*, int64_t first, int64_t n, float*);
+    void (*reconstruct_from_offset)(const void*, int64_t list, int64_t row, float*);
     size_t (*remove_ids)(void*, const void* selector);
     void (*reset)(void*);
     void (*merge_from)(void*, void* other, int64_t add_id);
@@ -280,7 +283,7 @@ void search_and_reconstruct(const void* self, int64_t n, const float* x, int64_t
         }
         const auto list = int64_t(uint64_t(ids[i]) >> 32), row = ids[i] & 0xffffffff;
         ids[i] = ReadList(view.lists, size_t(list)).ids[row];
-        call_virtual<void>(self, ivf->reconstruct_from_offset, list, row, vectors + i * view.d);
+        ivf->reconstruct_from_offset(self, list, row, vectors + i * view.d);
     }
 }
 
@@ -473,15 +476,56 @@ void add_core(void* self, int64_t n, const float* x, const int64_t* ids, const i
     append(self, [&] { ivf->add_core(self, n, x, ids, numbers, context); });
 }
 
-void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
-    const IvfView view = changeable_view(self);
+/// The list numbers that codes begin with, all of lists that there are.
+std::vector<int64_t> list_numbers(const IvfView& view, int64_t n, const uint8_t* codes) {
     const size_t before = list_number_bytes(view.nlist);
-    for (size_t i = 0; i < size_t(n); i++) {
-        int64_t number = 0;
-        std::memcpy(&number, codes + i * (before + view.code_size), std::min(before, sizeof number));
-        require_list_numbers(view, 1, &number);
-    }
+    std::vector<int64_t> numbers(static_cast<size_t>(n), 0);
+    for (size_t i = 0; i < numbers.size(); i++)
+        std::memcpy(&numbers[i], codes + i * (before + view.code_size), std::min(before, sizeof numbers[i]));
+    require_list_numbers(view, n, numbers.data());
+    return numbers;
+}
+
+void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
+    list_numbers(changeable_view(self), n, codes);
     append(self, [&] { ivf->add_sa_codes(self, n, codes, ids); });
+}
+
+void reconstruct(const void* self, int64_t key, float* vector) {
+    require_searchable(ivf_view(self));
+    ivf->reconstruct(self, key, vector);
+}
+
+void reconstruct_n(const void* self, int64_t first, int64_t n, float* vectors) {
+    require_searchable(ivf_view(self));
+    ivf->reconstruct_n(self, first, n, vectors);
+}
+
+/// The library reads whatever lies there.
+void reconstruct_from_offset(const void* self, int64_t list, int64_t row, float* vector) {
+    const IvfView view = ivf_view(self);
+    require_searchable(view);
+    require_list_numbers(view, 1, &list);
+    const size_t size = list < 0 ? 0 : list_size(view.lists, size_t(list));
+    if (row < 0 || size_t(row) >= size)
+        throw std::invalid_argument("row " + std::to_string(row) + " of list " + std::to_string(list) +
+                                    ", which has " + std::to_string(size) + " vectors");
+    ivf->reconstruct_from_offset(self, list, row, vector);
+}
+
+/// The library decodes on threads that nothing may be thrown from: what could be is thrown before.
+void sa_decode(const void* self, int64_t n, const uint8_t* codes, float* x) {
+    const IvfView view = ivf_view(self);
+    require_encodable(view);
+    std::vector<int64_t> numbers = list_numbers(view, n, codes);
+    if (view.by_residual) {
+        std::sort(numbers.begin(), numbers.end());
+        numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+        std::vector<float> centroid(view.d);
+        for (const int64_t number : numbers)
+            reconstruct_centroid(view.quantizer, size_t(number), centroid.data());
+    }
+    ivf->sa_decode(self, n, codes, x);
 }
 
 void merge_from(void* self, void* other, int64_t add_id) {
@@ -568,8 +612,12 @@ IvfClass::IvfClass(const Library& library, bool with_scanner)
         o.replace("search_and_reconstruct",
                   "_ZNK5faiss8IndexIVF22search_and_reconstructElPKflPfPlS3_PKNS_16SearchParametersE",
                   plugin::search_and_reconstruct);
-    reconstruct_from_offset =
-        overridden.vtable().slot("_ZNK5faiss25IndexIVFAdditiveQuantizer23reconstruct_from_offsetEllPf");
+    reconstruct = o.replace("reconstruct", "_ZNK5faiss8IndexIVF11reconstructElPf", plugin::reconstruct);
+    reconstruct_n =
+        o.replace("reconstruct_n", "_ZNK5faiss8IndexIVF13reconstruct_nEllPf", plugin::reconstruct_n);
+    reconstruct_from_offset = o.replace("reconstruct_from_offset",
+                                        "_ZNK5faiss25IndexIVFAdditiveQuantizer23reconstruct_from_offsetEllPf",
+                                        plugin::reconstruct_from_offset);
     range_search =
         o.replace("range_search",
                   "_ZNK5faiss8IndexIVF12range_searchElPKffPNS_17RangeSearchResultEPKNS_16SearchParametersE",
@@ -596,6 +644,8 @@ IvfClass::IvfClass(const Library& library, bool with_scanner)
     add_core = o.replace("add_core", "_ZN5faiss8IndexIVF8add_coreElPKfPKlS4_Pv", plugin::add_core);
     add_sa_codes =
         o.replace("add_sa_codes", "_ZN5faiss8IndexIVF12add_sa_codesElPKhPKl", plugin::add_sa_codes);
+    sa_decode =
+        o.replace("sa_decode", "_ZNK5faiss25IndexIVFAdditiveQuantizer9sa_decodeElPKhPf", plugin::sa_decode);
     remove_ids =
         o.replace("remove_ids", "_ZN5faiss8IndexIVF10remove_idsERKNS_10IDSelectorE", plugin::remove_ids);
     reset = o.replace("reset", "_ZN5faiss8IndexIVF5resetEv", plugin::reset);

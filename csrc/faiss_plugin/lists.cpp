@@ -23,7 +23,7 @@ bool is_mapped(const void* lists, size_t nlist) {
     // The std::vector of the lists' codes, by its bytes: the size of an element is not known.
     const auto& codes = field<std::vector<char>>(lists, layout().array_lists_codes);
     for (size_t number = 0; number < nlist; number++)
-        if (call_virtual<size_t>(lists, slots.list_size, number) > 0)
+        if (list_size(lists, number) > 0)
             return !field<bool>(codes.data(), codes.size() / nlist * number + layout().vector_is_owned);
     return false;
 }
@@ -56,7 +56,7 @@ std::string why_unchangeable(const void* lists, size_t nlist) {
 }
 
 ReadList::ReadList(const void* lists, size_t number) : lists_(lists), number_(number) {
-    n = call_virtual<size_t>(lists, slots.list_size, number);
+    n = list_size(lists, number);
     if (n == 0) return;
     codes = call_virtual<const uint8_t*>(lists, slots.get_codes, number);
     ids = call_virtual<const int64_t*>(lists, slots.get_ids, number);
@@ -73,6 +73,10 @@ ReadList::~ReadList() {
     if (n == 0) return;
     call_virtual<void>(lists_, slots.release_codes, number_, codes);
     call_virtual<void>(lists_, slots.release_ids, number_, ids);
+}
+
+size_t list_size(const void* lists, size_t number) {
+    return call_virtual<size_t>(lists, slots.list_size, number);
 }
 
 bool uses_iterator(const void* lists) { return field<bool>(lists, layout().lists_use_iterator); }

@@ -29,6 +29,9 @@ class ReadList {
     size_t number_;
 };
 
+/// Vectors in a list.
+size_t list_size(const void* lists, size_t number);
+
 /// Whether codes come from an iterator only.
 bool uses_iterator(const void* lists);
 

@@ -165,11 +165,45 @@ def coarse_without_reconstruct(kind):
     return coarse
 
 
+@pytest.mark.parametrize(("kind", "change", "message"), CASES, ids=NAMES)
+def test_misfits_are_refused_by_decoding(kind, change, message):
+    index = make(kind)
+    if kind == "ivf":
+        index.make_direct_map()
+    change(index)
+    x = np.empty((4, 1000), "f4")
+    with pytest.raises(RuntimeError, match=message):
+        index.reconstruct_c(3, faiss.swig_ptr(x))
+    with pytest.raises(RuntimeError, match=message):
+        index.reconstruct_n_c(0, 4, faiss.swig_ptr(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [(kind, *case) for kind in ("flat", "ivf") for case in QUANTIZER_MISFITS.values()],
+)
+def test_codes_of_misfits_are_not_decoded(kind, change, message):
+    index = make(kind)
+    change(index)
+    with pytest.raises(RuntimeError, match=message):
+        index.sa_decode(np.zeros((1, index.sa_code_size()), "u1"))
+
+
+@pytest.mark.parametrize(("number", "row"), [(0, 10**9), (0, -1), (-1, 0), (LISTS, 0)])
+def test_rows_that_lists_do_not_have_are_refused(number, row):
+    index, x = make("ivf"), np.empty(D, "f4")
+    with pytest.raises(RuntimeError, match=rf"row {row} of list {number}, which|list number 8, expected 0"):
+        index.reconstruct_from_offset(number, row, faiss.swig_ptr(x))
+
+
 @pytest.mark.parametrize("kind", ["idmap", "ivf"])
 @pytest.mark.parametrize("call", ["add", "sa_encode", "search"])
 def test_centroids_that_cannot_be_had_are_an_error(kind, call):
     index = make("ivf")
+    codes = index.sa_encode(X)
     give_coarse(index, coarse_without_reconstruct(kind))
+    with pytest.raises(RuntimeError, match=r"reconstruct|direct map"):
+        index.sa_decode(codes)
     with pytest.raises(RuntimeError, match=r"reconstruct|direct map"):
         index.search(X[:3], 2) if call == "search" else getattr(index, call)(X)
     assert index.ntotal == ROWS
@@ -187,6 +221,9 @@ def test_keys_of_lists_that_are_not_there_are_refused():
     with pytest.raises(RuntimeError, match="list number 200, expected 0 to 7"):
         index.add_sa_codes_c(1, faiss.swig_ptr(codes), None)
     assert index.ntotal == ROWS
+    outer = faiss.IndexPreTransform(index)
+    with pytest.raises(RuntimeError, match="list number 200, expected 0 to 7"):
+        outer.sa_decode(codes)
 
 
 CHANGES = {
