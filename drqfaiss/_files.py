@@ -27,6 +27,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TypeAlias
 
+import numpy as np
+
 FileName: TypeAlias = str | os.PathLike[str]
 MOST_LINKS = 40  # as Linux follows
 COPIED_AT_ONCE = 1 << 24  # bytes
@@ -96,6 +98,13 @@ def require_writable(path: FileName) -> None:
         raise FileNotFoundError(errno.ENOENT, f"the folder {folder} does not exist", os.fspath(path))
     if not os.access(name if os.path.exists(name) else folder, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+
+
+def write_array(file: IO[bytes], array: np.ndarray) -> None:
+    """Write an array as np.save does, also to a pipe: np.save asks every file where it is."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def remove_abandoned(path: FileName) -> None:

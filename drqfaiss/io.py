@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import io
 import os
+import stat
 from collections.abc import Callable
 from functools import partial
 from typing import IO, Any
@@ -76,7 +79,7 @@ def read_index(
         OSError: If the file cannot be opened or read.
         DamagedIndexError: If it is no FAISS index or a damaged one; a RuntimeError and a ValueError.
     """
-    io_flags = check.integer("io_flags", io_flags, 0)
+    io_flags = check.integer("io_flags", io_flags, 0, 2**31 - 1)
     name, read = _reader(source)
     try:
         index = read(io_flags)
@@ -90,15 +93,37 @@ def read_index(
 def _reader(source: Any) -> tuple[str, Callable[[int], faiss.Index]]:
     """Return what to call a source in errors, and what reads it."""
     if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        with open(name, "rb"):  # an OSError that says why, instead of FAISS's RuntimeError
-            pass
-        return name, partial(faiss.read_index, name)
+        name = os.fsdecode(source)
+        return name, partial(_read_named, name)
     if isinstance(source, faiss.IOReader):
         return "the reader given", partial(faiss.read_index, source)
     if callable(getattr(source, "read", None)):
         return str(getattr(source, "name", "the file given")), partial(_read_file, source)
-    return "the bytes given", partial(faiss.deserialize_index, np.frombuffer(source, np.uint8))
+    try:
+        data = np.ascontiguousarray(memoryview(source)).view(np.uint8).ravel()
+    except TypeError:
+        raise TypeError(
+            f"source: got {check.shown(source)}, expected the name of a file, a binary file, an IOReader or "
+            "bytes"
+        ) from None
+    return "the bytes given", partial(faiss.deserialize_index, data)
+
+
+def _read_named(name: str, io_flags: int) -> faiss.Index:
+    """Read a file. FAISS opens those it can map itself: a pipe can be opened once only."""
+    with open(name, "rb") as file:  # an OSError says why, FAISS's RuntimeError does not
+        if not (_is_utf8(name) and stat.S_ISREG(os.fstat(file.fileno()).st_mode)):
+            return _read_file(file, io_flags)
+    return faiss.read_index(name, io_flags)
+
+
+def _is_utf8(name: str) -> bool:
+    """Return whether FAISS takes a name: SWIG hands on no others."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Callback:
@@ -127,9 +152,13 @@ class _Callback:
 
 def _write_file(index: faiss.Index, file: IO[bytes]) -> None:
     def write(data: bytes) -> None:
-        count = file.write(data)
-        if count is not None and count != len(data):
-            raise OSError(f"{count} bytes were written, expected {len(data)}")
+        while data:  # unbuffered files, of a pipe for example, may take a part
+            count = file.write(data)
+            if count is None and not isinstance(file, io.RawIOBase):  # a file of another kind, which took all
+                return
+            if not count:
+                raise OSError(errno.EAGAIN, f"{len(data)} bytes could not be written without waiting")
+            data = data[count:]
 
     with _Callback(write) as callback:
         faiss.write_index(index, faiss.PyCallbackIOWriter(callback, WRITTEN_AT_ONCE))

@@ -4,6 +4,7 @@ import io
 import os
 import resource
 import stat
+import threading
 
 import faiss
 import numpy as np
@@ -159,8 +160,9 @@ def test_wrong_types(tmp_path):
     with pytest.raises(TypeError, match=r"index: got 'x', expected a faiss\.Index"):
         write_index("x", tmp_path / "x.faiss")
     assert not (tmp_path / "x.faiss").exists()
-    with pytest.raises(TypeError):
-        read_index(3)
+    for source in (3, None, [1, 2]):
+        with pytest.raises(TypeError, match=r"source: got .*, expected the name of a file"):
+            read_index(source)
     with pytest.raises(TypeError, match="io_flags: got 'r'"):
         read_index(tmp_path / "x.faiss", "r")
 
@@ -267,14 +269,56 @@ class Failing(io.RawIOBase):
         raise KeyError("mine")
 
     def write(self, data):
-        return len(data) // 2
+        return None
 
 
 def test_errors_of_open_files_arrive_as_they_were():
     with pytest.raises(KeyError, match="mine"):
         read_index(Failing())
-    with pytest.raises(OSError, match="bytes were written, expected"):
+    with pytest.raises(OSError, match="bytes could not be written without waiting"):
         write_index(make_index(), Failing())
+
+
+def test_files_that_take_and_give_a_part_at_a_time():
+    class Parts(io.BytesIO):
+        def write(self, data):
+            return super().write(data[:100])
+
+        def read(self, size=-1):
+            return super().read(min(size, 100))
+
+    index, file = make_index(), Parts()
+    write_index(index, file)
+    assert file.getvalue() == faiss.serialize_index(index).tobytes()
+    file.seek(0)
+    np.testing.assert_array_equal(read_index(file).search(X, 5), index.search(X, 5))
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+    def __fspath__(self):
+        return self.name
+
+
+@pytest.mark.parametrize("name", [b"x.faiss", b"caf\xe9.faiss"])
+def test_names_of_any_bytes(tmp_path, name):
+    index, path = make_index(), Named(os.path.join(os.fsencode(tmp_path), name))
+    write_index(index, path)
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+    for source in (path, os.fsdecode(path)):
+        np.testing.assert_array_equal(read_index(source).search(X, 5), index.search(X, 5))
+
+
+def test_a_pipe_is_read_as_faiss_reads_it(tmp_path):
+    index, path = make_index(), tmp_path / "pipe"
+    content = faiss.serialize_index(index).tobytes()
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(content,))
+    writer.start()
+    np.testing.assert_array_equal(read_index(path).search(X, 5), index.search(X, 5))
+    writer.join()
 
 
 @pytest.mark.parametrize("short", [1, 200, 5_000])

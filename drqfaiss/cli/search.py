@@ -14,7 +14,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from drqfaiss._files import require_writable, writing
+from drqfaiss._files import require_writable, write_array, writing
 from drqfaiss._progress import bar
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import VectorsOnDisk, finite_floats, write_vecs
@@ -96,4 +96,4 @@ def write(path: Path, distances: np.ndarray, ids: np.ndarray) -> None:
         if path.suffix.lower() == ".npz":
             np.savez(file, ids=ids, distances=distances)
         else:
-            np.save(file, ids)
+            write_array(file, ids)

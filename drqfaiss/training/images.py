@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drqfaiss._files import writing
+from drqfaiss._files import write_array, writing
 
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_ROW = 1 + 3 * 32 * 32  # a label and the pixels
@@ -209,7 +209,7 @@ def _keep(
     """Make the unfinished file the cache, and return the pixels from there."""
     if unreadable:  # there is room for them in the file, too
         with writing(_unfinished(cache)) as file:
-            np.save(file, pixels)
+            write_array(file, pixels)
     with writing(_fingerprint_file(cache)) as file:
         file.write(f"{_fingerprint(sources)}\n{json.dumps(unreadable)}\n".encode())
     _unfinished(cache).replace(cache)

@@ -1,3 +1,4 @@
+import io
 import os
 import threading
 
@@ -6,6 +7,7 @@ import pytest
 
 import drqfaiss
 from drqfaiss.datasets import read_vectors
+from tests.readers import reading_in_background
 
 
 @pytest.fixture
@@ -97,6 +99,20 @@ def test_ids_that_ivecs_cannot_hold_are_refused(files, fails, run, tmp_path):
     np.testing.assert_array_equal(
         np.load(tmp_path / "FOUND.NPY"), index.search(np.load(files / "query.npy"), 2)[1]
     )
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".ivecs"])
+def test_pipes_are_written_to(files, run, suffix, tmp_path):
+    arguments = (files / "filled.faiss", files / "base.npy", "-k", 5, "-o")
+    expected, pipe = tmp_path / f"file{suffix}", tmp_path / f"pipe{suffix}"
+    run("search", *arguments, expected)
+    os.mkfifo(pipe)
+    with reading_in_background(pipe) as got:
+        run("search", *arguments, pipe)
+    if suffix == ".npz":
+        np.testing.assert_equal(dict(np.load(io.BytesIO(got[0]))), dict(np.load(expected)))
+    else:
+        assert got[0] == expected.read_bytes()
 
 
 def test_a_pipe_whose_reader_leaves_is_an_error(files, fails, tmp_path):
