@@ -379,7 +379,7 @@ BAD_ARGUMENTS = [
     ),
     (lambda index: index.remove_ids("all"), TypeError, "x: got <U3, expected integers"),
     (lambda index: index.remove_ids(np.zeros((2, 2), np.int64)), ValueError, "expected one dimension"),
-    (lambda index: index.permute_entries([0, 1]), ValueError, r"perm: got \[0 1\], expected a permutation"),
+    (lambda index: index.permute_entries([0, 1]), ValueError, r"perm: got \[0, 1\], expected a permutation"),
     (lambda index: index.permute_entries([1] * 300), ValueError, "expected a permutation of 0 to 299"),
     (lambda index: index.permute_entries("reverse"), TypeError, "perm: "),
     (lambda _: SearchParametersDRQ(levels=-1), ValueError, "levels: got -1"),
