@@ -119,13 +119,18 @@ def open_vectors(name: str | Path) -> np.ndarray | _hdf5.HDF5Vectors:
         ValueError: not such a file, or no array of shape (n, d) of that name in it; an array that claims more
             than a file of this size can hold, or, of an HDF5 file, lies outside of it.
     """
-    named_part = re.fullmatch(r"(.+\.(?:hdf5|h5)):(\w*)", str(name), re.IGNORECASE)
-    path, part = (Path(named_part[1]), named_part[2]) if named_part else (Path(name), "")
+    path, part = file_and_part(name)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
         raise ValueError(f"{path}: a folder, pipe or device; expected a file")
     return _open_hdf5(path, part) if path.suffix.lower() in HDF5_SUFFIXES else read_vectors(path)
+
+
+def file_and_part(name: str | Path) -> tuple[Path, str]:
+    """Return the file of vectors, and the array in it that a name like ``x.hdf5:part`` asks for."""
+    named_part = re.fullmatch(r"(.+\.(?:hdf5|h5)):(\w*)", str(name), re.IGNORECASE)
+    return (Path(named_part[1]), named_part[2]) if named_part else (Path(name), "")
 
 
 class RowRange:

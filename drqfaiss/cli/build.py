@@ -10,7 +10,6 @@ import argparse
 import time
 from typing import Any
 
-from drqfaiss._files import require_writable
 from drqfaiss.build import CHECKPOINT_SECONDS, CHUNK_ROWS, build_index
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors
@@ -30,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint",
-        type=float,
+        type=shared.seconds,
         default=CHECKPOINT_SECONDS,
         metavar="SECONDS",
         help=f"between two saved states, at least (default: {CHECKPOINT_SECONDS:g})",
@@ -41,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Build the index."""
-    require_writable(options.output)
+    shared.require_output(options.output, options.vectors)
     began = time.perf_counter()
     built = build_index(
         options.index,

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import faiss
 import numpy as np
 
+from drqfaiss import _check as check
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.sweep import add_sweep, sweep
 from drqfaiss.datasets import finite_floats, open_vectors
@@ -32,18 +34,38 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return a row of recall and time for every setting."""
     index = read_index(options.index)
     queries = finite_floats(shared.open_for(index, options.queries), normalize=options.normalize)
-    if options.base is None:
-        truth = np.asarray(open_vectors(options.groundtruth)[:])
-        if len(truth) != len(queries):
-            raise ValueError(
-                f"{options.groundtruth}: {len(truth)} rows, expected {len(queries)}, one per query"
-            )
-    else:
-        base = finite_floats(shared.open_for(index, options.base), normalize=options.normalize)
-        truth = exact_neighbours(base, queries, 1, index.metric_type)
+    if not len(queries):
+        raise ValueError(f"{options.queries}: no queries, expected at least one")
+    truth = (
+        _given(options.groundtruth, len(queries)) if options.base is None else _found(index, queries, options)
+    )
     return {
         "index": options.index,
         "vectors": index.ntotal,
         "queries": len(queries),
         "rows": sweep(index, queries, truth, options),
     }
+
+
+def _given(name: str, queries: int) -> np.ndarray:
+    """Return the exact neighbours that a file holds."""
+    stored = open_vectors(name)
+    if len(stored) != queries:
+        raise ValueError(f"{name}: {len(stored)} rows, expected {queries}, one per query")
+    truth = check.integers(name, stored[:], 2)
+    if not truth.shape[1] or truth[:, 0].min() < 0:
+        raise ValueError(
+            f"{name}: a query has no neighbour, expected the id of the nearest in the first column"
+        )
+    return truth
+
+
+def _found(index: faiss.Index, queries: np.ndarray, options: argparse.Namespace) -> np.ndarray:
+    """Return the exact neighbours among the vectors of the index."""
+    vectors = shared.open_for(index, options.base)
+    if len(vectors) != index.ntotal:
+        raise ValueError(
+            f"{options.base}: {len(vectors)} vectors, expected the {index.ntotal} of the index, in its order"
+        )
+    base = finite_floats(vectors, normalize=options.normalize)
+    return exact_neighbours(base, queries, 1, index.metric_type)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 
 import faiss
 
 from drqfaiss import _check as check
-from drqfaiss.datasets import VectorsOnDisk, open_vectors
+from drqfaiss._files import require_writable
+from drqfaiss.datasets import VectorsOnDisk, file_and_part, open_vectors
 
 METRICS = {name: metric for metric, name in check.METRIC_NAMES.items()}
 VECTORS_HELP = "vectors: .fvecs, .bvecs, .npy, or an HDF5 file and the array in it: x.hdf5:train"
@@ -21,6 +24,14 @@ def positive(text: str) -> int:
     return number
 
 
+def seconds(text: str) -> float:
+    """Read a time: a finite number of at least 0."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{number}, expected a finite number of at least 0")
+    return number
+
+
 def numbers(text: str) -> list[int]:
     """Read positive integers with commas in between."""
     return [positive(part) for part in text.split(",")]
@@ -31,6 +42,18 @@ def add_normalize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--normalize", action="store_true", help="divide vectors by their norm (cosine, 'angular' data)"
     )
+
+
+def require_output(output: str, vectors: str) -> None:
+    """Require, before the work, that the output can be written, and is not the file of vectors: it would go.
+
+    Raises:
+        OSError, ValueError: naming the output.
+    """
+    require_writable(output)
+    path, _ = file_and_part(vectors)
+    if os.path.isfile(output) and path.exists() and os.path.samefile(output, path):
+        raise ValueError(f"{output}: it holds the vectors to read, expected another file to write")
 
 
 def open_for(index: faiss.Index, name: str) -> VectorsOnDisk:

@@ -14,7 +14,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from drqfaiss._files import require_writable, write_array, writing
+from drqfaiss._files import write_array, writing
 from drqfaiss._progress import bar
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import VectorsOnDisk, finite_floats, write_vecs
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Search, and write or return the neighbours."""
     output = None if options.output is None else Path(options.output)
     if output is not None:
-        require_writable(options.output)
+        shared.require_output(options.output, options.queries)
         if output.suffix.lower() not in OUTPUTS:
             raise ValueError(f"{output}: suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
     index = read_index(options.index)

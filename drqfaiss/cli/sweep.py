@@ -61,7 +61,11 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         help="timed runs, of which the median counts (default: 3)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=0.2, metavar="S", help="length of a timed run (default: 0.2)"
+        "--seconds",
+        type=shared.seconds,
+        default=0.2,
+        metavar="S",
+        help="length of a timed run (default: 0.2)",
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import faiss
 
-from drqfaiss._files import require_writable
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors, sample_rows
 from drqfaiss.factory import index_factory
@@ -65,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train and write an empty index."""
-    require_writable(options.output)
+    shared.require_output(options.output, options.vectors)
     vectors = open_vectors(options.vectors)
     training = {name: getattr(options, name) for name in TRAINING if getattr(options, name) is not None}
     if "DRQ" in options.factory:

@@ -102,3 +102,26 @@ def test_tables_are_aligned():
         "12.35     x",
     ]
     assert command.as_text({"name": np.pi, "rows": []}) == "name: 3.142"
+
+
+@pytest.mark.parametrize("number", ["nan", "-1", "inf", "soon"])
+def test_times_are_finite_numbers(files, number, capsys):
+    for called in ("build --checkpoint", "eval --seconds", "bench --seconds"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*called.split(), number, str(files / "trained.faiss"), str(files / "base.npy"), "-o", "x"])
+        assert (
+            "invalid seconds value" in (told := capsys.readouterr().err) or "expected a finite number" in told
+        )
+
+
+@pytest.mark.parametrize("name", ["x.npy", "link.npy", "./x.npy"])
+def test_vectors_are_not_written_over(files, fails, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vectors = tmp_path / "x.npy"
+    np.save(vectors, np.load(files / "base.npy"))
+    (tmp_path / "link.npy").symlink_to(vectors)
+    before = vectors.read_bytes()
+    for called in (["train"], ["build", files / "trained.faiss"], ["search", files / "filled.faiss"]):
+        told = fails(*called, vectors, "-o", name)
+        assert f"{name}: it holds the vectors to read, expected another file to write" in told
+    assert vectors.read_bytes() == before
