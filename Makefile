@@ -146,7 +146,7 @@ test-cpp: $(VENV)/built
 test-avx512:
 	mkdir -p build
 	$(CXX) -std=c++17 -O2 -ffp-contract=off -Wall -Wextra -Werror -Wno-psabi -mavx2 -mfma -DDRQ_EMULATE_AVX512 \
-		-Icsrc -Itests/core $(wildcard csrc/core/*.cpp csrc/core/simd/*.cpp) tests/core/simd_levels.cpp \
+		-Icsrc -Itests/core $(wildcard csrc/core/*.cpp csrc/core/*/*.cpp csrc/core/*/*/*.cpp) tests/core/simd_levels.cpp \
 		-o build/simd_levels_emulated
 	build/simd_levels_emulated
 

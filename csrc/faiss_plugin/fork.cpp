@@ -8,10 +8,11 @@
 #include <stdexcept>
 
 #include "core/thread_pool.h"
-#include "faiss_plugin/openmp.h"
+#include "faiss_abi/openmp.h"
+#include "faiss_abi/vtable.h"
 #include "faiss_plugin/parameters.h"
-#include "faiss_plugin/state.h"
-#include "faiss_plugin/vtable.h"
+#include "index/fork_mutex.h"
+#include "index/state.h"
 
 namespace drq::plugin {
 

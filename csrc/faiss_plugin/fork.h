@@ -5,20 +5,7 @@
 // not waited for: where it was held the child starts with an empty state.
 #pragma once
 
-#include <new>
-#include <shared_mutex>
-
 namespace drq::plugin {
-
-/// A lock that is never held for long, and taken around forks.
-class ForkMutex : public std::shared_mutex {
-  public:
-    void before_fork() { lock(); }
-    void in_parent() { unlock(); }
-    void in_child() {
-        new (static_cast<std::shared_mutex*>(this)) std::shared_mutex;
-    }  // its owner has a new id
-};
 
 /// From now on forks of this process are prepared for.
 void watch_forks(const class Library& library);

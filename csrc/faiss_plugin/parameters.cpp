@@ -3,7 +3,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "faiss_plugin/fork.h"
+#include "index/fork_mutex.h"
 
 namespace drq::plugin {
 

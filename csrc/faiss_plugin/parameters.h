@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "faiss_plugin/fork.h"
+#include "index/fork_mutex.h"
 
 namespace drq::plugin {
 

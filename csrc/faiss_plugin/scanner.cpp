@@ -4,10 +4,12 @@
 #include <optional>
 #include <stdexcept>
 
-#include "core/list_queries.h"
-#include "core/list_scanner.h"
-#include "faiss_plugin/additive.h"
-#include "faiss_plugin/ivf_state.h"
+#include "core/search/lists/norms.h"
+#include "core/search/lists/queries.h"
+#include "core/search/lists/scan.h"
+#include "faiss_abi/inverted_lists.h"
+#include "faiss_plugin/common.h"
+#include "index/list_state.h"
 
 namespace drq::plugin {
 
@@ -111,11 +113,12 @@ class ListSearch {
     void read_list() {
         std::vector<ReadList> read;
         if (!uses_iterator(view_.lists)) read.emplace_back(view_.lists, number_);
-        PreparedLists now = state_->prepare(view_, levels_, {number_}, read, Executor());
+        const std::vector<ListCodes> codes(read.begin(), read.end());
+        PreparedLists now = state_->prepare(view_, levels_, {number_}, codes, Executor());
         const bool same = now.quantizer == prepared_.quantizer && now.centre == prepared_.centre;
         prepared_.centroids = std::move(now.centroids);
         prepared_.norms = std::move(now.norms);
-        list_ = prepared_.list(0, same && !read.empty() ? &read[0] : nullptr);
+        list_ = prepared_.list(0, same && !read.empty() ? &codes[0] : nullptr);
     }
 
     /// The cached norms, if the codes lie in the index's list, or `computed`.

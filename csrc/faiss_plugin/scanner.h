@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "faiss_plugin/vtable.h"
+#include "faiss_abi/vtable.h"
 
 namespace drq::plugin {
 

@@ -40,7 +40,7 @@ size_t agreeing(const Case& c, const Data& data) {
     std::vector<std::thread> threads;
     for (size_t i = 0; i < kThreads; i++)
         threads.emplace_back([&, i] {
-            simd::set_level(simd::Level(i % (size_t(simd::best_level()) + 1)));
+            isa::set_target(isa::Target(i % (size_t(isa::best_target()) + 1)));
             agree += results(c, data, caches, Pool()) == expected;
         });
     threads.emplace_back([&] {

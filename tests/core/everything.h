@@ -9,12 +9,14 @@
 #include <random>
 #include <vector>
 
-#include "core/encode.h"
-#include "core/list_search.h"
-#include "core/planes.h"
-#include "core/renumbered.h"
-#include "core/search.h"
-#include "core/simd/kernels.h"
+#include "core/encode/encoder.h"
+#include "core/isa/kernels.h"
+#include "core/scan/codeword_groups.h"
+#include "core/scan/planes.h"
+#include "core/search/flat.h"
+#include "core/search/lists/norms.h"
+#include "core/search/lists/search.h"
+#include "core/search/norms.h"
 
 namespace drq::tests {
 
@@ -99,10 +101,10 @@ class SwitchingExecutor final : public Executor {
   public:
     int threads() const override { return 2; }
     void run(void (*body)(void*), void (*)(void*), void* context) const override {
-        const simd::Level level = simd::active_level();
-        simd::set_level(simd::Level::Scalar);
+        const isa::Target level = isa::active_target();
+        isa::set_target(isa::Target::Scalar);
         body(context);
-        simd::set_level(level);
+        isa::set_target(level);
     }
 };
 
@@ -110,12 +112,12 @@ class SwitchingExecutor final : public Executor {
 inline Planes planes_of(const Data& data, const std::shared_ptr<const Renumbered>& renumbered) {
     Codes first = data.codes;
     first.n /= 2;
-    const simd::Level level = simd::active_level();
+    const isa::Target level = isa::active_target();
     const Planes begun =
-        Planes(std::make_shared<const Quantizer>(data.quantizer), renumbered, simd::active()).extended(first);
-    simd::set_level(simd::Level::Scalar);
+        Planes(std::make_shared<const Quantizer>(data.quantizer), renumbered, isa::active()).extended(first);
+    isa::set_target(isa::Target::Scalar);
     Planes planes = begun.extended(data.codes);
-    simd::set_level(level);
+    isa::set_target(level);
     return planes;
 }
 

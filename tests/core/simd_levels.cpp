@@ -40,20 +40,20 @@ int main(int arguments, char** argument) {
     std::vector<Case> cases;
     for (size_t i = 0; i < all.size(); i += step) cases.push_back(all[i]);
     size_t compared = 0;
-    for (int level = 1; level <= int(simd::best_level()); level++) {
+    for (int level = 1; level <= int(isa::best_target()); level++) {
         std::mt19937 random(1);
         for (const Case& c : cases) {
             const Data data = make(c, random);
-            simd::set_level(simd::Level::Scalar);
+            isa::set_target(isa::Target::Scalar);
             const std::vector<uint8_t> expected = results(c, data, Caches(data), Executor());
-            simd::set_level(simd::Level(level));
+            isa::set_target(isa::Target(level));
             compared++;
             if (results(c, data, Caches(data), Executor()) == expected) continue;
             std::printf("%s differs from scalar: n %zu, %zu levels of %d bits, d %zu, shared %d\n",
-                        simd::level_name(simd::Level(level)), c.n, c.levels, c.nbits, c.d, c.shared);
+                        isa::target_name(isa::Target(level)), c.n, c.levels, c.nbits, c.d, c.shared);
             return 1;
         }
-        std::printf("%s equals scalar in %zu cases\n", simd::level_name(simd::Level(level)), cases.size());
+        std::printf("%s equals scalar in %zu cases\n", isa::target_name(isa::Target(level)), cases.size());
     }
     return compared > 0 ? 0 : 1;
 }

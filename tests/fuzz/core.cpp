@@ -12,12 +12,14 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/encode.h"
-#include "core/list_search.h"
-#include "core/planes.h"
-#include "core/renumbered.h"
-#include "core/search.h"
-#include "core/simd/kernels.h"
+#include "core/encode/encoder.h"
+#include "core/isa/kernels.h"
+#include "core/scan/codeword_groups.h"
+#include "core/scan/planes.h"
+#include "core/search/flat.h"
+#include "core/search/lists/norms.h"
+#include "core/search/lists/search.h"
+#include "core/search/norms.h"
 #include "core/units.h"
 
 using namespace drq;
@@ -358,7 +360,7 @@ class Searches {
         if (!case_.is_packed || (quantizer_->max_nbits() > 8 && !renumbered)) return nullptr;
         Codes first = codes_;
         first.n /= 3;
-        const Planes planes = Planes(quantizer_, renumbered, simd::active()).extended(first);
+        const Planes planes = Planes(quantizer_, renumbered, isa::active()).extended(first);
         return std::make_unique<const Planes>(planes.extended(codes_));
     }
 
@@ -506,11 +508,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
 
     const Searches searches(c, quantizer, radii, list_radii);
-    simd::set_level(simd::Level::Scalar);
+    isa::set_target(isa::Target::Scalar);
     const Found found = searches.run();
-    for (int level = 1; level <= int(simd::best_level()); level++) {
-        simd::set_level(simd::Level(level));
-        if (!(searches.run() == found)) fail(simd::level_name(simd::Level(level)));
+    for (int level = 1; level <= int(isa::best_target()); level++) {
+        isa::set_target(isa::Target(level));
+        if (!(searches.run() == found)) fail(isa::target_name(isa::Target(level)));
     }
     for (size_t i = 0; i < c.queries; i++) {
         if (!reference.is_ordinary(i)) continue;

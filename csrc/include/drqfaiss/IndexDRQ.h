@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <memory>
 
-namespace drq::plugin {
+namespace drq {
 class FlatState;
 }
 
@@ -65,7 +65,7 @@ struct IndexDRQ : faiss::IndexResidualQuantizer {
     void sa_encode(int64_t n, const float* x, uint8_t* codes) const override;
 
   private:
-    std::unique_ptr<drq::plugin::FlatState> state_;  ///< what searches and encoding keep between calls
+    std::unique_ptr<drq::FlatState> state_;  ///< what searches and encoding keep between calls
 };
 
 /// Reads a FAISS file that holds a residual quantizer index, whoever wrote it. Throws faiss::FaissException

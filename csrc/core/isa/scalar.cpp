@@ -1,0 +1,47 @@
+// The scalar level: plain C++, the reference for the others.
+#include <emmintrin.h>
+
+#include "core/isa/targets.h"
+
+namespace drq::isa::scalar {
+
+namespace {
+
+typedef float Lane __attribute__((vector_size(16)));
+typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(16)));
+constexpr int kTileRows = 2, kTileVectors = 4;
+
+inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)mask)); }
+
+#include "core/isa/generic/beam.inl"
+#include "core/isa/generic/norms.inl"
+#include "core/isa/generic/products.inl"
+
+void transpose(size_t n, const uint8_t* rows, size_t pitch, uint8_t* columns, size_t stride) {
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < 8; c++) columns[c * stride + i] = rows[i * pitch + c];
+}
+
+void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
+    for (size_t i = 0; i < n; i++) bytes[i] = table[bytes[i]];
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+    static const Kernels table = [] {
+        Kernels kernels{};
+        kernels.products = products;
+        kernels.weighted_sum_norm = weighted_sum_norm;
+        kernels.update_table = update_table;
+        kernels.collect = collect;
+        kernels.rank_bound = rank_bound;
+        kernels.transpose = transpose;
+        kernels.translate = translate;
+        return kernels;
+    }();
+    return table;
+}
+
+}  // namespace drq::isa::scalar

@@ -1,0 +1,60 @@
+// What flat and IVF residual quantizer indexes have in common: levels, encoding, training.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/database.h"
+#include "faiss_abi/layout.h"
+#include "faiss_abi/vtable.h"
+#include "index/state.h"
+
+namespace drq::plugin {
+
+/// Finds the library's functions that the ones below call.
+void open_additive(const Library& library);
+
+/// The slots of virtual functions called by position.
+std::map<std::string, size_t> additive_slots();
+
+/// The code length of a search: the parameters', else the state's, else all. Throws std::invalid_argument for
+/// one that is out of range.
+size_t checked_levels(const IndexState& state, const QuantizerView& view, const void* parameters);
+
+/// The selector in search parameters, which may be null; its is_member in the core's terms.
+const void* selector_of(const void* parameters);
+bool is_member(const void* selector, int64_t id);
+
+/// Throws std::invalid_argument naming the first vector that is not finite.
+void require_finite(const IndexView& view, int64_t n, const float* x);
+
+/// Packed codes of n vectors, `code_size` bytes each, by the beam search of the core.
+void encode(IndexState& state, const IndexView& view, const void* rq, size_t code_size, int64_t n,
+            const float* x, uint8_t* packed);
+
+/// Fills a faiss::RangeSearchResult.
+void write_range_result(void* result, const std::vector<std::vector<Neighbour>>& found);
+
+/// Refuses to merge indexes whose codes mean different things: FAISS compares no more than the size of a
+/// code.
+void require_same_quantizer(const IndexView& ours, const IndexView& theirs);
+
+/// What a training call is about.
+struct TrainingJob {
+    size_t n, d;
+    const float* x;  ///< (n, d)
+    std::vector<int> nbits;
+    std::string options;  ///< as stored in the index's state
+};
+
+/// Trains indexes whose state holds training options: returns codebooks, level after level.
+using Trainer = std::function<std::vector<float>(const TrainingJob&)>;
+void set_trainer(Trainer trainer);
+
+/// Trains a residual quantizer with the options in the state.
+void train_quantizer(const IndexState& state, const IndexView& view, void* rq, int64_t n, const float* x);
+
+}  // namespace drq::plugin

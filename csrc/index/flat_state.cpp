@@ -1,0 +1,216 @@
+#include "index/flat_state.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "core/isa/kernels.h"
+#include "core/search/norms.h"
+
+namespace drq {
+
+namespace {
+
+constexpr size_t kSampledCodes = 32;
+
+/// How many of the first n bits are set.
+size_t count_set(const std::vector<uint8_t>& bits, size_t n) {
+    size_t count = 0;
+    for (size_t b = 0; b < n / 8; b++) count += size_t(__builtin_popcount(bits[b]));
+    if (n % 8) count += size_t(__builtin_popcount(bits[n / 8] & ((1 << n % 8) - 1)));
+    return count;
+}
+
+/// Norms to change: a copy if a running search still reads them.
+CachedNorms& writable(std::shared_ptr<CachedNorms>& norms) {
+    if (norms.use_count() > 1) norms = std::make_shared<CachedNorms>(*norms);
+    std::atomic_thread_fence(std::memory_order_acquire);  // what the last other reader did is done
+    return *norms;
+}
+
+void remove_norms(std::vector<float>& norms, const std::vector<uint8_t>& removed) {
+    norms.resize(remove_rows(norms.data(), norms.size(), sizeof(float), removed));
+    release_unused(norms);
+}
+
+}  // namespace
+
+size_t remove_rows(void* rows, size_t n, size_t size, const std::vector<uint8_t>& removed) {
+    const auto* from = static_cast<const uint8_t*>(rows);
+    auto* to = static_cast<uint8_t*>(rows);
+    const auto keep = [&](size_t count) {
+        std::memmove(to, from, count * size);
+        to += count * size;
+    };
+    for (size_t i = 0; i < n; i += 8) {
+        const size_t count = std::min<size_t>(8, n - i);
+        if (removed[i / 8] == 0) {
+            keep(count);
+            from += count * size;
+        } else {
+            for (size_t bit = 0; bit < count; bit++, from += size)
+                if (!(removed[i / 8] >> bit & 1)) keep(1);
+        }
+    }
+    return size_t(to - static_cast<uint8_t*>(rows)) / size;
+}
+
+Database Prepared::database(const FlatView& view, size_t levels, const Selector* selector) const {
+    return {*quantizer,
+            view.codes,
+            levels,
+            metric_of(view.metric_type),
+            norms ? Norms{norms->values.data(), norms->lowest} : Norms{},
+            selector,
+            renumbered.get(),
+            planes.get()};
+}
+
+Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor) {
+    std::lock_guard lock(mutex_);
+    check_codebooks(view, n * view.ntotal * view.codes.code_size);
+    const bool needs_norms = metric_of(view.metric_type) == Metric::L2;
+    std::shared_ptr<CachedNorms> norms;
+    if (!is_current(view)) {
+        if (needs_norms) extend(norms, view, levels, executor);
+        return {quantizer_, std::move(norms), renumbered_, nullptr};
+    }
+    check_codes(view);
+    if (needs_norms) {
+        extend(norms_[levels], view, levels, executor);
+        norms = norms_[levels];
+    }
+    if (renumbering_pays(isa::active(), *quantizer_, n) && n * view.ntotal >= renumbering_work(*quantizer_))
+        renumber();
+    if (packed_) extend_planes(view);
+    if (norms || planes_) remember_codes(view);
+    return {quantizer_, std::move(norms), renumbered_, planes_};
+}
+
+void FlatState::pack(const FlatView& view) {
+    std::lock_guard lock(mutex_);
+    check_codebooks(view);
+    if (quantizer_->max_nbits() > 8 && !can_renumber(*quantizer_))
+        throw std::invalid_argument("levels have up to " + std::to_string(quantizer_->max_nbits()) +
+                                    " bits, expected at most 8, or all levels of one width up to 11");
+    packed_ = true;
+    if (!is_current(view)) return;  // the next search packs
+    check_codes(view);
+    extend_planes(view);
+    remember_codes(view);
+}
+
+void FlatState::unpack() {
+    std::lock_guard lock(mutex_);
+    packed_ = false;
+    planes_.reset();
+}
+
+bool FlatState::is_packed() const { return packed_; }
+
+std::shared_ptr<IndexState> FlatState::anew() const {
+    auto state = std::make_shared<FlatState>();
+    state->packed_ = packed_.load();
+    return state;
+}
+
+size_t FlatState::plane_bytes() const {
+    std::lock_guard lock(mutex_);
+    return planes_ ? planes_->bytes() : 0;
+}
+
+void FlatState::renumber() {
+    if (!renumbered_) renumbered_ = std::make_shared<const Renumbered>(*quantizer_);
+}
+
+void FlatState::extend_planes(const FlatView& view) {
+    const isa::Kernels& kernels = isa::active();
+    if (quantizer_->max_nbits() > 8 || (kernels.bounds_pay && quantizer_->all_levels_have(8))) renumber();
+    if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, renumbered_, kernels);
+    if (planes_->size() != view.ntotal)
+        planes_ = std::make_shared<const Planes>(planes_->extended(view.codes));
+}
+
+void FlatState::before_change(const FlatView& view) {
+    std::lock_guard lock(mutex_);
+    check_codes(view);
+}
+
+void FlatState::after_append(const FlatView& view, Change& change) {
+    std::lock_guard lock(mutex_);
+    if (!change.keep_caches()) return;
+    codes_.data = view.codes.data;  // growing moves the codes
+}
+
+void FlatState::after_remove(const FlatView& view, const std::vector<uint8_t>& removed, Change& change) {
+    std::lock_guard lock(mutex_);
+    if (!change.keep_caches()) return;
+    for (auto& [levels, norms] : norms_)
+        if (norms) remove_norms(writable(norms).values, removed);
+    codes_fingerprint_.clear();
+    planes_.reset();  // to be filled anew: that is faster than moving bytes up in every plane
+    if (!norms_.empty()) codes_ = mark_codes(view, codes_.rows - count_set(removed, codes_.rows));
+}
+
+void FlatState::drop_codes_caches() {
+    norms_.clear();
+    planes_.reset();
+    codes_ = {};
+    codes_fingerprint_.clear();
+}
+
+void FlatState::drop_caches() {
+    drop_codes_caches();
+    renumbered_.reset();
+}
+
+std::map<size_t, NormCount> FlatState::cached_norms() const {
+    std::lock_guard lock(mutex_);
+    std::map<size_t, NormCount> counts;
+    for (const auto& [levels, norms] : norms_)
+        if (norms) count_norms(norms->values, counts[levels]);
+    return counts;
+}
+
+FlatState::CodesMark FlatState::mark_codes(const FlatView& view, size_t rows) {
+    const size_t size = view.codes.code_size;
+    return {view.codes.data, rows, size, sample_of(view.codes.data, size, rows, kSampledCodes)};
+}
+
+void FlatState::remember_codes(const FlatView& view) {
+    codes_ = mark_codes(view, view.ntotal);
+    codes_fingerprint_.extend(view.codes.data, view.ntotal * view.codes.code_size);
+}
+
+/// Drops norms and planes unless the codes they were made from are still the first ones of the index. A
+/// sample of the rows and, in turn, a part of all are compared with what they were.
+void FlatState::check_codes(const FlatView& view) {
+    if (norms_.empty() && !planes_) codes_fingerprint_.clear();
+    if (norms_.empty() && !planes_) return;
+    const bool shorter = view.ntotal < codes_.rows || view.codes_size < codes_.rows * view.codes.code_size;
+    const bool same = !shorter && view.codes.data == codes_.data &&
+                      view.codes.code_size == codes_.code_size &&
+                      mark_codes(view, codes_.rows).sample == codes_.sample &&
+                      codes_fingerprint_.unchanged(view.codes.data, false);
+    if (same) return;
+    codes_fingerprint_.clear();
+    norms_.clear();
+    planes_.reset();
+}
+
+/// Adds the norms of the vectors appended since.
+void FlatState::extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view, size_t levels,
+                       const Executor& executor) const {
+    if (!norms) norms = std::make_shared<CachedNorms>();
+    const size_t have = norms->values.size();
+    if (have == view.ntotal) return;
+    std::vector<float> added(view.ntotal - have);
+    reconstruction_norms(*quantizer_, view.codes, levels, have, view.ntotal, added.data(), executor);
+    const float lowest = *std::min_element(added.begin(), added.end());
+    CachedNorms& extended = writable(norms);
+    extended.lowest = have ? std::min(extended.lowest, lowest) : lowest;
+    make_room(extended.values, view.ntotal);
+    extended.values.insert(extended.values.end(), added.begin(), added.end());
+}
+
+}  // namespace drq

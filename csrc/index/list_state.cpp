@@ -1,0 +1,157 @@
+#include "index/list_state.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/search/lists/norms.h"
+#include "core/units.h"
+
+namespace drq {
+
+namespace {
+
+/// A few bytes of a list's first codes, middle and last: lists whose codes changed differ.
+uint64_t sample_rows(const ListCodes& list, size_t rows, size_t code_size) {
+    uint64_t hash = rows;
+    for (const size_t row : {size_t{0}, rows / 2, rows - 1}) {
+        uint64_t bytes = 0;
+        std::memcpy(&bytes, list.codes + row * code_size, std::min(code_size, sizeof bytes));
+        hash = (hash ^ bytes) * 0x9e3779b97f4a7c15;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
+}  // namespace
+
+InvertedList PreparedLists::list(size_t i, const ListCodes* read) const {
+    InvertedList list;
+    if (!centroids.hashes.empty()) list.centroid = centroids.values.data() + i * quantizer->d;
+    if (!read) return list;
+    list.codes = read->codes;
+    list.n = read->n;
+    list.ids = read->ids;
+    if (!norms.empty()) {
+        list.norms = norms[i]->values.data();
+        list.lowest_norm = norms[i]->lowest;
+    }
+    return list;
+}
+
+Centroids::Centroids(const IvfView& view, const std::vector<size_t>& numbers)
+    : values(numbers.size() * view.d), hashes(numbers.size()) {
+    for (size_t i = 0; i < numbers.size(); i++) {
+        float* centroid = values.data() + i * view.d;
+        view.reconstruct_centroid(view.quantizer, numbers[i], centroid);
+        hashes[i] = hash_of(centroid, view.d * sizeof(float));
+    }
+}
+
+PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::vector<size_t>& numbers,
+                                const std::vector<ListCodes>& lists, const Executor& executor) {
+    const bool l2 = metric_of(view.metric_type) == Metric::L2;
+    PreparedLists prepared;
+    if (l2 && view.by_residual) prepared.centroids = Centroids(view, numbers);
+    size_t work = 0;
+    for (const ListCodes& list : lists) work += list.n * view.code_size;
+    std::lock_guard lock(mutex_);
+    check_codebooks(view, work);
+    if (const Mark now = mark(view); !(now == mark_)) {
+        drop_caches();
+        mark_ = now;
+    }
+    prepared.quantizer = quantizer_;
+    if (!l2) return prepared;
+    if (view.by_residual) {
+        if (!centre_) choose_centre(view);
+        prepared.centre = centre_;
+        divide(prepared.centroids.values.size(), quantizer_->unit, prepared.centroids.values.data());
+    }
+    if (!lists.empty()) update_norms(prepared, view, levels, numbers, lists, executor);
+    return prepared;
+}
+
+void IvfState::update_norms(PreparedLists& prepared, const IvfView& view, size_t levels,
+                            const std::vector<size_t>& numbers, const std::vector<ListCodes>& lists,
+                            const Executor& executor) {
+    std::vector<SharedNorms> unkept;
+    std::vector<SharedNorms>& cached = is_current(view) ? norms_[levels] : unkept;
+    cached.resize(view.nlist);
+    std::vector<size_t> stale;
+    for (size_t i = 0; i < numbers.size(); i++) {
+        SharedNorms& norms = cached[numbers[i]];
+        check(norms, view.by_residual ? prepared.centroids.hashes[i] : 0, lists[i], view.code_size);
+        if (norms->values.size() < lists[i].n) stale.push_back(i);
+    }
+    parallel_for(executor, stale.size(), [&](size_t s, Checkpoint&) {
+        const size_t i = stale[s];
+        extend(*cached[numbers[i]], prepared, view, levels, i, lists[i]);
+    });
+    for (const size_t number : numbers) prepared.norms.push_back(cached[number]);
+}
+
+/// Leaves norms that are right for the list's first codes, and that no other thread reads where more are to
+/// be added.
+void IvfState::check(SharedNorms& norms, uint64_t centroid, const ListCodes& list, size_t code_size) {
+    const size_t rows = norms ? norms->values.size() : 0;
+    const bool kept = rows > 0 && rows <= list.n && norms->centroid == centroid &&
+                      sample_rows(list, rows, code_size) == norms->sample;
+    if (!kept) {
+        norms = std::make_shared<CachedListNorms>();
+        norms->centroid = centroid;
+    } else if (rows < list.n && norms.use_count() > 1) {
+        norms = std::make_shared<CachedListNorms>(*norms);
+    }
+}
+
+void IvfState::extend(CachedListNorms& norms, const PreparedLists& prepared, const IvfView& view,
+                      size_t levels, size_t i, const ListCodes& list) {
+    const size_t have = norms.values.size();
+    make_room(norms.values, list.n);
+    norms.values.resize(list.n);
+    const Codes added{list.codes + have * view.code_size, list.n - have, view.code_size};
+    list_norms(*prepared.quantizer, added, levels, prepared.list(i, nullptr).centroid, prepared.origin(),
+               norms.values.data() + have);
+    norms.lowest = *std::min_element(norms.values.begin(), norms.values.end());
+    norms.sample = sample_rows(list, list.n, view.code_size);
+}
+
+void IvfState::drop_caches() {
+    norms_.clear();
+    centre_.reset();
+}
+
+std::map<size_t, NormCount> IvfState::cached_norms() const {
+    std::lock_guard lock(mutex_);
+    std::map<size_t, NormCount> counts;
+    for (const auto& [levels, lists] : norms_)
+        for (const SharedNorms& list : lists)
+            if (list) count_norms(list->values, counts[levels]);
+    return counts;
+}
+
+bool IvfState::Mark::operator==(const Mark& other) const {
+    return lists == other.lists && nlist == other.nlist && by_residual == other.by_residual &&
+           metric_type == other.metric_type;
+}
+
+IvfState::Mark IvfState::mark(const IvfView& view) {
+    return {view.lists, view.nlist, view.by_residual, view.metric_type};
+}
+
+/// The mean of a few centroids: norms are right for any point, as long as it stays.
+void IvfState::choose_centre(const IvfView& view) {
+    constexpr size_t kSampled = 256;
+    std::vector<size_t> numbers;
+    for (size_t i = 0; i < std::min(kSampled, view.nlist); i++)
+        numbers.push_back(i * view.nlist / std::min(kSampled, view.nlist));
+    const Centroids sampled(view, numbers);
+    std::vector<double> sum(view.d);
+    for (size_t i = 0; i < sampled.values.size(); i++) sum[i % view.d] += sampled.values[i];
+    std::vector<float> mean;
+    for (const double s : sum) mean.push_back(float(s / double(numbers.size())));
+    divide(view.d, quantizer_->unit, mean.data());
+    centre_ = std::make_shared<const std::vector<float>>(std::move(mean));
+}
+
+}  // namespace drq

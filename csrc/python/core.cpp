@@ -1,0 +1,213 @@
+// The core for Python: arrays in, arrays out, errors as exceptions. No logic lives here.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "array_index.h"
+#include "arrays.h"
+#include "core/encode/encoder.h"
+#include "core/isa/kernels.h"
+#include "core/quantizer.h"
+#include "core/search/flat.h"
+#include "core/search/norms.h"
+#include "faiss_abi/openmp.h"
+#include "gil.h"
+#include "python/plugin.h"
+
+namespace py = pybind11;
+using namespace drq;
+
+namespace {
+
+/// A Quantizer from codebooks (M, K, d).
+Quantizer quantizer_from(const Array<float>& codebooks) {
+    const size_t M = size_t(codebooks.shape(0)), K = size_t(codebooks.shape(1)),
+                 d = size_t(codebooks.shape(2));
+    int nbits = 0;
+    while ((size_t{1} << nbits) < K) nbits++;
+    if (K != size_t{1} << nbits)
+        throw py::value_error("codebooks: " + std::to_string(K) +
+                              " codewords per level, expected a power of two");
+    Codebooks view{d, std::vector<int>(M, nbits), {}};
+    for (size_t m = 0; m < M; m++) view.level.push_back(codebooks.data() + m * K * d);
+    return Quantizer::from_codebooks(view);
+}
+
+Metric metric_from(const std::string& name) {
+    if (name == "l2") return Metric::L2;
+    if (name == "ip") return Metric::InnerProduct;
+    throw py::value_error("metric: '" + name + "', expected 'l2' or 'ip'");
+}
+
+/// A search without FAISS: codes and codebooks as arrays.
+struct ArraySearch {
+    Quantizer quantizer;
+    Array<uint8_t> codes;
+    Array<float> x;
+    size_t levels;
+    Metric metric;
+    std::optional<Array<bool>> mask;
+    std::vector<float> norms;
+    Selector selector;
+
+    ArraySearch(const py::object& codebooks, const py::object& codes_, const py::object& x_, size_t levels_,
+                const std::string& metric_, const py::object& mask_)
+        : quantizer(quantizer_from(checked<float>(codebooks, "codebooks", 3))),
+          codes(checked<uint8_t>(codes_, "codes", 2)),
+          x(checked<float>(x_, "x", 2)),
+          levels(levels_),
+          metric(metric_from(metric_)) {
+        if (size_t(x.shape(1)) != quantizer.d)
+            throw py::value_error("x: shape " + shape_of(x) + ", expected (n, " +
+                                  std::to_string(quantizer.d) + ")");
+        if (size_t(codes.shape(1)) * 8 < quantizer.code_bits)
+            throw py::value_error("codes: shape " + shape_of(codes) + ", expected rows of at least " +
+                                  std::to_string(quantizer.code_bits) + " bits");
+        if (levels < 1 || levels > quantizer.levels())
+            throw py::value_error("levels: " + std::to_string(levels) + ", expected 1 to " +
+                                  std::to_string(quantizer.levels()));
+        if (!mask_.is_none()) {
+            mask = checked<bool>(mask_, "mask", 1);
+            if (mask->shape(0) != codes.shape(0))
+                throw py::value_error("mask: shape " + shape_of(*mask) + ", expected one entry per code");
+            selector = {[](const void* self, int64_t id) { return static_cast<const bool*>(self)[id]; },
+                        mask->data()};
+        }
+    }
+
+    Database database() {
+        const Codes view{codes.data(), size_t(codes.shape(0)), size_t(codes.shape(1))};
+        Database database{quantizer, view, levels, metric, {}, mask ? &selector : nullptr};
+        if (metric == Metric::L2) {
+            norms.resize(view.n);
+            reconstruction_norms(quantizer, view, levels, 0, view.n, norms.data(), plugin::executor());
+            const auto lowest = std::min_element(norms.begin(), norms.end());
+            database.norms = {norms.data(), lowest == norms.end() ? 0 : *lowest};
+        }
+        return database;
+    }
+};
+
+Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam,
+                            const std::vector<float>& gain_weights) {
+    const Array<float> vectors = checked<float>(x, "x", 2);
+    const Encoder encoder(
+        std::make_shared<const Quantizer>(quantizer_from(checked<float>(codebooks, "codebooks", 3))),
+        gain_weights);
+    const Quantizer& quantizer = encoder.quantizer();
+    if (size_t(vectors.shape(1)) != quantizer.d)
+        throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " +
+                              shape_of(vectors));
+    const py::ssize_t n = vectors.shape(0);
+    Array<int32_t> codes({n, py::ssize_t(quantizer.levels())});
+    const float* input = vectors.data();
+    int32_t* output = codes.mutable_data();
+    const Unlocked unlocked;
+    encoder.encode(size_t(n), input, beam, output, plugin::executor());
+    return codes;
+}
+
+Array<double> code_sums_array(const py::object& x, const py::object& codes, py::ssize_t K) {
+    const Array<float> vectors = checked<float>(x, "x", 2);
+    const Array<int32_t> indices = checked<int32_t>(codes, "codes", 2);
+    const py::ssize_t n = vectors.shape(0), d = vectors.shape(1), M = indices.shape(1);
+    if (indices.shape(0) != n)
+        throw py::value_error("codes: expected " + std::to_string(n) + " rows like x, got shape " +
+                              shape_of(indices));
+    if (K < 1) throw py::value_error("K: " + std::to_string(K) + ", expected at least 1");
+    for (py::ssize_t i = 0; i < n * M; i++)
+        if (indices.data()[i] < 0 || indices.data()[i] >= K)
+            throw py::value_error("codes: " + std::to_string(indices.data()[i]) + " in row " +
+                                  std::to_string(i / M) + ", expected 0 to " + std::to_string(K - 1));
+    Array<double> sums({M, K, d});
+    const float* input = vectors.data();
+    const int32_t* index = indices.data();
+    double* output = sums.mutable_data();
+    const Unlocked unlocked;
+    code_sums(size_t(n), size_t(d), input, size_t(M), size_t(K), index, output, plugin::executor());
+    return sums;
+}
+
+/// Encoding and the sums for training.
+void bind_encode(py::module_& module) {
+    module.def("encode", encode_array, py::arg("x"), py::arg("codebooks"), py::arg("beam"),
+               py::arg("gain_weights") = std::vector<float>{});
+    module.def("code_sums", code_sums_array, py::arg("x"), py::arg("codes"), py::arg("K"));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+    module.doc() = "Compiled core of drqfaiss: quantizer arithmetic and the FAISS plug-in.";
+
+    isa::active_target();  // a DRQFAISS_SIMD that cannot be had fails the import, not the first search
+    module.def("simd_level", [] { return isa::target_name(isa::active_target()); });
+    module.def("best_simd_level", [] { return isa::target_name(isa::best_target()); });
+    module.def("set_simd_level", [](const std::string& name) { isa::set_target(isa::parse_target(name)); });
+
+    module.def("factor", [](const py::object& codebooks) {
+        const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
+        std::vector<float> shift = quantizer.shift;
+        for (float& value : shift) value *= quantizer.unit;
+        return py::make_tuple(quantizer.group, quantizer.scale, shift);
+    });
+
+    module.def(
+        "knn_search",
+        [](const py::object& codebooks, const py::object& codes, const py::object& x, size_t k, size_t levels,
+           const std::string& metric, const py::object& mask) {
+            if (k < 1) throw py::value_error("k: " + std::to_string(k) + ", expected at least 1");
+            ArraySearch search(codebooks, codes, x, levels, metric, mask);
+            Array<float> distances({search.x.shape(0), py::ssize_t(k)});
+            Array<int64_t> ids({search.x.shape(0), py::ssize_t(k)});
+            float* distance = distances.mutable_data();
+            int64_t* id = ids.mutable_data();
+            {
+                const Unlocked unlocked;
+                knn_search(search.database(), size_t(search.x.shape(0)), search.x.data(), k, distance, id,
+                           plugin::executor());
+            }
+            return py::make_tuple(distances, ids);
+        },
+        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("k"), py::arg("levels"),
+        py::arg("metric"), py::arg("mask") = py::none());
+
+    module.def(
+        "range_search",
+        [](const py::object& codebooks, const py::object& codes, const py::object& x, float radius,
+           size_t levels, const std::string& metric, const py::object& mask) {
+            ArraySearch search(codebooks, codes, x, levels, metric, mask);
+            const size_t n = size_t(search.x.shape(0));
+            std::vector<std::vector<Neighbour>> results;
+            {
+                const Unlocked unlocked;
+                results = range_search(search.database(), n, search.x.data(), radius, plugin::executor());
+            }
+            py::list by_query;
+            for (const std::vector<Neighbour>& neighbours : results) {
+                Array<float> distances(py::ssize_t(neighbours.size()));
+                Array<int64_t> ids(py::ssize_t(neighbours.size()));
+                for (size_t i = 0; i < neighbours.size(); i++) {
+                    distances.mutable_at(py::ssize_t(i)) = neighbours[i].distance;
+                    ids.mutable_at(py::ssize_t(i)) = neighbours[i].id;
+                }
+                by_query.append(py::make_tuple(distances, ids));
+            }
+            return by_query;
+        },
+        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("radius"), py::arg("levels"),
+        py::arg("metric"), py::arg("mask") = py::none());
+    bind_encode(module);
+    bind_array_index(module);
+
+    // As FAISS's own functions do: a Python exception that is set already is the one to raise.
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        if (!PyErr_Occurred()) std::rethrow_exception(error);
+    });
+
+    plugin::bind_plugin(module);
+}
