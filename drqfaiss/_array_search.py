@@ -333,6 +333,8 @@ def _train(index: faiss.Index, x: Floats) -> None:
 def _assigned(index: faiss.Index, x: Floats) -> Ids:
     keys = np.empty(len(x), np.int64)
     index.quantizer.assign_c(len(x), faiss.swig_ptr(x), faiss.swig_ptr(keys), 1)
+    if (lost := np.flatnonzero(keys < 0)).size:
+        raise RuntimeError(f"vector {lost[0]} goes to no list, expected a centroid whose distance is a float")
     return keys
 
 
@@ -340,8 +342,8 @@ def _residuals(index: faiss.Index, x: Floats, keys: Ids) -> Floats:
     """Return what codes are of: what centroids leave of vectors, or the vectors."""
     if not index.by_residual:
         return x
-    residuals, numbers = np.empty_like(x), np.maximum(keys, 0)
-    pointers = map(faiss.swig_ptr, (x, residuals, numbers))
+    residuals = np.empty_like(x)
+    pointers = map(faiss.swig_ptr, (x, residuals, keys))
     index.quantizer.compute_residual_n(len(x), *pointers)
     return residuals
 

@@ -671,6 +671,19 @@ def test_vectors_that_are_not_finite_are_not_added():
     assert_searches_right(index, X)
 
 
+@pytest.mark.parametrize("by_residual", [True, False])
+def test_vectors_that_no_centroid_is_near_to_are_refused(by_residual):
+    """FAISS counts them and drops them: their distances are no floats."""
+    index = make_ivf(by_residual=by_residual)
+    far = X.copy()
+    far[4] = 3e38
+    for call in (lambda: index.add(far), lambda: index.sa_encode(far)):
+        with pytest.raises(RuntimeError, match="vector 4 goes to no list, expected a centroid"):
+            call()
+    assert index.ntotal == 300
+    assert_searches_right(index, X)
+
+
 def test_lists_that_do_not_exist():
     index = make_ivf()
     centroid_distances, keys = index.quantizer.search(X, 3)

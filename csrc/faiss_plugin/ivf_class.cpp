@@ -335,12 +335,16 @@ size_t list_number_bytes(size_t nlist) {
     return bytes;
 }
 
-/// Vectors to be added go to these lists, or to none.
+/// Every vector goes to a list that is there. The library drops those that go to none, without a word.
 void require_list_numbers(const IvfView& view, int64_t n, const int64_t* numbers) {
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
+        if (numbers[i] < 0)
+            throw std::invalid_argument("vector " + std::to_string(i) +
+                                        " goes to no list, expected a centroid whose distance is a float");
         if (numbers[i] >= int64_t(view.nlist))
             throw std::invalid_argument("list number " + std::to_string(numbers[i]) + ", expected 0 to " +
                                         std::to_string(view.nlist - 1));
+    }
 }
 
 /// Codes of vectors that this thread is adding, all of which are encoded before the first is added: encoding
@@ -382,9 +386,8 @@ void compute_residuals(const IvfView& view, size_t n, const float* x, const int6
     constexpr size_t kTask = 512;
     parallel_for(executor(), (n + kTask - 1) / kTask, [&](size_t task, Checkpoint&) {
         for (size_t i = task * kTask; i < std::min(n, (task + 1) * kTask); i++) {
-            const int64_t number = std::max<int64_t>(numbers[i], 0);  // vectors that go to no list
             float* residual = residuals + i * view.d;
-            reconstruct_centroid(view.quantizer, size_t(number), residual);
+            reconstruct_centroid(view.quantizer, size_t(numbers[i]), residual);
             for (size_t j = 0; j < view.d; j++) residual[j] = x[i * view.d + j] - residual[j];
         }
     });
@@ -398,8 +401,8 @@ void encode_vectors(const void* self, int64_t n, const float* x, const int64_t* 
         return;
     }
     require_encodable(view);
-    require_list_numbers(view, n, numbers);
     require_finite(view, n, x);
+    require_list_numbers(view, n, numbers);
     constexpr size_t kBatch = 16384;  // bounds the residuals
     const size_t before = with_numbers ? list_number_bytes(view.nlist) : 0, width = before + view.code_size;
     std::vector<float> residuals;
@@ -472,7 +475,6 @@ void add_core(void* self, int64_t n, const float* x, const int64_t* ids, const i
         ivf->add_core(self, n, x, ids, numbers, context);
         return;
     }
-    require_list_numbers(view, n, numbers);
     std::vector<uint8_t> codes(size_t(n) * view.code_size);
     encode_vectors(self, n, x, numbers, codes.data(), false);
     const Encoded encoded(x, size_t(n), view.d, codes.data(), view.code_size);
@@ -508,8 +510,8 @@ void reconstruct_n(const void* self, int64_t first, int64_t n, float* vectors) {
 void reconstruct_from_offset(const void* self, int64_t list, int64_t row, float* vector) {
     const IvfView view = ivf_view(self);
     require_searchable(view);
-    require_list_numbers(view, 1, &list);
-    const size_t size = list < 0 ? 0 : list_size(view.lists, size_t(list));
+    const bool is_list = list >= 0 && size_t(list) < view.nlist;
+    const size_t size = is_list ? list_size(view.lists, size_t(list)) : 0;
     if (row < 0 || size_t(row) >= size)
         throw std::invalid_argument("row " + std::to_string(row) + " of list " + std::to_string(list) +
                                     ", which has " + std::to_string(size) + " vectors");

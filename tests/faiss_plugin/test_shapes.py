@@ -192,7 +192,7 @@ def test_codes_of_misfits_are_not_decoded(kind, change, message):
 @pytest.mark.parametrize(("number", "row"), [(0, 10**9), (0, -1), (-1, 0), (LISTS, 0)])
 def test_rows_that_lists_do_not_have_are_refused(number, row):
     index, x = make("ivf"), np.empty(D, "f4")
-    with pytest.raises(RuntimeError, match=rf"row {row} of list {number}, which|list number 8, expected 0"):
+    with pytest.raises(RuntimeError, match=f"row {row} of list {number}, which has"):
         index.reconstruct_from_offset(number, row, faiss.swig_ptr(x))
 
 
