@@ -37,6 +37,7 @@ TEMPORARY = re.compile(r"\.drqfaiss-[0-9a-f]{16}-[0-9a-f]{16}$")
 # Folders, devices and file systems that cannot do a thing say so with these; everything else is a failure.
 NOT_SUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EROFS)
 DENIED = (errno.EACCES, errno.EPERM, errno.ENOTSUP)
+NO_FILE_BESIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 NOT_RENAMED = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EXDEV)
 
 
@@ -61,7 +62,14 @@ def writing(path: FileName) -> Iterator[IO[bytes]]:
         remove_abandoned(place.name)
         staged = _stage(place, opened)
         with os.fdopen(os.dup(staged.descriptor), "wb") as file:
-            yield file
+            writer = os.getpid()
+            try:
+                yield file
+            finally:
+                if os.getpid() != writer:
+                    _discard(file)
+            if os.getpid() != writer:
+                raise OSError("it is written by the process that this one was forked from")
             _require_whole(file)
         if not (staged.name and _take_place(staged.name, place)):
             _overwrite(place, staged.descriptor)
@@ -188,8 +196,8 @@ def _stage(place: _Place, opened: ExitStack) -> _Staged:
     """Make the file to write, beside the place if that is possible; it is gone at the end of ``opened``."""
     try:
         return _beside(place, opened)
-    except PermissionError:
-        if place.state is None:
+    except OSError as error:
+        if place.state is None or error.errno not in NO_FILE_BESIDE:
             raise
     descriptor, name = tempfile.mkstemp()
     opened.callback(os.close, descriptor)
@@ -206,16 +214,25 @@ def _beside(place: _Place, opened: ExitStack) -> _Staged:
         temporary = os.path.join(folder, _prefix(name) + secrets.token_hex(8))
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         opened.callback(os.close, descriptor)
-        opened.callback(_unlink_if_there, temporary)
+        opened.callback(_unlink_if_there, temporary, os.getpid())
         with suppress(OSError):  # without locks nobody removes it either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:  # else it was taken for an abandoned one before it was locked
             return _Staged(temporary, descriptor)
 
 
-def _unlink_if_there(name: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name)
+def _unlink_if_there(name: str, writer: int) -> None:
+    """Remove a temporary file, unless this is a child that was forked while its parent wrote it."""
+    if os.getpid() == writer:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _discard(file: IO[bytes]) -> None:
+    """Let what a forked child has buffered go nowhere: the file is its parent's."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, file.fileno(), inheritable=False)
+    os.close(nowhere)
 
 
 def _remove_unlocked(name: str) -> None:

@@ -122,7 +122,8 @@ def test_hard_links_keep_their_content_when_there_is_no_room(path, tmp_path, mon
     assert (tmp_path / "other").read_bytes() == OLD
 
 
-def test_where_no_file_can_be_made_or_renamed_the_old_one_is_overwritten(path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
+def test_where_no_file_can_be_made_or_renamed_the_old_one_is_overwritten(path, monkeypatch, number):
     """Folders that cannot be written to, and single files mounted into a container."""
     inode, real = path.stat().st_ino, os.open
     monkeypatch.setattr(_files.os, "replace", failing(errno.EBUSY))
@@ -132,13 +133,13 @@ def test_where_no_file_can_be_made_or_renamed_the_old_one_is_overwritten(path, m
 
     def no_new_files(name, flags, *mode):
         if flags & os.O_CREAT and os.path.dirname(name) == str(path.parent):
-            raise PermissionError(errno.EACCES, "denied", name)
+            raise OSError(number, os.strerror(number), name)
         return real(name, flags, *mode)
 
     monkeypatch.setattr(_files.os, "open", no_new_files)
     write(path, b"again")
     assert (path.read_bytes(), path.stat().st_ino) == (b"again", inode)
-    with pytest.raises(PermissionError) as caught:
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
         write(path.with_name("y"))
     assert caught.value.filename == str(path.with_name("y"))
 
@@ -292,6 +293,27 @@ def test_writers_at_the_same_time_leave_the_content_of_one(path):
     for thread in threads:
         thread.join()
     assert [entry.name for entry in path.parent.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("failing_child", [False, True])
+def test_a_child_that_is_forked_while_a_file_is_written_changes_nothing(path, failing_child):
+    child = 0
+    try:
+        with writing(path) as file:
+            file.write(b"begun by the parent, ")
+            child = os.fork()
+            file.write(b"ended by it" if child else b"and by its child")
+            if child:
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            elif failing_child:
+                raise ZeroDivisionError
+    except (OSError, ZeroDivisionError) as error:
+        if child:
+            raise
+        expected = ZeroDivisionError if failing_child else OSError
+        os._exit(0 if type(error) is expected else 1)
+    assert path.read_bytes() == b"begun by the parent, ended by it"
+    assert os.listdir(path.parent) == ["x"]
 
 
 def test_a_finished_file_moves(path, tmp_path):
