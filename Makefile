@@ -150,42 +150,44 @@ test-avx512:
 		-o build/simd_levels_emulated
 	build/simd_levels_emulated
 
-# Builds with sanitizers of the compiler, beside the others. A warning of theirs is no error: they see less.
+# Builds with sanitizers of the compiler, beside the others; warnings are left to the usual build.
 .PHONY: test-sanitize test-sanitize-core test-sanitize-threads test-sanitize-python test-sanitize-cpp
 SANITIZE := $(CURDIR)/build/sanitize
 MEMORY := -g1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
+THREADS := -g1 -fsanitize=thread
 test-sanitize: test-sanitize-core test-sanitize-threads test-sanitize-python
 
-$(SANITIZE)/memory/built: $(VENV)/built $(CORE_TESTS)
-	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_CXX_FLAGS="$(MEMORY)" -DDRQFAISS_TESTS=ON \
-		-DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO= -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+# A build with the core's programs, and a copy of the package and its tests with the other module.
+$(SANITIZE)/memory/built: export CXXFLAGS := $(MEMORY)
+$(SANITIZE)/threads/built: export CXXFLAGS := $(THREADS)
+$(SANITIZE)/%/built: $(VENV)/built $(CORE_TESTS)
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(@D) -G Ninja -DDRQFAISS_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DCMAKE_CXX_FLAGS_RELWITHDEBINFO= -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 		-Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(@D)/module
 	$(BIN)/cmake --build $(@D)
 	touch $@
 
-$(SANITIZE)/threads/built: $(VENV)/built $(CORE_TESTS)
-	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_CXX_FLAGS="-g1 -fsanitize=thread" \
-		-DDRQFAISS_TESTS=ON -DDRQFAISS_PYTHON=OFF
-	$(BIN)/cmake --build $(@D) --target concurrency
-	touch $@
+SANITIZED_PACKAGE = rm -rf $(<D)/package && mkdir $(<D)/package && \
+	tar -c --exclude='*.so' --exclude=__pycache__ drqfaiss tests pyproject.toml | tar -x -C $(<D)/package && \
+	cp $(<D)/module/* $(<D)/package/drqfaiss/ && cd $(<D)/package
+PRELOADED = LD_PRELOAD="$(foreach library,$(1),$$($(CXX) -print-file-name=$(library)))"
 
 test-sanitize-core: $(SANITIZE)/memory/built
 	$(<D)/tests/core/simd_levels 5
-	$(<D)/tests/fuzz/fuzz_core 200 tests/fuzz/corpus/core/*
+	$(<D)/tests/fuzz/fuzz_core 100 tests/fuzz/corpus/core/*
 
+# One OpenMP thread: how libgomp's wait for each other is nothing that ThreadSanitizer sees.
 test-sanitize-threads: $(SANITIZE)/threads/built
 	TSAN_OPTIONS=halt_on_error=1 $(<D)/tests/core/concurrency
+	$(SANITIZED_PACKAGE) && $(call PRELOADED,libtsan.so) TSAN_OPTIONS="halt_on_error=1 history_size=4" \
+		OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m tests.soak 0.4 --no-forks
 
-# In a copy of the package with the other module. What FAISS and Python never free is not ours, and a test that
-# watches memory sees the sanitizer's; its reports go past pytest to stderr.
+# What FAISS and Python never free is not ours, and a test that watches memory sees the sanitizer's. Reports go
+# past pytest to stderr.
 SANITIZED_TESTS := tests/core tests/test_index.py tests/test_ivf_index.py tests/test_pack.py \
-	$(addprefix tests/faiss_plugin/,test_state.py test_ivf_state.py test_faiss_expectations.py test_training.py)
+	$(addprefix tests/faiss_plugin/,test_state.py test_ivf_state.py test_shapes.py test_faiss_expectations.py test_training.py)
 test-sanitize-python: $(SANITIZE)/memory/built
-	rm -rf $(SANITIZE)/package && mkdir -p $(SANITIZE)/package
-	tar -c --exclude='*.so' --exclude=__pycache__ drqfaiss tests pyproject.toml | tar -x -C $(SANITIZE)/package
-	cp $(<D)/module/* $(SANITIZE)/package/drqfaiss/
-	cd $(SANITIZE)/package && \
-		LD_PRELOAD="$(foreach library,libasan.so libubsan.so libstdc++.so,$$($(CXX) -print-file-name=$(library)))" \
+	$(SANITIZED_PACKAGE) && $(call PRELOADED,libasan.so libubsan.so libstdc++.so) \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		$(CURDIR)/$(BIN)/python -m pytest -q --capture=sys -p no:cacheprovider -k "not memory_does_not_grow" \
 		$(SANITIZED_TESTS) $(ARGS)

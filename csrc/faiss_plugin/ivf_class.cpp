@@ -169,11 +169,15 @@ class ProbedLists {
     std::vector<InvertedList> lists_;
 };
 
+/// To the caller's statistics, or to those that all searches of the process share.
 void count(void* stats, size_t n, const ListStats& done) {
     if (!stats) stats = ivf->total_stats;
-    field<size_t>(stats, layout().stats_nq) += n;
-    field<size_t>(stats, layout().stats_nlist) += done.lists;
-    field<size_t>(stats, layout().stats_ndis) += done.vectors;
+    const auto add = [&](size_t offset, size_t number) {
+        __atomic_fetch_add(&field<size_t>(stats, offset), number, __ATOMIC_RELAXED);
+    };
+    add(layout().stats_nq, n);
+    add(layout().stats_nlist, done.lists);
+    add(layout().stats_ndis, done.vectors);
 }
 
 /// Calls search(database, lists, probes, stats) with what the keys name.
