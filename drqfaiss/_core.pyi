@@ -24,6 +24,10 @@ class plugin:
         """Find what IVF indexes need in FAISS; without our scanner, FAISS's own is left in its place."""
 
     @staticmethod
+    def mend_id_maps(index: int, ids: int, parameters: int, ivf_parameters: int) -> None:
+        """Let every IndexIDMap hand on search parameters, given offsets of its fields and sizes of theirs."""
+
+    @staticmethod
     def home(object: int) -> tuple[str, str]:
         """Return the file that an object's class is from, and the symbol of its virtual table."""
 

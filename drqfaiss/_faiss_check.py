@@ -21,6 +21,7 @@ import numpy as np
 from drqfaiss import _faiss_check_ivf as ivf
 from drqfaiss._core import plugin
 from drqfaiss._faiss_capabilities import CAPABILITIES
+from drqfaiss._faiss_id_map import check_id_map
 from drqfaiss._faiss_identity import FLAT_CLASS, require_known_functions
 from drqfaiss._faiss_layout import (
     BOOL,
@@ -268,16 +269,22 @@ def _check_search() -> None:
     x = rng.standard_normal((3, 6)).astype(np.float32)
     results = []
     for ours in (False, True):
-        index = faiss.IndexResidualQuantizer(6, 2, 4, faiss.METRIC_L2, faiss.AdditiveQuantizer.ST_decompress)
-        faiss.copy_array_to_vector(codebooks, index.rq.codebooks)
-        index.rq.is_trained = index.is_trained = True
-        if ours:
-            plugin.adopt(address(index))
+        index = _tiny_index(codebooks, ours)
         index.add_sa_codes_c(len(codes), faiss.swig_ptr(codes), None)
         results.append((_found(index, x), _in_range(index, x)))
     for stock, own, what in zip(*results, ("search", "range_search"), strict=True):
         if not all(np.allclose(a, b, rtol=0, atol=1e-4) for a, b in zip(stock, own, strict=True)):
             raise RuntimeError(f"{what} of a tiny index finds {own}, expected {stock}")
+    check_id_map(partial(_tiny_index, codebooks, True), codes)
+
+
+def _tiny_index(codebooks: np.ndarray, ours: bool) -> faiss.IndexResidualQuantizer:
+    index = faiss.IndexResidualQuantizer(6, 2, 4, faiss.METRIC_L2, faiss.AdditiveQuantizer.ST_decompress)
+    faiss.copy_array_to_vector(codebooks, index.rq.codebooks)
+    index.rq.is_trained = index.is_trained = True
+    if ours:
+        plugin.adopt(address(index))
+    return index
 
 
 def _found(index: faiss.Index, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

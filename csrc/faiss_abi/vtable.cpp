@@ -3,11 +3,40 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <stdexcept>
 
 namespace drq::plugin {
+
+namespace {
+
+/// Whether an address is in a part of a library that the loader writes and then protects.
+bool is_read_only_after_loading(const void* address) {
+    struct Search {
+        uintptr_t address;
+        bool found;
+    } search{reinterpret_cast<uintptr_t>(address), false};
+    const auto look = [](dl_phdr_info* library, size_t, void* data) {
+        auto& wanted = *static_cast<Search*>(data);
+        for (size_t i = 0; i < library->dlpi_phnum; i++) {
+            const ElfW(Phdr) & part = library->dlpi_phdr[i];
+            const uintptr_t begin = library->dlpi_addr + part.p_vaddr;
+            if (part.p_type == PT_GNU_RELRO && wanted.address >= begin &&
+                wanted.address < begin + part.p_memsz)
+                wanted.found = true;
+        }
+        return int(wanted.found);
+    };
+    dl_iterate_phdr(look, &search);
+    return search.found;
+}
+
+}  // namespace
 
 Symbol symbol_at(const void* address) {
     Dl_info info{};
@@ -54,6 +83,17 @@ size_t Vtable::slot(const char* function) const {
         throw std::runtime_error(std::string(function) + " is " + std::to_string(matches) + " times in " +
                                  symbol_ + ", expected once");
     return size_t(found - begin);
+}
+
+void Vtable::replace_in_library(size_t slot, const void* function) const {
+    const void** word = const_cast<const void**>(stock_ + kHeader + slot);
+    // The loader has made tables read-only, as it does with all that only it writes.
+    const size_t page_bytes = size_t(sysconf(_SC_PAGESIZE));
+    void* page = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(word) / page_bytes * page_bytes);
+    if (mprotect(page, page_bytes, PROT_READ | PROT_WRITE))
+        throw std::runtime_error(std::string(symbol_) + " cannot be made writable: " + std::strerror(errno));
+    __atomic_store_n(word, function, __ATOMIC_RELEASE);  // other threads may be calling it
+    if (is_read_only_after_loading(word)) mprotect(page, page_bytes, PROT_READ);
 }
 
 std::vector<std::string> Vtable::functions() const {

@@ -59,6 +59,10 @@ class Vtable {
 
     void replace(size_t slot, const void* function) { words_[kHeader + slot] = function; }
 
+    /// The same in the library's own table, for all objects of the class. Throws std::runtime_error if the
+    /// system does not let us write there.
+    void replace_in_library(size_t slot, const void* function) const;
+
     size_t slots() const { return words_.size() - kHeader; }
 
     /// The exported symbol of each slot, empty for a function that is not exported and for what is no

@@ -12,6 +12,7 @@
 #include "faiss_plugin/adopt.h"
 #include "faiss_plugin/common.h"
 #include "faiss_plugin/flat_class.h"
+#include "faiss_plugin/id_map.h"
 #include "faiss_plugin/parameters.h"
 #include "faiss_plugin/scanner.h"
 #include "gil.h"
@@ -126,6 +127,9 @@ void bind_plugin(py::module_& module) {
     });
     plugin.def("open_threads", [](uintptr_t object) { open_threads(pointer(object)); });
     plugin.def("open_ivf", &open_ivf);
+    plugin.def("mend_id_maps", [](size_t index, size_t ids, size_t parameters, size_t ivf_parameters) {
+        mend_id_maps(library(), {index, ids, parameters, ivf_parameters});
+    });
     plugin.def("facts", &facts);
     plugin.def("home", &home);
     plugin.def("virtual_functions", [](const char* symbol) { return Vtable(library(), symbol).functions(); });
