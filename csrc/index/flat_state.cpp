@@ -28,6 +28,13 @@ CachedNorms& writable(std::shared_ptr<CachedNorms>& norms) {
     return *norms;
 }
 
+void append(CachedNorms& norms, const std::vector<float>& added) {
+    const float lowest = *std::min_element(added.begin(), added.end());
+    norms.lowest = norms.values.empty() ? lowest : std::min(norms.lowest, lowest);
+    make_room(norms.values, norms.values.size() + added.size());
+    norms.values.insert(norms.values.end(), added.begin(), added.end());
+}
+
 void remove_norms(std::vector<float>& norms, const std::vector<uint8_t>& removed) {
     norms.resize(remove_rows(norms.data(), norms.size(), sizeof(float), removed));
     release_unused(norms);
@@ -67,24 +74,23 @@ Database Prepared::database(const FlatView& view, size_t levels, const Selector*
 }
 
 Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor) {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     check_codebooks(view, n * view.ntotal * view.codes.code_size);
-    const bool needs_norms = metric_of(view.metric_type) == Metric::L2;
-    std::shared_ptr<CachedNorms> norms;
-    if (!is_current(view)) {
-        if (needs_norms) extend(norms, view, levels, executor);
-        return {quantizer_, std::move(norms), renumbered_, nullptr};
+    if (is_current(view)) check_codes(view);
+    Prepared prepared{quantizer_, nullptr, nullptr, nullptr};
+    if (metric_of(view.metric_type) == Metric::L2)
+        add_norms(prepared, view, levels, UnlockingExecutor(executor, lock));
+    if (prepared.quantizer != quantizer_) return prepared;
+    if (is_current(view)) {
+        if (renumbering_pays(isa::active(), *quantizer_, n) &&
+            n * view.ntotal >= renumbering_work(*quantizer_))
+            renumber();
+        if (packed_) extend_planes(view);
+        if (prepared.norms || planes_) remember_codes(view);
+        prepared.planes = planes_;
     }
-    check_codes(view);
-    if (needs_norms) {
-        extend(norms_[levels], view, levels, executor);
-        norms = norms_[levels];
-    }
-    if (renumbering_pays(isa::active(), *quantizer_, n) && n * view.ntotal >= renumbering_work(*quantizer_))
-        renumber();
-    if (packed_) extend_planes(view);
-    if (norms || planes_) remember_codes(view);
-    return {quantizer_, std::move(norms), renumbered_, planes_};
+    prepared.renumbered = renumbered_;
+    return prepared;
 }
 
 void FlatState::pack(const FlatView& view) {
@@ -198,19 +204,27 @@ void FlatState::check_codes(const FlatView& view) {
     planes_.reset();
 }
 
-/// Adds the norms of the vectors appended since.
-void FlatState::extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view, size_t levels,
-                       const Executor& executor) const {
-    if (!norms) norms = std::make_shared<CachedNorms>();
-    const size_t have = norms->values.size();
-    if (have == view.ntotal) return;
+/// Puts norms into `prepared`, with the quantizer that they were computed with. Those of vectors appended
+/// since are added to the cached ones.
+void FlatState::add_norms(Prepared& prepared, const FlatView& view, size_t levels, const Executor& executor) {
+    const auto cached_rows = [&] {
+        const auto found = norms_.find(levels);
+        return found != norms_.end() && found->second ? found->second->values.size() : 0;
+    };
+    const size_t have = is_current(view) ? cached_rows() : 0;
+    prepared.quantizer = quantizer_;
     std::vector<float> added(view.ntotal - have);
-    reconstruction_norms(*quantizer_, view.codes, levels, have, view.ntotal, added.data(), executor);
-    const float lowest = *std::min_element(added.begin(), added.end());
-    CachedNorms& extended = writable(norms);
-    extended.lowest = have ? std::min(extended.lowest, lowest) : lowest;
-    make_room(extended.values, view.ntotal);
-    extended.values.insert(extended.values.end(), added.begin(), added.end());
+    if (have < view.ntotal)
+        reconstruction_norms(*prepared.quantizer, view.codes, levels, have, view.ntotal, added.data(),
+                             executor);
+    // Handlers of signals may have searched the index in the meantime, or even changed it.
+    const bool keeps = is_current(view) && quantizer_ == prepared.quantizer;
+    if (have && (!keeps || cached_rows() != have)) return add_norms(prepared, view, levels, executor);
+    std::shared_ptr<CachedNorms> unkept;
+    std::shared_ptr<CachedNorms>& norms = keeps ? norms_[levels] : unkept;
+    if (!norms) norms = std::make_shared<CachedNorms>();
+    if (norms->values.size() < view.ntotal) append(writable(norms), added);
+    prepared.norms = norms;
 }
 
 }  // namespace drq

@@ -76,8 +76,7 @@ class FlatState final : public IndexState {
     static CodesMark mark_codes(const FlatView& view, size_t rows);
     void remember_codes(const FlatView& view);
     void check_codes(const FlatView& view);
-    void extend(std::shared_ptr<CachedNorms>& norms, const FlatView& view, size_t levels,
-                const Executor& executor) const;
+    void add_norms(Prepared& prepared, const FlatView& view, size_t levels, const Executor& executor);
 
     void renumber();
     void extend_planes(const FlatView& view);

@@ -54,7 +54,7 @@ PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::v
     if (l2 && view.by_residual) prepared.centroids = Centroids(view, numbers);
     size_t work = 0;
     for (const ListCodes& list : lists) work += list.n * view.code_size;
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     check_codebooks(view, work);
     if (const Mark now = mark(view); !(now == mark_)) {
         drop_caches();
@@ -67,41 +67,71 @@ PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::v
         prepared.centre = centre_;
         divide(prepared.centroids.values.size(), quantizer_->unit, prepared.centroids.values.data());
     }
-    if (!lists.empty()) update_norms(prepared, view, levels, numbers, lists, executor);
+    if (!lists.empty())
+        update_norms(prepared, view, levels, numbers, lists, UnlockingExecutor(executor, lock));
     return prepared;
 }
 
 void IvfState::update_norms(PreparedLists& prepared, const IvfView& view, size_t levels,
                             const std::vector<size_t>& numbers, const std::vector<ListCodes>& lists,
                             const Executor& executor) {
-    std::vector<SharedNorms> unkept;
-    std::vector<SharedNorms>& cached = is_current(view) ? norms_[levels] : unkept;
-    cached.resize(view.nlist);
+    std::vector<SharedNorms> norms(numbers.size());
+    const Mark before = mark_;
+    if (is_current(view)) {
+        if (norms_[levels].size() != view.nlist) norms_[levels].resize(view.nlist);
+        if (codes_changed(norms_[levels], numbers, lists, view.code_size)) norms_.clear();
+        if (const auto cached = norms_.find(levels); cached != norms_.end())
+            for (size_t i = 0; i < numbers.size(); i++) norms[i] = cached->second[numbers[i]];
+    }
     std::vector<size_t> stale;
     for (size_t i = 0; i < numbers.size(); i++) {
-        SharedNorms& norms = cached[numbers[i]];
-        check(norms, view.by_residual ? prepared.centroids.hashes[i] : 0, lists[i], view.code_size);
-        if (norms->values.size() < lists[i].n) stale.push_back(i);
+        norms[i] =
+            checked(norms[i], view.by_residual ? prepared.centroids.hashes[i] : 0, lists[i], view.code_size);
+        if (norms[i]->values.size() == lists[i].n) continue;
+        norms[i] = std::make_shared<CachedListNorms>(*norms[i]);  // other threads may be reading those
+        stale.push_back(i);
     }
     parallel_for(executor, stale.size(), [&](size_t s, Checkpoint&) {
         const size_t i = stale[s];
-        extend(*cached[numbers[i]], prepared, view, levels, i, lists[i]);
+        extend(*norms[i], prepared, view, levels, i, lists[i]);
     });
-    for (const size_t number : numbers) prepared.norms.push_back(cached[number]);
+    // Handlers of signals may have searched the index in the meantime, or even changed it.
+    if (is_current(view) && quantizer_ == prepared.quantizer && centre_ == prepared.centre &&
+        before == mark_) {
+        std::vector<SharedNorms>& cached = norms_[levels];
+        cached.resize(view.nlist);
+        for (size_t i = 0; i < numbers.size(); i++) cached[numbers[i]] = norms[i];
+    }
+    prepared.norms.assign(norms.begin(), norms.end());
 }
 
-/// Leaves norms that are right for the list's first codes, and that no other thread reads where more are to
-/// be added.
-void IvfState::check(SharedNorms& norms, uint64_t centroid, const ListCodes& list, size_t code_size) {
-    const size_t rows = norms ? norms->values.size() : 0;
-    const bool kept = rows > 0 && rows <= list.n && norms->centroid == centroid &&
-                      sample_rows(list, rows, code_size) == norms->sample;
-    if (!kept) {
-        norms = std::make_shared<CachedListNorms>();
-        norms->centroid = centroid;
-    } else if (rows < list.n && norms.use_count() > 1) {
-        norms = std::make_shared<CachedListNorms>(*norms);
+/// Compares a part of the codes that norms were computed from with what they were: of another list, and
+/// another part of it, at every call.
+bool IvfState::codes_changed(const std::vector<SharedNorms>& cached, const std::vector<size_t>& numbers,
+                             const std::vector<ListCodes>& lists, size_t code_size) {
+    constexpr size_t kShare = 64;  // of the bytes that the call will scan, one is compared
+    size_t bytes = 0;
+    for (const ListCodes& list : lists) bytes += list.n * code_size;
+    for (size_t window = 0; window <= bytes / (kShare * Fingerprint::kWindow); window++) {
+        const size_t i = turn_++ % numbers.size();
+        const SharedNorms& norms = cached[numbers[i]];
+        if (norms && norms->codes.bytes() <= lists[i].n * code_size &&
+            !norms->codes.unchanged(lists[i].codes, false))
+            return true;
     }
+    return false;
+}
+
+/// Norms that are right for the list's first codes: those, or none.
+IvfState::SharedNorms IvfState::checked(const SharedNorms& norms, uint64_t centroid, const ListCodes& list,
+                                        size_t code_size) {
+    const size_t rows = norms ? norms->values.size() : 0;
+    if (rows > 0 && rows <= list.n && norms->centroid == centroid &&
+        sample_rows(list, rows, code_size) == norms->sample)
+        return norms;
+    auto fresh = std::make_shared<CachedListNorms>();
+    fresh->centroid = centroid;
+    return fresh;
 }
 
 void IvfState::extend(CachedListNorms& norms, const PreparedLists& prepared, const IvfView& view,
@@ -114,6 +144,7 @@ void IvfState::extend(CachedListNorms& norms, const PreparedLists& prepared, con
                norms.values.data() + have);
     norms.lowest = *std::min_element(norms.values.begin(), norms.values.end());
     norms.sample = sample_rows(list, list.n, view.code_size);
+    norms.codes.extend(list.codes, list.n * view.code_size);
 }
 
 void IvfState::drop_caches() {

@@ -16,6 +16,7 @@ struct CachedListNorms {
     std::vector<float> values;
     float lowest = 0;       ///< of all values
     uint64_t sample = 0;    ///< of the codes they were computed from
+    Fingerprint codes;      ///< the same of all of them, to be checked a part at a time
     uint64_t centroid = 0;  ///< hash of the list's centroid then
 };
 
@@ -75,12 +76,16 @@ class IvfState final : public IndexState {
     void update_norms(PreparedLists& prepared, const IvfView& view, size_t levels,
                       const std::vector<size_t>& numbers, const std::vector<ListCodes>& lists,
                       const Executor& executor);
-    static void check(SharedNorms& norms, uint64_t centroid, const ListCodes& list, size_t code_size);
+    bool codes_changed(const std::vector<SharedNorms>& cached, const std::vector<size_t>& numbers,
+                       const std::vector<ListCodes>& lists, size_t code_size);
+    static SharedNorms checked(const SharedNorms& norms, uint64_t centroid, const ListCodes& list,
+                               size_t code_size);
     static void extend(CachedListNorms& norms, const PreparedLists& prepared, const IvfView& view,
                        size_t levels, size_t i, const ListCodes& list);
 
     std::shared_ptr<const std::vector<float>> centre_;  ///< see PreparedLists
     std::map<size_t, std::vector<SharedNorms>> norms_;  ///< by code length, by list
+    size_t turn_ = 0;                                   ///< whose codes are looked at next
     Mark mark_;
 };
 

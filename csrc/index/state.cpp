@@ -63,6 +63,15 @@ uint64_t sample_of(const void* data, size_t size, size_t count, size_t pieces) {
     return hash;
 }
 
+void UnlockingExecutor::check_interrupt() const {
+    struct Open {
+        std::unique_lock<std::mutex>& lock;
+        explicit Open(std::unique_lock<std::mutex>& lock) : lock(lock) { lock.unlock(); }
+        ~Open() { lock.lock(); }
+    } open(lock_);
+    executor_.check_interrupt();
+}
+
 IndexState::IndexState() : options_(std::make_shared<const Options>()) {}
 
 std::shared_ptr<const IndexState::Options> IndexState::options() const {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/encode/encoder.h"
+#include "core/executor.h"
 #include "core/quantizer.h"
 #include "index/fingerprint.h"
 #include "index/fork_mutex.h"
@@ -140,6 +141,24 @@ class Change {
     IndexState& state_;
     Version before_;
     bool kept_ = false;
+};
+
+/// An executor for work under a lock. The lock is open while signals are handled: a handler may search the
+/// same index. What the lock protects must be looked at anew after the work.
+class UnlockingExecutor final : public Executor {
+  public:
+    UnlockingExecutor(const Executor& executor, std::unique_lock<std::mutex>& lock)
+        : executor_(executor), lock_(lock) {}
+
+    int threads() const override { return executor_.threads(); }
+    void run(void (*body)(void*), void (*waiting)(void*), void* context) const override {
+        executor_.run(body, waiting, context);
+    }
+    void check_interrupt() const override;
+
+  private:
+    const Executor& executor_;
+    std::unique_lock<std::mutex>& lock_;
 };
 
 /// FNV-1a over up to `pieces` of `count` pieces of `size` bytes, equally spaced, first and last included.

@@ -360,3 +360,18 @@ def _ids(index, number):
 
 AnyOrder.TestCase.settings = settings(max_examples=15, stateful_step_count=10, deadline=None)
 test_any_order = AnyOrder.TestCase
+
+
+def test_any_code_changed_in_place_is_noticed_in_time():
+    index = make_ivf(2000)
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    assert_right(index, lengths=(M,))
+    number = int(np.argmax([lists.list_size(i) for i in range(NLIST)]))
+    size = lists.list_size(number) * lists.code_size
+    codes = faiss.rev_swig_ptr(lists.get_codes(number), size).reshape(-1, lists.code_size)
+    row = len(codes) // 3  # neither among the first, middle nor last rows
+    codes[row] = codes[row] ^ 0xFF
+    parameters = SearchParametersIVFDRQ(M, NLIST)
+    for _ in range(NLIST * (1 + size // 4096)):
+        index.search(X[:1], 1, params=parameters)
+    assert_right(index, lengths=(M,))

@@ -16,6 +16,8 @@ class BlockPacker {
   public:
     /// Packs as the database's kernels read it. `most`: vectors that there are to pack.
     explicit BlockPacker(const Database& database, size_t most = SIZE_MAX);
+    BlockPacker(const BlockPacker&) = delete;  // its block points into its memory
+    BlockPacker& operator=(const BlockPacker&) = delete;
 
     /// Vectors a block takes.
     size_t capacity() const { return block_.stride; }

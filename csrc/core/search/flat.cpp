@@ -65,6 +65,8 @@ class QueryBatch {
         for (ScanQuery& query : queries_) order_.push_back(&query);
         sort_by_unit(order_);
     }
+    QueryBatch(const QueryBatch&) = delete;  // it points into itself
+    QueryBatch& operator=(const QueryBatch&) = delete;
 
     void scan(size_t begin, size_t end, Checkpoint& checkpoint) {
         BlockPacker packer(database_, end - begin);

@@ -15,6 +15,8 @@ class ListScanner {
   public:
     /// Database and scorer must outlive this.
     ListScanner(const ListDatabase& database, const Scorer& scorer);
+    ListScanner(const ListScanner&) = delete;  // it points into itself
+    ListScanner& operator=(const ListScanner&) = delete;
 
     /// Offers the list's vectors to queries that have entered it, sorted by unit.
     /// Returns how many vectors the selector let through.
