@@ -7,7 +7,7 @@ vectors would. Files are named as the machines see them: on one machine any fold
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check as check
+from drqfaiss._fingerprint import compared_rows
 from drqfaiss._levels_index import FloatArray, IdArray
 from drqfaiss.build import CHUNK_ROWS, build_index
-from drqfaiss.datasets import RowRange, open_vectors
+from drqfaiss.datasets import RowRange, finite_floats, open_vectors
 from drqfaiss.io import read_index
 from drqfaiss.settings import searched_with
 
@@ -70,14 +71,34 @@ def build_shards(
 
 @ray.remote
 def _build(trained: str, vectors: str, first: int, last: int, output: str, options: dict[str, Any]) -> None:
-    if os.path.exists(output):
-        held, wanted = read_index(output).ntotal, last - first
-        if held != wanted:
-            raise ValueError(
-                f"{output}: holds {held} vectors, expected {wanted}; remove it to build it again"
-            )
+    part = RowRange(open_vectors(vectors), first, last)
+    if os.path.exists(output) and not os.path.exists(f"{output}.build"):  # nothing is left to be done
+        _check_shard(output, trained, part, options["normalize"])
         return
-    build_index(trained, RowRange(open_vectors(vectors), first, last), output, **options)
+    build_index(trained, part, output, **options)
+
+
+def _check_shard(output: str, trained: str, part: RowRange, normalize: bool) -> None:
+    """Require that a file holds the codes of these vectors, as far as a sample of them tells."""
+    held, wanted = read_index(output), len(part)
+    if held.ntotal != wanted:
+        raise ValueError(
+            f"{output}: holds {held.ntotal} vectors, expected {wanted}; remove it to build it again"
+        )
+    rows = compared_rows(wanted)
+    expected = read_index(trained)
+    expected.add(np.concatenate([finite_floats(part, slice(i, i + 1), normalize) for i in rows.tolist()]))
+    if held.d != expected.d or not np.array_equal(_decoded(held, rows), _decoded(expected, range(len(rows)))):
+        raise ValueError(
+            f"{output}: holds other vectors or those of another trained index; remove it to build it again"
+        )
+
+
+def _decoded(index: faiss.Index, rows: Iterable[int]) -> FloatArray:
+    lists = faiss.try_extract_index_ivf(index)
+    if lists is not None:
+        lists.make_direct_map()
+    return np.stack([index.reconstruct(int(row)) for row in rows])
 
 
 class _Shard:

@@ -64,6 +64,48 @@ def test_shards_that_are_there_are_not_built_again(vectors, tmp_path):
         build_shards(*arguments[:3], 4)
 
 
+def test_shards_of_other_vectors_or_another_index_are_not_taken(vectors, tmp_path):
+    write_trained(tmp_path)
+    arguments = (tmp_path / "trained.faiss", tmp_path / "x.npy", tmp_path, 2)
+    build_shards(*arguments)
+    before = (tmp_path / "shard-01.faiss").read_bytes()
+    np.save(tmp_path / "x.npy", make_vectors(N, seed=9))
+    with pytest.raises(ValueError, match=r"shard-0\d\.faiss: holds other vectors"):
+        build_shards(*arguments)
+    np.save(tmp_path / "x.npy", vectors)
+    assert (tmp_path / "shard-01.faiss").read_bytes() == before
+    build_shards(*arguments)
+    other = drqfaiss.IndexDRQ.from_codebooks(2 * make_codebooks())
+    drqfaiss.write_index(other, tmp_path / "trained.faiss")
+    with pytest.raises(ValueError, match="those of another trained index; remove it"):
+        build_shards(*arguments)
+
+
+def test_shards_of_inverted_lists_are_recognized(vectors, tmp_path):
+    coarse = faiss.IndexFlatL2(16)
+    coarse.add(vectors[:4])
+    trained = drqfaiss.IndexIVFDRQ.from_codebooks(coarse, make_codebooks())
+    drqfaiss.write_index(trained, tmp_path / "trained.faiss")
+    arguments = (tmp_path / "trained.faiss", tmp_path / "x.npy", tmp_path, 2)
+    files = build_shards(*arguments)
+    assert build_shards(*arguments) == files
+    np.save(tmp_path / "x.npy", vectors[::-1].copy() + 1)
+    with pytest.raises(ValueError, match="holds other vectors"):
+        build_shards(*arguments)
+
+
+def test_a_worker_killed_at_the_very_end_leaves_nothing_behind(vectors, tmp_path, monkeypatch):
+    write_trained(tmp_path)
+    trained, output = tmp_path / "trained.faiss", tmp_path / "shard-00.faiss"
+    monkeypatch.setattr(drqfaiss.build, "_remove", lambda work: None)  # as if killed after the file is there
+    drqfaiss.build.build_index(trained, RowRange(vectors, 0, N // 2), output, progress=False)
+    assert (tmp_path / "shard-00.faiss.build").exists()
+    content = output.read_bytes()
+    build_shards(trained, tmp_path / "x.npy", tmp_path, 2)
+    assert output.read_bytes() == content
+    assert not [*tmp_path.glob("*.build")]
+
+
 def test_parts_with_ids_of_their_own(vectors, tmp_path):
     write_trained(tmp_path)
     for name, ids in {"a": np.arange(10) + 1_000, "b": np.arange(10)}.items():
