@@ -96,7 +96,7 @@ test-wheels: $(WHEELS:%=test-wheel-%)
 # The same build against another faiss-cpu wheel, which shadows the one in the environment.
 test-wheel-%: $(VENV)/built $(VENV)/torch $(VENV)/faiss-%
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
-	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/benchmarks --ignore=tests/test_readme.py \
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest --ignore=tests/core --ignore=tests/benchmarks --ignore=tests/fuzz --ignore=tests/test_readme.py \
 		--ignore=tests/training/test_trainer.py $(ARGS)
 
 $(VENV)/faiss-newest: $(VENV)/tools

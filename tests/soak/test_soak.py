@@ -9,5 +9,5 @@ from tests.soak.watch import Soak
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_indexes_of_all_kinds_under_load(tmp_path):
     soak = Soak(tmp_path)
-    assert soak.run(seconds=12) == []
+    assert soak.run(seconds=8) == []
     assert {operation.__name__ for operation in [*READERS, *WRITERS]} == set(soak.done)
