@@ -20,6 +20,7 @@ size_t first_level(const Quantizer& quantizer, size_t levels, int g) {
 
 LutLayout::LutLayout(const Quantizer& quantizer, size_t levels)
     : scales(quantizer.scale.begin(), quantizer.scale.begin() + ptrdiff_t(levels)) {
+    offsets.reserve(levels);
     for (size_t m = 0; m < levels; m++) {
         const size_t first = first_level(quantizer, m, quantizer.group[m]);
         offsets.push_back(first < m ? offsets[first] : size);

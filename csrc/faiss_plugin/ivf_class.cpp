@@ -221,11 +221,10 @@ void require_scanner(const void* self, const IvfView& view, const void* paramete
             "are read by iterators are FAISS's own");
 }
 
-void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, const int64_t* keys,
-                        const float* centroid_distances, float* distances, int64_t* ids, bool store_pairs,
-                        const void* parameters, void* stats) {
-    const IvfView view = searchable_view(self);
-    const Request request = request_of(view, parameters);
+/// search_preassigned in an index that has been looked at.
+void search_viewed(const void* self, const IvfView& view, const Request& request, int64_t n, const float* x,
+                   int64_t k, const int64_t* keys, const float* centroid_distances, float* distances,
+                   int64_t* ids, bool store_pairs, const void* parameters, void* stats) {
     if (k <= 0 || !goes_by_list(request, store_pairs)) {
         require_scanner(self, view, parameters);
         ivf->search_preassigned(self, n, x, k, keys, centroid_distances, distances, ids, store_pairs,
@@ -239,6 +238,14 @@ void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, 
                                     distances, ids, done, executor());
                    return 0;
                });
+}
+
+void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, const int64_t* keys,
+                        const float* centroid_distances, float* distances, int64_t* ids, bool store_pairs,
+                        const void* parameters, void* stats) {
+    const IvfView view = searchable_view(self);
+    search_viewed(self, view, request_of(view, parameters), n, x, k, keys, centroid_distances, distances, ids,
+                  store_pairs, parameters, stats);
 }
 
 /// What the coarse quantizer finds for n queries: (n, nprobe) each.
@@ -266,8 +273,8 @@ void search(const void* self, int64_t n, const float* x, int64_t k, float* dista
         return;
     }
     const Assignment found = assign(view, request, size_t(n), x);
-    search_preassigned(self, n, x, k, found.keys.data(), found.distances.data(), distances, ids, false,
-                       parameters, nullptr);
+    search_viewed(self, view, request, n, x, k, found.keys.data(), found.distances.data(), distances, ids,
+                  false, parameters, nullptr);
 }
 
 /// As search; the library's own forgets the parameters of the coarse quantizer.
@@ -281,8 +288,8 @@ void search_and_reconstruct(const void* self, int64_t n, const float* x, int64_t
         return;
     }
     const Assignment found = assign(view, request, size_t(n), x);
-    search_preassigned(self, n, x, k, found.keys.data(), found.distances.data(), distances, ids, true,
-                       parameters, nullptr);
+    search_viewed(self, view, request, n, x, k, found.keys.data(), found.distances.data(), distances, ids,
+                  true, parameters, nullptr);
     for (size_t i = 0; i < size_t(n) * size_t(k); i++) {
         if (ids[i] < 0) {
             std::memset(vectors + i * view.d, -1, view.d * sizeof(float));  // NaN, as FAISS has it

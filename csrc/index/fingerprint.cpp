@@ -6,10 +6,10 @@
 namespace drq {
 
 uint64_t hash_of(const void* data, size_t bytes) {
-    constexpr size_t kLanes = 4;  // independent ones, so that none waits for another's multiplication
+    constexpr size_t kLanes = 8;  // independent ones, so that none waits for another's multiplication
     constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
     const auto* from = static_cast<const uint8_t*>(data);
-    uint64_t lanes[kLanes] = {1, 2, 3, 4};
+    uint64_t lanes[kLanes] = {1, 2, 3, 4, 5, 6, 7, 8};
     const auto add = [&](const uint64_t* words) {
         for (size_t l = 0; l < kLanes; l++) {
             lanes[l] = (lanes[l] ^ words[l]) * kFactor;

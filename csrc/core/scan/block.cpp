@@ -16,7 +16,7 @@ int32_t ScanQuery::threshold_at(double key) const {
 /// differences. Then its expanded key is below `small`, and at most `stray` above the other: bounds from
 /// `small` on need no margin for that.
 void ScanQuery::refresh() {
-    const double bound = double(sink->bound()) / units[0] / units[1];
+    const double bound = sink->bound() / key_unit;
     const double furthest = bound < small ? bound + stray : bound;
     constexpr double kRoundedUp = 1e-6;  // more than the conversion to float can take off
     reach = float(furthest + kRoundedUp * std::fabs(furthest));

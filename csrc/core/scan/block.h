@@ -87,8 +87,8 @@ struct ScanQuery {
     Point point;
     double stray = 0, small = 0;
 
-    /// What keys are multiplied by, twice a power of two, to be the sink's: see Quantizer::unit.
-    float units[2] = {1, 1};
+    /// What keys are multiplied by to be the sink's, a power of two: see Quantizer::unit.
+    double key_unit = 1;
 
     // The integer score that prunes: a vector whose score is not above `threshold` cannot enter the result.
     const uint8_t* tables = nullptr;   ///< byte tables, one after the other
@@ -117,7 +117,7 @@ struct ScanQuery {
     float key(float sum, float norm, const CodeOf& code_of) const {
         float key = expanded_key(sum, norm);
         if (__builtin_expect(cancels(key, sum, norm), 0)) key = differences->square(point, code_of);
-        return key * units[0] * units[1];
+        return float(key * key_unit);
     }
 
     /// The threshold that vectors with expanded keys of at most `key` are above.

@@ -78,7 +78,7 @@ ByteTables choose_byte_tables(const isa::Kernels& kernels, const Quantizer& quan
 /// Whether products may come out infinite. Such vectors are no results, though their scores are the best.
 bool may_overflow(const ScanQuery& query) {
     constexpr float kOrdinary = 1e30f;
-    return !query.l2 && (query.units[0] != 1 || query.units[1] != 1 || std::fabs(query.bias) > kOrdinary);
+    return !query.l2 && (query.key_unit != 1 || std::fabs(query.bias) > kOrdinary);
 }
 
 }  // namespace

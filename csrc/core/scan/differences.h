@@ -31,7 +31,7 @@ class Differences {
 
     /// ‖point − Σ_m scale_m C[code_of(m)]‖².
     template <class CodeOf>
-    float square(const Point& point, const CodeOf& code_of) const {
+    [[gnu::noinline]] float square(const Point& point, const CodeOf& code_of) const {
         constexpr size_t kFew = 32;  // levels whose rows need no memory of their own
         const float* few[kPointRows + kFew];
         std::vector<const float*> many(levels_ > kFew ? kPointRows + levels_ : 0);
@@ -43,11 +43,7 @@ class Differences {
     }
 
     /// ‖point‖².
-    float square(const Point& point) const {
-        const float* rows[kPointRows];
-        set_point(point, rows);
-        return norm_(quantizer_.d, kPointRows, rows, weights_.data());
-    }
+    float square(const Point& point) const;
 
   private:
     static constexpr size_t kPointRows = 3;

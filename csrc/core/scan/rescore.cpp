@@ -8,15 +8,23 @@ namespace drq {
 
 namespace {
 
+/// Offers a vector within reach if it is good enough. A call, as the loop that sums up table entries has no
+/// registers to spare for what this needs.
+template <class CodeOf>
+[[gnu::noinline]] void offer_near(ScanQuery& query, const ScanBlock& block, uint32_t vector, float sum,
+                                  float norm, CodeOf code_of) {
+    const float key = query.key(sum, norm, code_of), bound = query.sink->bound();
+    if (!(key <= bound) || !std::isfinite(key)) return;
+    query.sink->offer(key, block.id(vector));
+    if (query.sink->bound() != bound) query.refresh();
+}
+
 /// Offers a vector if it is good enough. Most are not, and their expanded keys tell; so does that of one
 /// whose key will be a sum of differences, but for `stray`, which is part of the reach.
 template <class CodeOf>
-inline void offer_sum(ScanQuery& query, const ScanBlock& block, uint32_t vector, float sum,
-                      const CodeOf& code_of) {
+inline void offer_sum(ScanQuery& query, const ScanBlock& block, uint32_t vector, float sum, CodeOf code_of) {
     const float norm = block.norms ? block.norms[vector] : 0;
-    if (!(query.expanded_key(sum, norm) <= query.reach)) return;
-    const float key = query.key(sum, norm, code_of);
-    if (key <= query.sink->bound() && std::isfinite(key)) query.sink->offer(key, block.id(vector));
+    if (query.expanded_key(sum, norm) <= query.reach) offer_near(query, block, vector, sum, norm, code_of);
 }
 
 /// Offers those of n vectors that are good enough. `codes` lie in planes of kGroup levels. Several vectors
@@ -33,8 +41,9 @@ inline void offer(ScanQuery& query, const ScanBlock& block, const Code* codes, c
         if (m % kGroup == kGroup - 1) plane += kGroup * block.stride;
     }
     for (size_t j = 0; j < n; j++)
-        offer_sum(query, block, vectors[j], sums[j],
-                  [&](size_t m) { return rows[j][m / kGroup * kGroup * block.stride + m % kGroup]; });
+        offer_sum(query, block, vectors[j], sums[j], [row = rows[j], stride = block.stride](size_t m) {
+            return row[m / kGroup * kGroup * stride + m % kGroup];
+        });
 }
 
 template <size_t kGroup, class Code>
@@ -85,14 +94,12 @@ void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint6
     while (n > 0 && candidates[n - 1] >= block.n) n--;  // beyond the block's end
     if (block.ids)                                      // far away, and wanted only after the distances
         for (size_t i = 0; i < n; i++) __builtin_prefetch(block.ids + candidates[i]);
-    const float bound = query.sink->bound();
     if (block.wide_rows)
         offer_wide(query, block, candidates, n);
     else if (block.group == 1)
         offer_all<1>(query, block, block.bytes, candidates, n);
     else
         offer_all<4>(query, block, block.bytes, candidates, n);
-    if (query.sink->bound() != bound) query.refresh();
 }
 
 void scan_exact(ScanQuery& query, const ScanBlock& block) {
@@ -108,7 +115,6 @@ void scan_exact(ScanQuery& query, const ScanBlock& block) {
             offer_all<1>(query, block, block.words, vectors, n);
         else
             offer_all<1>(query, block, block.bytes, vectors, n);
-        query.refresh();
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <numeric>
 
@@ -99,30 +100,24 @@ class QueryBatch {
     void add_query(size_t i, float unit, Sink* sink) {
         const size_t d = database_.quantizer.d;
         const float* x = centred_.data() + i * d;
-        double square = 0, bias = 0;
-        for (size_t j = 0; j < d; j++) {
-            square += double(x[j]) * x[j];
-            bias += double(x[j]) * database_.quantizer.shift[j];
-        }
         ScanQuery query;
         query.lut = luts_.data() + i * layout_.size;
         query.lut_offsets = layout_.offsets.data();
         query.lut_scales = layout_.scales.data();
         query.l2 = database_.metric == Metric::L2;
         query.sink = sink;
-        query.units[0] = database_.quantizer.unit;
-        query.units[1] = unit;
-        if (query.l2)
-            query.square = float(square);
-        else
-            query.bias = float(bias);
+        query.key_unit = double(database_.quantizer.unit) * unit;
+        const float* other = query.l2 ? x : database_.quantizer.shift.data();
+        const double product =
+            std::inner_product(x, x + d, other, 0.0, std::plus<>(), std::multiplies<double>());
+        (query.l2 ? query.square : query.bias) = float(product);
         // A query with NaN or overflowing distances has no neighbours, as in FAISS.
         if (!is_finite(layout_, query.lut) || !std::isfinite(query.square) || !std::isfinite(query.bias))
             return;
         if (query.l2) {
             query.differences = &differences_;
             query.point.query = x;
-            const double length = std::sqrt(square);
+            const double length = std::sqrt(product);
             scorer_.set_stray(query, {length, 0, length});
         }
         scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());

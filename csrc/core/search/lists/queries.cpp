@@ -37,6 +37,7 @@ ListQueries::ListQueries(const ListDatabase& database, size_t n)
       tables_(new uint8_t[n * scorer_.table_bytes()]),
       queries_(n),
       constants_(n),
+      lengths_(n),
       offsets_(n),
       finite_(n) {
     const float* shift = database.quantizer.shift.data();
@@ -49,8 +50,7 @@ void ListQueries::prepare(size_t first, size_t n, const float* const* x, Sink* c
         const float unit = query_unit(database_.quantizer, database_.metric, x[i]);
         std::copy_n(x[i], d, point(first + i));
         divide(d, unit, point(first + i));
-        queries_[first + i].units[0] = database_.quantizer.unit;
-        queries_[first + i].units[1] = unit;
+        queries_[first + i].key_unit = double(database_.quantizer.unit) * unit;
     }
     centred_.assign(point(first), point(first) + n * d);
     if (database_.metric == Metric::L2)  // does not change when the origin is taken off queries and vectors
@@ -77,6 +77,7 @@ void ListQueries::prepare_query(size_t i, const float* centred) {
     }
     constants_[i] = query.l2 ? std::inner_product(centred, centred + d, centred, 0.0)
                              : double(product(d, point(i), shift));
+    if (query.l2) lengths_[i] = std::sqrt(constants_[i]);
     finite_[i] = drq::is_finite(layout_, query.lut);
     if (!finite_[i]) return;
     scorer_.quantize(query, tables_.get() + i * scorer_.table_bytes());
@@ -89,7 +90,7 @@ bool ListQueries::enter(size_t i, const InvertedList& list, float centroid_produ
         enter_l2(i, list);
     } else {
         query.bias = float(constants_[i]);
-        if (database_.by_residual) query.bias += centroid_product / query.units[0] / query.units[1];
+        if (database_.by_residual) query.bias += float(centroid_product / query.key_unit);
         query.offset = offsets_[i] - double(query.bias) - scorer_.rounding() * std::fabs(query.bias);
     }
     if (!std::isfinite(query.square) || !std::isfinite(query.bias)) return false;
@@ -101,7 +102,7 @@ bool ListQueries::enter(size_t i, const InvertedList& list, float centroid_produ
 /// quantizer may have computed it by an expansion that cancels, or it is a dummy.
 void ListQueries::enter_l2(size_t i, const InvertedList& list) {
     ScanQuery& query = queries_[i];
-    const double length = std::sqrt(constants_[i]);
+    const double length = lengths_[i];
     query.point.centroid = list.centroid;
     if (database_.by_residual) {
         query.square = differences_.square(query.point);

@@ -50,6 +50,7 @@ class ListQueries {
     std::vector<ScanQuery> queries_;
     double shift_length_ = 0;
     std::vector<double> constants_;  ///< per query, ‖q'‖² or ⟨q, shift⟩
+    std::vector<double> lengths_;    ///< per query, ‖q'‖; L2 only
     std::vector<double> offsets_;    ///< per query, of the score for a list whose numbers are all zero
     std::vector<char> finite_;
 };

@@ -6,7 +6,7 @@
 
 namespace drq {
 
-ListScanner::ListScanner(const ListDatabase& database, const Scorer& scorer)
+ListScanner::ListScanner(const ListDatabase& database, const Scorer& scorer, size_t longest)
     : scorer_(scorer),
       selector_(database.selector),
       rows_{database.quantizer,
@@ -18,7 +18,7 @@ ListScanner::ListScanner(const ListDatabase& database, const Scorer& scorer)
             nullptr,
             nullptr,
             database.kernels},
-      packer_(rows_) {}
+      packer_(rows_, longest) {}
 
 size_t ListScanner::scan(const InvertedList& list, ScanQuery* const* queries, size_t count) {
     list_ = &list;

@@ -13,8 +13,9 @@ namespace drq {
 /// Owns the memory to repack one list after the other.
 class ListScanner {
   public:
-    /// Database and scorer must outlive this.
-    ListScanner(const ListDatabase& database, const Scorer& scorer);
+    /// Database and scorer must outlive this. `longest`: vectors of the longest list to scan, if that is
+    /// known.
+    ListScanner(const ListDatabase& database, const Scorer& scorer, size_t longest = SIZE_MAX);
     ListScanner(const ListScanner&) = delete;  // it points into itself
     ListScanner& operator=(const ListScanner&) = delete;
 

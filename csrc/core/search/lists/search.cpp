@@ -23,6 +23,12 @@ struct Visit {
     float product;  ///< with the centroid, as in Probes
 };
 
+size_t longest(const InvertedList* lists, size_t n_lists) {
+    size_t most = 0;
+    for (size_t l = 0; l < n_lists; l++) most = std::max(most, lists[l].n);
+    return most;
+}
+
 /// Queries that go through the lists together.
 class Batch {
   public:
@@ -37,7 +43,7 @@ class Batch {
           sinks_(sinks),
           checkpoint_(checkpoint),
           queries_(database, n),
-          scanner_(database, queries_.scorer()) {
+          scanner_(database, queries_.scorer(), longest(lists, n_lists)) {
         // Queries with the same nearest list next to each other.
         for (size_t i = 0; i < n; i++) order_.push_back(uint32_t(i));
         std::stable_sort(order_.begin(), order_.end(),
