@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import threading
 import warnings
 from typing import Any
 
@@ -46,13 +48,21 @@ def require_or_warn(capability: str) -> bool:
     return False
 
 
+# A child forked in the middle of the look would wait for its end, and for the import, for ever.
+_looking = threading.RLock()
+os.register_at_fork(
+    before=_looking.acquire, after_in_parent=_looking.release, after_in_child=_looking.release
+)
+
+
 @functools.cache
 def _facts() -> dict[str, Any]:
-    try:
-        from drqfaiss import _faiss_abi
-    except ImportError as error:
-        return {"capabilities": (), "refused": dict.fromkeys(CAPABILITIES, str(error))}
-    return _faiss_abi.FACTS
+    with _looking:
+        try:
+            from drqfaiss import _faiss_abi
+        except ImportError as error:
+            return {"capabilities": (), "refused": dict.fromkeys(CAPABILITIES, str(error))}
+        return _faiss_abi.FACTS
 
 
 def _reason(capability: str) -> str:

@@ -90,3 +90,19 @@ child(work)
 searching.join()
 """
     assert run(code) == ["(True,", "3,", "True,", "True)"]
+
+
+def test_a_child_forked_while_the_first_index_is_made():
+    """FAISS is looked at then, which takes some milliseconds, and modules are imported."""
+    code = """
+import time
+for delay in (0, 0.002, 0.005, 0.01, 0.02, 0.04):
+    pid = os.fork()  # a process that has made no index yet
+    if pid == 0:
+        threading.Thread(target=drqfaiss.IndexDRQ, args=(16, 2, 4)).start()
+        time.sleep(delay)
+        child(lambda: drqfaiss.IndexDRQ(16, 2, 4).d)
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+    assert run(code) == ["16"] * 6

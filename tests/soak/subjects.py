@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import faiss
 import numpy as np
+from numpy.testing import assert_allclose  # now: children forked during an import wait for it
 
 import drqfaiss
 from drqfaiss import IndexDRQ, IndexIVFDRQ, SearchParametersDRQ, SearchParametersIVFDRQ
@@ -144,8 +145,8 @@ class Subject:
             assert len(set(ids[row, :count].tolist())) == count, ids[row]
             own = keys[row, self.places(content, ids[row, :count])]
             mine = D[row, :count] * (1 if self.metric == "l2" else -1)
-            np.testing.assert_allclose(mine, own, rtol=1e-4, atol=4e-6 * LARGEST)
-            np.testing.assert_allclose(mine, expected[row, :count], rtol=1e-4, atol=4e-6 * LARGEST)
+            assert_allclose(mine, own, rtol=1e-4, atol=4e-6 * LARGEST)
+            assert_allclose(mine, expected[row, :count], rtol=1e-4, atol=4e-6 * LARGEST)
 
     def check_range(self, x, content, levels, nprobe, radius, found) -> None:
         """Require all that are nearer than the radius, but for those that are about as far."""
@@ -156,7 +157,7 @@ class Subject:
             mine = ids[limits[row] : limits[row + 1]]
             assert len(set(mine.tolist())) == len(mine), mine
             own = distances[row, self.places(content, mine)]
-            np.testing.assert_allclose(D[limits[row] : limits[row + 1]], own, rtol=1e-4, atol=4e-6 * LARGEST)
+            assert_allclose(D[limits[row] : limits[row + 1]], own, rtol=1e-4, atol=4e-6 * LARGEST)
             inside = distances[row] < radius if self.metric == "l2" else distances[row] > radius
             unsure = np.abs(distances[row] - radius) <= 4e-6 * LARGEST + 1e-4 * abs(radius)
             missing = np.setdiff1d(content.ids[inside & probed[row] & ~unsure], mine)
