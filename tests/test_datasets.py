@@ -2,7 +2,7 @@ import faiss
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drqfaiss.datasets import (
@@ -24,6 +24,7 @@ def vectors(n, d, dtype=np.float32, seed=0):
 
 
 @pytest.mark.parametrize("suffix", VECS_DTYPES)
+@settings(deadline=None)
 @given(n=st.integers(1, 20), d=st.integers(1, 40))
 def test_what_is_written_is_read(tmp_path_factory, suffix, n, d):
     path = tmp_path_factory.mktemp("vecs") / f"x{suffix}"

@@ -1,7 +1,7 @@
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drqfaiss
@@ -13,6 +13,7 @@ from drqfaiss.evaluation import (
 )
 
 
+@settings(deadline=None)
 @given(
     n=st.integers(1, 60),
     d=st.integers(1, 8),
