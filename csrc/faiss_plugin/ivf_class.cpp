@@ -23,9 +23,20 @@ namespace {
 
 constexpr const char* kClass = "_ZTVN5faiss25IndexIVFResidualQuantizerE";
 
+// Functions that stand in both virtual tables of the class.
+constexpr const char* kDestroy = "_ZN5faiss25IndexIVFResidualQuantizerD1Ev";
+constexpr const char* kDestroyAndFree = "_ZN5faiss25IndexIVFResidualQuantizerD0Ev";
+constexpr const char* kSearchPreassigned =
+    "_ZNK5faiss8IndexIVF18search_preassignedElPKflPKlS2_PfPlbPKNS_"
+    "19SearchParametersIVFEPNS_13IndexIVFStatsE";
+constexpr const char* kRangeSearchPreassigned =
+    "_ZNK5faiss8IndexIVF24range_search_preassignedElPKffPKlS2_PNS_"
+    "17RangeSearchResultEbPKNS_19SearchParametersIVFEPNS_13IndexIVFStatsE";
+
 /// The class, and the library's functions that ours call.
 struct IvfClass {
     OverriddenClass overridden;
+    size_t search_slot;       ///< of every faiss::Index, coarse quantizers too
     size_t interface_offset;  ///< of its second base class, IndexIVFInterface, in an index
     bool has_scanner;         ///< ours, in place of the library's
     void* total_stats;        ///< faiss::indexIVF_stats
@@ -180,15 +191,25 @@ void count(void* stats, size_t n, const ListStats& done) {
     add(layout().stats_ndis, done.vectors);
 }
 
+/// Which lists of an index n queries look into, and how.
+struct Call {
+    const void* self;
+    int64_t n;
+    const float* x;                   ///< (n, d)
+    const int64_t* keys;              ///< (n, nprobe) numbers of lists; −1: none
+    const float* centroid_distances;  ///< (n, nprobe)
+    bool store_pairs;                 ///< results are list numbers and rows instead of ids
+    const void* parameters;           ///< null, or a faiss::SearchParametersIVF
+    void* stats;                      ///< null, or a faiss::IndexIVFStats
+};
+
 /// Calls search(database, lists, probes, stats) with what the keys name.
 template <class Search>
-auto with_lists(const void* self, const IvfView& view, const Request& request, size_t n, const int64_t* keys,
-                const float* centroid_distances, bool store_pairs, const void* parameters, void* stats,
-                const Search& search) {
-    const auto state = std::static_pointer_cast<IvfState>(state_of(self));
-    const size_t levels = checked_levels(*state, view, parameters);
-    ProbedLists probed(view, n * request.nprobe, keys);
-    const PreparedLists prepared = probed.prepare(*state, view, levels, store_pairs);
+auto with_lists(const Call& call, const IvfView& view, const Request& request, const Search& search) {
+    const auto state = std::static_pointer_cast<IvfState>(state_of(call.self));
+    const size_t levels = checked_levels(*state, view, call.parameters);
+    ProbedLists probed(view, size_t(call.n) * request.nprobe, call.keys);
+    const PreparedLists prepared = probed.prepare(*state, view, levels, call.store_pairs);
     const Selector selector{is_member, request.selector};
     const ListDatabase database{*prepared.quantizer,
                                 view.code_size,
@@ -201,8 +222,8 @@ auto with_lists(const void* self, const IvfView& view, const Request& request, s
     const bool ip = database.metric == Metric::InnerProduct;
     const auto results =
         search(database, probed.lists(),
-               Probes{request.nprobe, probed.index(), ip ? centroid_distances : nullptr}, done);
-    count(stats, n, done);
+               Probes{request.nprobe, probed.index(), ip ? call.centroid_distances : nullptr}, done);
+    count(call.stats, size_t(call.n), done);
     return results;
 }
 
@@ -211,8 +232,8 @@ bool goes_by_list(const Request& request, bool store_pairs) {
 }
 
 /// Before FAISS searches itself: its own scanner knows no levels.
-void require_scanner(const void* self, const IvfView& view, const void* parameters) {
-    const size_t levels = checked_levels(*state_of(self), view, parameters);
+void require_scanner(const Call& call, const IvfView& view) {
+    const size_t levels = checked_levels(*state_of(call.self), view, call.parameters);
     if (!ivf->has_scanner && levels < view.codebooks.nbits.size())
         throw std::runtime_error(
             "levels is " + std::to_string(levels) + ", expected all " +
@@ -222,20 +243,19 @@ void require_scanner(const void* self, const IvfView& view, const void* paramete
 }
 
 /// search_preassigned in an index that has been looked at.
-void search_viewed(const void* self, const IvfView& view, const Request& request, int64_t n, const float* x,
-                   int64_t k, const int64_t* keys, const float* centroid_distances, float* distances,
-                   int64_t* ids, bool store_pairs, const void* parameters, void* stats) {
-    if (k <= 0 || !goes_by_list(request, store_pairs)) {
-        require_scanner(self, view, parameters);
-        ivf->search_preassigned(self, n, x, k, keys, centroid_distances, distances, ids, store_pairs,
-                                parameters, stats);
+void search_viewed(const Call& call, const IvfView& view, const Request& request, int64_t k, float* distances,
+                   int64_t* ids) {
+    if (k <= 0 || !goes_by_list(request, call.store_pairs)) {
+        require_scanner(call, view);
+        ivf->search_preassigned(call.self, call.n, call.x, k, call.keys, call.centroid_distances, distances,
+                                ids, call.store_pairs, call.parameters, call.stats);
         return;
     }
-    with_lists(self, view, request, size_t(n), keys, centroid_distances, store_pairs, parameters, stats,
+    with_lists(call, view, request,
                [&](const ListDatabase& database, const std::vector<InvertedList>& lists, const Probes& probes,
                    ListStats& done) {
-                   knn_search_lists(database, lists.data(), lists.size(), size_t(n), x, probes, size_t(k),
-                                    distances, ids, done, executor());
+                   knn_search_lists(database, lists.data(), lists.size(), size_t(call.n), call.x, probes,
+                                    size_t(k), distances, ids, done, executor());
                    return 0;
                });
 }
@@ -244,8 +264,8 @@ void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, 
                         const float* centroid_distances, float* distances, int64_t* ids, bool store_pairs,
                         const void* parameters, void* stats) {
     const IvfView view = searchable_view(self);
-    search_viewed(self, view, request_of(view, parameters), n, x, k, keys, centroid_distances, distances, ids,
-                  store_pairs, parameters, stats);
+    search_viewed({self, n, x, keys, centroid_distances, store_pairs, parameters, stats}, view,
+                  request_of(view, parameters), k, distances, ids);
 }
 
 /// What the coarse quantizer finds for n queries: (n, nprobe) each.
@@ -256,9 +276,8 @@ struct Assignment {
 
 Assignment assign(const IvfView& view, const Request& request, size_t n, const float* x) {
     Assignment found{std::vector<int64_t>(n * request.nprobe), std::vector<float>(n * request.nprobe)};
-    call_virtual<void>(view.quantizer, ivf->overridden.replaced().at("search"), int64_t(n), x,
-                       int64_t(request.nprobe), found.distances.data(), found.keys.data(),
-                       request.quantizer_parameters);
+    call_virtual<void>(view.quantizer, ivf->search_slot, int64_t(n), x, int64_t(request.nprobe),
+                       found.distances.data(), found.keys.data(), request.quantizer_parameters);
     return found;
 }
 
@@ -273,8 +292,8 @@ void search(const void* self, int64_t n, const float* x, int64_t k, float* dista
         return;
     }
     const Assignment found = assign(view, request, size_t(n), x);
-    search_viewed(self, view, request, n, x, k, found.keys.data(), found.distances.data(), distances, ids,
-                  false, parameters, nullptr);
+    search_viewed({self, n, x, found.keys.data(), found.distances.data(), false, parameters, nullptr}, view,
+                  request, k, distances, ids);
 }
 
 /// As search; the library's own forgets the parameters of the coarse quantizer.
@@ -288,8 +307,8 @@ void search_and_reconstruct(const void* self, int64_t n, const float* x, int64_t
         return;
     }
     const Assignment found = assign(view, request, size_t(n), x);
-    search_viewed(self, view, request, n, x, k, found.keys.data(), found.distances.data(), distances, ids,
-                  true, parameters, nullptr);
+    search_viewed({self, n, x, found.keys.data(), found.distances.data(), true, parameters, nullptr}, view,
+                  request, k, distances, ids);
     for (size_t i = 0; i < size_t(n) * size_t(k); i++) {
         if (ids[i] < 0) {
             std::memset(vectors + i * view.d, -1, view.d * sizeof(float));  // NaN, as FAISS has it
@@ -314,20 +333,20 @@ void range_search_preassigned(const void* self, int64_t n, const float* x, float
                               const void* parameters, void* stats) {
     const IvfView view = searchable_view(self);
     const Request request = request_of(view, parameters);
+    const Call call{self, n, x, keys, centroid_distances, store_pairs, parameters, stats};
     if (!goes_by_list(request, store_pairs)) {
-        require_scanner(self, view, parameters);
+        require_scanner(call, view);
         ivf->range_search_preassigned(self, n, x, radius, keys, centroid_distances, result, store_pairs,
                                       parameters, stats);
         return;
     }
     write_range_result(
-        result,
-        with_lists(self, view, request, size_t(n), keys, centroid_distances, store_pairs, parameters, stats,
-                   [&](const ListDatabase& database, const std::vector<InvertedList>& lists,
-                       const Probes& probes, ListStats& done) {
-                       return range_search_lists(database, lists.data(), lists.size(), size_t(n), x, radius,
-                                                 probes, done, executor());
-                   }));
+        result, with_lists(call, view, request,
+                           [&](const ListDatabase& database, const std::vector<InvertedList>& lists,
+                               const Probes& probes, ListStats& done) {
+                               return range_search_lists(database, lists.data(), lists.size(), size_t(n), x,
+                                                         radius, probes, done, executor());
+                           }));
 }
 
 void* get_InvertedListScanner(const void* self, bool store_pairs, const void* selector,
@@ -619,11 +638,11 @@ IvfClass::IvfClass(const Library& library, bool with_scanner)
     library.find("_ZTIN5faiss16SearchParametersE", parameters_type);
     library.find("_ZTIN5faiss19SearchParametersIVFE", ivf_parameters_type);
     OverriddenClass& o = overridden;
-    destroy = o.replace("destroy", "_ZN5faiss25IndexIVFResidualQuantizerD1Ev", plugin::destroy);
-    destroy_and_free =
-        o.replace("destroy_and_free", "_ZN5faiss25IndexIVFResidualQuantizerD0Ev", plugin::destroy_and_free);
+    destroy = o.replace("destroy", kDestroy, plugin::destroy);
+    destroy_and_free = o.replace("destroy_and_free", kDestroyAndFree, plugin::destroy_and_free);
     search =
         o.replace("search", "_ZNK5faiss8IndexIVF6searchElPKflPfPlPKNS_16SearchParametersE", plugin::search);
+    search_slot = o.replaced().at("search");
     search_and_reconstruct =
         o.replace("search_and_reconstruct",
                   "_ZNK5faiss8IndexIVF22search_and_reconstructElPKflPfPlS3_PKNS_16SearchParametersE",
@@ -638,15 +657,9 @@ IvfClass::IvfClass(const Library& library, bool with_scanner)
         o.replace("range_search",
                   "_ZNK5faiss8IndexIVF12range_searchElPKffPNS_17RangeSearchResultEPKNS_16SearchParametersE",
                   plugin::range_search);
-    search_preassigned = o.replace("search_preassigned",
-                                   "_ZNK5faiss8IndexIVF18search_preassignedElPKflPKlS2_PfPlbPKNS_"
-                                   "19SearchParametersIVFEPNS_13IndexIVFStatsE",
-                                   plugin::search_preassigned);
+    search_preassigned = o.replace("search_preassigned", kSearchPreassigned, plugin::search_preassigned);
     range_search_preassigned =
-        o.replace("range_search_preassigned",
-                  "_ZNK5faiss8IndexIVF24range_search_preassignedElPKffPKlS2_PNS_"
-                  "17RangeSearchResultEbPKNS_19SearchParametersIVFEPNS_13IndexIVFStatsE",
-                  plugin::range_search_preassigned);
+        o.replace("range_search_preassigned", kRangeSearchPreassigned, plugin::range_search_preassigned);
     if (has_scanner)
         o.replace("get_InvertedListScanner",
                   "_ZNK5faiss25IndexIVFAdditiveQuantizer23get_InvertedListScannerEbPKNS_10IDSelectorEPKNS_"
@@ -670,19 +683,14 @@ IvfClass::IvfClass(const Library& library, bool with_scanner)
         o.replace("update_vectors", "_ZN5faiss8IndexIVF14update_vectorsEiPKlPKf", plugin::update_vectors);
 
     interface_offset = o.second_offset();
-    const std::string adjusted =
-        "_ZThn" + std::to_string(interface_offset) + "_";  // how such functions begin
-    o.replace_second(adjusted +
-                         "NK5faiss8IndexIVF18search_preassignedElPKflPKlS2_PfPlbPKNS_"
-                         "19SearchParametersIVFEPNS_13IndexIVFStatsE",
-                     through_interface::search_preassigned);
-    o.replace_second(adjusted +
-                         "NK5faiss8IndexIVF24range_search_preassignedElPKffPKlS2_PNS_"
-                         "17RangeSearchResultEbPKNS_19SearchParametersIVFEPNS_13IndexIVFStatsE",
-                     through_interface::range_search_preassigned);
-    o.replace_second(adjusted + "N5faiss25IndexIVFResidualQuantizerD1Ev", through_interface::destroy);
-    o.replace_second(adjusted + "N5faiss25IndexIVFResidualQuantizerD0Ev",
-                     through_interface::destroy_and_free);
+    // Such functions are named after the offset and, without its "_Z", the function that they call.
+    const auto adjusted = [&](const char* symbol) {
+        return "_ZThn" + std::to_string(interface_offset) + "_" + (symbol + 2);
+    };
+    o.replace_second(adjusted(kSearchPreassigned), through_interface::search_preassigned);
+    o.replace_second(adjusted(kRangeSearchPreassigned), through_interface::range_search_preassigned);
+    o.replace_second(adjusted(kDestroy), through_interface::destroy);
+    o.replace_second(adjusted(kDestroyAndFree), through_interface::destroy_and_free);
 }
 
 }  // namespace
