@@ -15,6 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from drqfaiss import _check as check
 from drqfaiss._core import ArrayIndex, plugin
 from drqfaiss._faiss_layout import address
 
@@ -23,8 +24,6 @@ Ids = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 Ranges = tuple[NDArray[np.uint64], Floats, Ids]
 Parameters: TypeAlias = faiss.SearchParameters | None
-
-_SUPPORTED = (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)
 
 
 @dataclass
@@ -35,14 +34,18 @@ class _State:
 
 
 def _state(index: faiss.Index) -> _State:
-    return index.__dict__.setdefault("_drqfaiss_state", _State())
+    """Return what is known about an index, made at the first call."""
+    if "_drqfaiss_state" not in index.__dict__:
+        index.__dict__.setdefault("_drqfaiss_state", _State())  # another thread may have been faster
+    state: _State = index.__dict__["_drqfaiss_state"]
+    return state
 
 
 class FlatArraySearch:
     """For a faiss.IndexResidualQuantizer, see `_engines.Engine`."""
 
     def why_not(self, index: faiss.Index) -> str:
-        if index.metric_type not in _SUPPORTED:
+        if index.metric_type not in check.METRIC_NAMES:
             return f"its metric_type is {index.metric_type}, expected METRIC_L2 or METRIC_INNER_PRODUCT"
         widths = [bits for bits in _widths(index) if not 1 <= bits <= 16]
         return f"it has a level of {widths[0]} bits, expected 1 to 16" if widths else ""

@@ -7,22 +7,14 @@ other modules, as ``faiss.contrib.torch_utils``, replace those wrappers by other
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import faiss
-import numpy as np
-from numpy.typing import NDArray
 
 from drqfaiss import _plugin
-from drqfaiss._array_search import FLAT, IVF
+from drqfaiss._array_search import FLAT, IVF, Codes, Floats, Ids, Parameters, Ranges
 from drqfaiss._core import plugin
 from drqfaiss._faiss_layout import address
-
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
-Codes = NDArray[np.uint8]
-Ranges = tuple[NDArray[np.uint64], Floats, Ids]
-Parameters: TypeAlias = faiss.SearchParameters | None
 
 
 class Engine(Protocol):
@@ -137,7 +129,7 @@ class InFaiss:
         index.sa_encode_c(len(x), faiss.swig_ptr(x), faiss.swig_ptr(codes))
 
     def search(self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids) -> None:
-        index.search_c(len(x), *map(_pointer, (x, k, D, ids)), params)
+        index.search_c(len(x), faiss.swig_ptr(x), k, *map(faiss.swig_ptr, (D, ids)), params)
 
     def search_preassigned(
         self,
@@ -150,8 +142,8 @@ class InFaiss:
         D: Floats,
         ids: Ids,
     ) -> None:
-        arrays = map(_pointer, (x, k, keys, distances, D, ids))
-        index.search_preassigned_c(len(x), *arrays, False, params)
+        arrays = map(faiss.swig_ptr, (keys, distances, D, ids))
+        index.search_preassigned_c(len(x), faiss.swig_ptr(x), k, *arrays, False, params)
 
     def range_search(self, index: faiss.Index, x: Floats, radius: float, params: Parameters) -> Ranges:
         result = faiss.RangeSearchResult(len(x))
@@ -167,7 +159,9 @@ class InFaiss:
     def search_and_reconstruct(
         self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids, R: Floats
     ) -> None:
-        index.search_and_reconstruct_c(len(x), *map(_pointer, (x, k, D, ids, R)), params)
+        index.search_and_reconstruct_c(
+            len(x), faiss.swig_ptr(x), k, *map(faiss.swig_ptr, (D, ids, R)), params
+        )
 
     def pack(self, index: faiss.Index) -> int:
         return plugin.pack(address(index))
@@ -177,10 +171,6 @@ class InFaiss:
 
     def is_packed(self, index: faiss.Index) -> bool:
         return plugin.is_packed(address(index))
-
-
-def _pointer(value: Any) -> Any:
-    return faiss.swig_ptr(value) if isinstance(value, np.ndarray) else value
 
 
 IN_FAISS = InFaiss()
