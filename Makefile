@@ -95,7 +95,7 @@ test-wheels: $(WHEELS:%=test-wheel-%)
 
 # The same build against another faiss-cpu wheel, which shadows the one in the environment. What never meets
 # FAISS's objects, or meets them by way of what is tested here, is not repeated.
-NOT_OF_WHEELS := $(addprefix --ignore=tests/,core benchmarks cli fuzz soak training test_build.py test_crashes.py \
+NOT_OF_WHEELS := $(addprefix --ignore=tests/,core benchmarks cli fuzz soak least_squares supervised test_build.py test_crashes.py \
 	test_datasets.py test_docs.py test_evaluation.py test_files.py test_hostile_files.py test_readme.py)
 test-wheel-%: $(VENV)/built $(VENV)/torch $(VENV)/faiss-%
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
@@ -261,7 +261,7 @@ test-package: $(VENV)/package-tools
 	cd $(PACKAGE) && venv/bin/drqfaiss info
 	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[cli,test]"
 	tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE) && rm -r $(PACKAGE)/drqfaiss-*/drqfaiss
-	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest -m "not slow" $(addprefix --ignore=tests/,benchmarks fuzz soak training) \
+	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest -m "not slow" $(addprefix --ignore=tests/,benchmarks fuzz soak supervised) \
 		$(patsubst %,--deselect '%',$(NEEDS_TORCH) $(NEEDS_SOURCES)) $(ARGS)
 
 lint: $(VENV)/tools

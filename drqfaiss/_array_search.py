@@ -318,7 +318,7 @@ def _encode(index: faiss.Index, x: Floats, packed: Codes) -> None:
 
 def _train(index: faiss.Index, x: Floats) -> None:
     """Train the residual quantizer of an index on x."""
-    from drqfaiss.training.options import train  # which needs the engines, to set options
+    from drqfaiss._indexes.training import train  # which needs the engines, to set options
 
     rq = index.rq
     if rq.norm_bits:  # only FAISS's own training fits the table that stored norms are quantized with

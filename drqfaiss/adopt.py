@@ -8,9 +8,9 @@ import faiss
 
 from drqfaiss import _check as check
 from drqfaiss._engines import engine_of
+from drqfaiss._indexes.training import set_training
 from drqfaiss.index import IndexDRQ
 from drqfaiss.ivf_index import IndexIVFDRQ
-from drqfaiss.training.options import set_training
 
 ResidualQuantizerIndex: TypeAlias = faiss.IndexResidualQuantizer | faiss.IndexIVFResidualQuantizer
 _CLASSES = {faiss.IndexResidualQuantizer: IndexDRQ, faiss.IndexIVFResidualQuantizer: IndexIVFDRQ}

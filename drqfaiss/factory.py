@@ -7,9 +7,9 @@ import faiss
 
 from drqfaiss import _check as check
 from drqfaiss._engines import engine_of
+from drqfaiss._indexes.training import training_options, use_drq_training
 from drqfaiss._levels_index import use_storable_tables
 from drqfaiss.adopt import as_drq, residual_quantizers, why_not
-from drqfaiss.training.options import training_options, use_drq_training
 
 _DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(?![A-Za-z0-9_])")
 _DEFAULT_NBITS = "8"
@@ -26,7 +26,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         d: Dimensions of the vectors that go in.
         description: FAISS's factory string with ``DRQ<levels>x<bits>`` in it.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How DRQ trains, see ``training.options.training_options``. Training has room for
+        **training: How DRQ trains, see ``_indexes.training.training_options``. Training has room for
             levels · 2**bits ≤ 23170.
 
     Raises:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._array_search import append_codes
 from drqfaiss._engines import engine_of
+from drqfaiss._indexes.training import training_options, use_drq_training
 from drqfaiss._levels_index import (
     LevelsIndex,
     bit_widths,
@@ -18,7 +19,6 @@ from drqfaiss._levels_index import (
 )
 from drqfaiss._tensors import takes_tensors
 from drqfaiss.parameters import SearchParametersDRQ as SearchParametersDRQ  # the two are used together
-from drqfaiss.training.options import training_options, use_drq_training
 
 
 class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
@@ -37,7 +37,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         M: Levels; a vector takes M · nbits bits.
         nbits: Bits per level, 1 to 16; 8 is the fastest, and 9 or 10 at the same bytes the most accurate.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How to train, see ``training.options.training_options``. Training has room for
+        **training: How to train, see ``_indexes.training.training_options``. Training has room for
             M · 2**nbits ≤ 23170; wider levels take codebooks from elsewhere, see ``from_codebooks``.
 
     Raises:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._array_search import append_codes
 from drqfaiss._engines import engine_of
+from drqfaiss._indexes.training import training_options, use_drq_training
 from drqfaiss._levels_index import (
     FLOAT32,
     FloatArray,
@@ -22,7 +23,6 @@ from drqfaiss._levels_index import (
 )
 from drqfaiss._tensors import takes_tensors
 from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
-from drqfaiss.training.options import training_options, use_drq_training
 
 _SETTINGS = ("by_residual", "nprobe", "max_codes", "parallel_mode")
 
@@ -43,7 +43,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         nbits: Bits per level, 1 to 16; 8 is the fast one.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
         by_residual: Whether codes are of residuals, or of the vectors themselves.
-        **training: How to train, see ``training.options.training_options``.
+        **training: How to train, see ``_indexes.training.training_options``.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check, _core
 from drqfaiss._files import writing
 from drqfaiss._headers import read_archive
-from drqfaiss.training import least_squares
-from drqfaiss.training.arguments import QUALITIES
-from drqfaiss.training.prefixes import gain_weights
+from drqfaiss._least_squares import train as least_squares
+from drqfaiss._least_squares.options import QUALITIES
+from drqfaiss._least_squares.prefixes import gain_weights
 
 if TYPE_CHECKING:
     from drqfaiss.index import IndexDRQ
@@ -175,7 +175,7 @@ class Quantizer:
         prefix_weights: Mapping[int, float] | None = None,
         **options: Any,
     ) -> Quantizer:
-        """Train on x without labels; arguments and errors as in training.least_squares.train."""
+        """Train on x without labels; arguments and errors as in `_least_squares.train.train`."""
         return cls(
             *least_squares.train(
                 x, levels=levels, bits=bits, scale=scale, prefix_weights=prefix_weights, **options

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import faiss
 
 import drqfaiss
-from drqfaiss.training.arguments import QUALITIES, SCALES
+from drqfaiss._least_squares.options import QUALITIES, SCALES
 
 MakeIndex = Callable[[int, int, int], faiss.Index]
 FLOAT_NORM_BYTES = 4

@@ -15,8 +15,8 @@ from benchmarks.common import methods
 from benchmarks.paper.precision import precision_at, precision_recall, relevant_totals
 from benchmarks.paper.result import Result
 from benchmarks.paper.tasks import Task
+from drqfaiss._least_squares.polish import polish
 from drqfaiss.evaluation import mean_average_precision, relevance
-from drqfaiss.training.polish import polish
 
 CURVE_POINTS = 60
 METRIC = faiss.METRIC_INNER_PRODUCT

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from drqfaiss.training.images import Images, crop_and_flip, read_cifar10, read_lists
-from drqfaiss.training.labels import read_word_vectors
+from drqfaiss.supervised.images import Images, crop_and_flip, read_cifar10, read_lists
+from drqfaiss.supervised.labels import read_word_vectors
 
 LISTS = ("database.txt", "test.txt", "train.txt")
 

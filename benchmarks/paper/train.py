@@ -28,9 +28,9 @@ from benchmarks.paper.ablation import FULL, VARIANTS, Variant
 from benchmarks.paper.methods import PEERS, Vectors
 from benchmarks.paper.tasks import TASKS, Part, Task
 from drqfaiss.evaluation import mean_average_precision, relevance
-from drqfaiss.training import DRQModel, Trainer, TrainerOptions
-from drqfaiss.training.log import read_log
-from drqfaiss.training.schedule import Weights
+from drqfaiss.supervised import DRQModel, Trainer, TrainerOptions
+from drqfaiss.supervised.log import read_log
+from drqfaiss.supervised.schedule import Weights
 
 SAMPLE_QUERIES, SAMPLE_BASE = 1_000, 5_000  # of the evaluations during training
 SAMPLE_INTERVAL = 25_000  # samples trained on between them, at least: they are to cost little

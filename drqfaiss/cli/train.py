@@ -11,11 +11,11 @@ from typing import Any
 
 import faiss
 
+from drqfaiss._least_squares.options import QUALITIES, SCALES
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors, sample_rows
 from drqfaiss.factory import index_factory
 from drqfaiss.io import write_index
-from drqfaiss.training.arguments import QUALITIES, SCALES
 
 LEARN_ROWS = 262_144
 # What index_factory takes for DRQ; None leaves its own default.

@@ -9,10 +9,10 @@ import pytest
 
 from drqfaiss._core import factor, plugin
 from drqfaiss._faiss_abi import address
+from drqfaiss._least_squares.options import QUALITIES
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.index import IndexDRQ
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training.arguments import QUALITIES
 from tests.indexes import NBITS, D, M, assert_searches_right, make_vectors
 
 TRAIN = make_vectors(600, seed=7)

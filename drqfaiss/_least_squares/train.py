@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
-from drqfaiss.training.arguments import QUALITIES, check_options, check_size
-from drqfaiss.training.prefixes import gain_weights, tail_weights
-from drqfaiss.training.solving import (
+from drqfaiss._least_squares.options import QUALITIES, check_options, check_size
+from drqfaiss._least_squares.prefixes import gain_weights, tail_weights
+from drqfaiss._least_squares.solving import (
     SCALE_FLOOR,
     Levels,
     Statistics,

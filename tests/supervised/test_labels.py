@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drqfaiss.training.labels import label_matrix, read_word_vectors
+from drqfaiss.supervised.labels import label_matrix, read_word_vectors
 
 
 def test_class_numbers_become_a_matrix():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from drqfaiss.training.images import (
+from drqfaiss.supervised.images import (
     CIFAR10_NAMES,
     crop_and_flip,
     decode,

@@ -1,4 +1,6 @@
-"""Training of quantizers: without labels by least squares, with labels by a network in PyTorch.
+"""Training with labels: a network in PyTorch and its quantizer, exported to a plain `Quantizer`.
+
+Song et al., "Deep Recurrent Quantization for Generating Sequential Binary Codes", IJCAI 2019.
 
 The names below need PyTorch and import it when they are first used; nothing else in drqfaiss does.
 """

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from drqfaiss.training import (
+from drqfaiss.supervised import (
     AdaptiveMarginLoss,
     DistortionLoss,
     JointCentralLoss,
     SemiHardTripletLoss,
     TripletLoss,
 )
-from drqfaiss.training.block import Quantized
+from drqfaiss.supervised.block import Quantized
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(5, 3))

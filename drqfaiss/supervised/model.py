@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drqfaiss import _check
+from drqfaiss._least_squares.polish import polish
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training import backbones, files
-from drqfaiss.training.block import Quantized, RecurrentQuantizer
-from drqfaiss.training.polish import polish
+from drqfaiss.supervised import backbones, files
+from drqfaiss.supervised.block import Quantized, RecurrentQuantizer
 
 FILE_KIND = "drqfaiss.DRQModel"
 FILE_VERSION = 1
@@ -69,7 +69,7 @@ class DRQModel(nn.Module):
     """From images or embeddings to features and their codes.
 
     Args:
-        backbone: "resnet", "convnet", "alexnet", "mlp", "none" (see `training.backbones`), or a module
+        backbone: "resnet", "convnet", "alexnet", "mlp", "none" (see `supervised.backbones`), or a module
             of your own that returns (n, out_features) and has that attribute; it is passed to `load` again.
         backbone_options: Of a backbone named by a string, {"width": 64} for example.
         word_features: Width of the output that is compared with word vectors, their dimension.

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from drqfaiss._core import plugin
 from drqfaiss._engines import engine_of
+from drqfaiss._least_squares.options import QUALITIES, check_options
+from drqfaiss._least_squares.prefixes import gain_weights
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training.arguments import QUALITIES, check_options
-from drqfaiss.training.prefixes import gain_weights
 
 
 def training_options(

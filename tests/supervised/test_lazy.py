@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-import drqfaiss.training
+import drqfaiss.supervised
 
 
 def run(code):
@@ -13,19 +13,19 @@ def run(code):
 
 
 def test_import_does_not_load_torch():
-    code = "import drqfaiss, drqfaiss.training, drqfaiss.evaluation, sys; assert 'torch' not in sys.modules"
+    code = "import drqfaiss, drqfaiss.supervised, drqfaiss.evaluation, sys; assert 'torch' not in sys.modules"
     assert run(code).returncode == 0
 
 
 def test_without_torch_the_extra_is_named():
-    done = run("import sys; sys.modules['torch'] = None\nfrom drqfaiss.training import DRQModel")
+    done = run("import sys; sys.modules['torch'] = None\nfrom drqfaiss.supervised import DRQModel")
     assert "ImportError: DRQModel needs PyTorch: pip install 'drqfaiss[train]'" in done.stderr
 
 
 def test_unknown_names():
     with pytest.raises(AttributeError, match="no attribute 'Unknown'"):
-        drqfaiss.training.Unknown  # noqa: B018
+        drqfaiss.supervised.Unknown  # noqa: B018
 
 
 def test_every_name_is_there():
-    assert all(getattr(drqfaiss.training, name) for name in drqfaiss.training.__all__)
+    assert all(getattr(drqfaiss.supervised, name) for name in drqfaiss.supervised.__all__)

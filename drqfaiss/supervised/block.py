@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drqfaiss import _check
+from drqfaiss._least_squares.options import SCALES
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training.arguments import SCALES
 
 SIMILARITIES = ("l2", "cosine")
 FIRST_RATIO = 0.5  # of the scales of two successive levels, until they are fitted

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import drqfaiss
-from drqfaiss.training import RecurrentQuantizer
-from tests.training import labelled
+from drqfaiss.supervised import RecurrentQuantizer
+from tests.supervised import labelled
 
 
 def make(d=6, levels=3, bits=2, seed=0, **options):

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from drqfaiss.evaluation import mean_average_precision, relevance
-from drqfaiss.training import DRQModel
-from drqfaiss.training.log import read_log
-from drqfaiss.training.schedule import Schedule, Weights
-from drqfaiss.training.trainer import _half_precision
-from tests.training import labelled
-from tests.training.labelled import small_model, small_options, small_trainer
+from drqfaiss.supervised import DRQModel
+from drqfaiss.supervised.log import read_log
+from drqfaiss.supervised.schedule import Schedule, Weights
+from drqfaiss.supervised.trainer import _half_precision
+from tests.supervised import labelled
+from tests.supervised.labelled import small_model, small_options, small_trainer
 
 
 def states_equal(one, other):
@@ -140,7 +140,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, broken_at):
 
 KILLED = """
 import os, signal, sys
-from tests.training.labelled import small_options, small_trainer
+from tests.supervised.labelled import small_options, small_trainer
 def kill(batch, generator):
     if trainer.step == 9:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -166,7 +166,7 @@ def test_a_killed_process_goes_on(tmp_path):
 PROCESS = """
 import sys
 import torch
-from tests.training.labelled import digits, small_model, small_options, Trainer
+from tests.supervised.labelled import digits, small_model, small_options, Trainer
 x, y = digits(256)
 options = small_options(network_rate=3e-3)
 trainer = Trainer(small_model(), x, y, options=options, device="cpu", progress=False,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
-from drqfaiss.quantizer import Quantizer
-from drqfaiss.training.arguments import SCALES, check_size
-from drqfaiss.training.least_squares import inlying
-from drqfaiss.training.prefixes import gain_weights, tail_weights
-from drqfaiss.training.solving import Levels, Statistics, relaxation_in, update
+from drqfaiss._least_squares.options import SCALES, check_size
+from drqfaiss._least_squares.prefixes import gain_weights, tail_weights
+from drqfaiss._least_squares.solving import Levels, Statistics, relaxation_in, update
+from drqfaiss._least_squares.train import inlying
+
+if TYPE_CHECKING:
+    from drqfaiss.quantizer import Quantizer
 
 
 def polish(
@@ -24,7 +28,7 @@ def polish(
     iterations: int = 20,
     beam: int = 8,
 ) -> Quantizer:
-    """Fit codebook and scales to vectors by `training.least_squares`, starting from those of a quantizer.
+    """Fit codebook and scales to vectors by least squares, starting from those of a quantizer.
 
     Args:
         quantizer: Where to start; its mean and rotation are kept.
@@ -69,4 +73,4 @@ def polish(
     bases = fitted.bases * unit
     scales = fitted.scales if own == "vector" else fitted.scales[:, 0]
     own_first = bases[0] if first else None
-    return Quantizer(bases[-1], scales, quantizer.mean, quantizer.rotation, own_first)
+    return replace(quantizer, codebook=bases[-1], scales=scales, first_codebook=own_first)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from drqfaiss._least_squares import solving
+from drqfaiss._least_squares import train as least_squares
+from drqfaiss._least_squares.options import QUALITIES, SCALES
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training import least_squares, solving
-from drqfaiss.training.arguments import QUALITIES, SCALES
 
 LEVELS, BITS = 4, 5
 

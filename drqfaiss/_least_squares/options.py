@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drqfaiss import _check
-from drqfaiss.training.prefixes import check_prefix_weights
+from drqfaiss._least_squares.prefixes import check_prefix_weights
 
 SCALES = ("geometric", "level", "vector")
 # Rounds of encoding and solving, beam in training, vectors used, beam of the index that encodes with it.

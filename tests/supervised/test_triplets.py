@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from drqfaiss.training.schedule import generator
-from drqfaiss.training.triplets import TripletSampler
+from drqfaiss.supervised.schedule import generator
+from drqfaiss.supervised.triplets import TripletSampler
 
 
 def test_positives_share_and_negatives_do_not():

@@ -20,19 +20,20 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from drqfaiss import _fingerprint as fingerprint
-from drqfaiss.training import files, least_squares, processes
-from drqfaiss.training.labels import label_matrix
-from drqfaiss.training.log import Log
-from drqfaiss.training.losses import (
+from drqfaiss._least_squares import train as least_squares
+from drqfaiss.supervised import files, processes
+from drqfaiss.supervised.labels import label_matrix
+from drqfaiss.supervised.log import Log
+from drqfaiss.supervised.losses import (
     AdaptiveMarginLoss,
     DistortionLoss,
     JointCentralLoss,
     SemiHardTripletLoss,
     TripletLoss,
 )
-from drqfaiss.training.model import DRQModel, Output, take
-from drqfaiss.training.schedule import Schedule, TrainerOptions, Weights, generator, mixed_seed
-from drqfaiss.training.triplets import TripletSampler
+from drqfaiss.supervised.model import DRQModel, Output, take
+from drqfaiss.supervised.schedule import Schedule, TrainerOptions, Weights, generator, mixed_seed
+from drqfaiss.supervised.triplets import TripletSampler
 
 __all__ = ["Trainer", "TrainerOptions", "Weights"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from drqfaiss.training import solving
-from drqfaiss.training.solving import Levels, Statistics
+from drqfaiss._least_squares import solving
+from drqfaiss._least_squares.solving import Levels, Statistics
 
 M, K, D = 4, 5, 3
 TAIL = np.array([1.0, 0.8, 0.5, 0.2])

@@ -7,8 +7,9 @@ import torch
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from drqfaiss.training import DRQModel, backbones, polish
-from tests.training import labelled
+from drqfaiss._least_squares import polish
+from drqfaiss.supervised import DRQModel, backbones
+from tests.supervised import labelled
 
 
 def test_features_are_both_outputs():

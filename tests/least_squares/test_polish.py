@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from drqfaiss._least_squares.polish import polish
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.training.polish import polish
 
 
 def test_size_is_bounded():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from drqfaiss.training.block import Quantized
+from drqfaiss.supervised.block import Quantized
 
 LEVELS = ("all", "last")
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from drqfaiss.training import DRQModel, Trainer, TrainerOptions
+from drqfaiss.supervised import DRQModel, Trainer, TrainerOptions
 
 torch.set_num_threads(1)  # the same sums, and no waiting for each other
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from drqfaiss.training.prefixes import default_prefix_weights, gain_weights, tail_weights
+from drqfaiss._least_squares.prefixes import default_prefix_weights, gain_weights, tail_weights
 
 
 def test_tail_weights_sum_the_weights_of_all_longer_prefixes():
