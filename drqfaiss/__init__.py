@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from drqfaiss import _shards as _shards  # IndexShardsIVF hands levels on
 from drqfaiss._core import set_simd_level, simd_level
+from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss._plugin import plugin_info
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.factory import index_factory
@@ -20,6 +21,7 @@ __all__ = [
     "Quantizer",
     "SearchParametersDRQ",
     "SearchParametersIVFDRQ",
+    "TrainingOptions",
     "adopt",
     "clone_index",
     "index_factory",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from drqfaiss import _check as check
 from drqfaiss._core import ArrayIndex, plugin
 from drqfaiss._faiss_layout import address
+from drqfaiss._indexes.trainer import train
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -318,8 +319,6 @@ def _encode(index: faiss.Index, x: Floats, packed: Codes) -> None:
 
 def _train(index: faiss.Index, x: Floats) -> None:
     """Train the residual quantizer of an index on x."""
-    from drqfaiss._indexes.training import train  # which needs the engines, to set options
-
     rq = index.rq
     if rq.norm_bits:  # only FAISS's own training fits the table that stored norms are quantized with
         raise RuntimeError(

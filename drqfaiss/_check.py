@@ -35,6 +35,20 @@ def integer(name: str, value: Any, lowest: int, highest: int | None = None) -> i
     return number
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Return True or False, Python's own; other values that have a truth are refused."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: got {shown(value)}, expected True or False")
+    return value
+
+
+def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return one of the allowed words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name}: got {shown(value)}, expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
 def number(name: str, value: Any) -> float:
     """Return a real number that is not NaN."""
     try:

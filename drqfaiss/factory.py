@@ -7,7 +7,8 @@ import faiss
 
 from drqfaiss import _check as check
 from drqfaiss._engines import engine_of
-from drqfaiss._indexes.training import training_options, use_drq_training
+from drqfaiss._indexes.training import use_drq_training
+from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss._levels_index import use_storable_tables
 from drqfaiss.adopt import as_drq, residual_quantizers, why_not
 
@@ -26,7 +27,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         d: Dimensions of the vectors that go in.
         description: FAISS's factory string with ``DRQ<levels>x<bits>`` in it.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How DRQ trains, see ``_indexes.training.training_options``. Training has room for
+        **training: How DRQ trains, the options of `TrainingOptions`. Training has room for
             levels · 2**bits ≤ 23170.
 
     Raises:
@@ -56,7 +57,9 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         )
     if reason := why_not(*found):
         raise ValueError(f"description: got {description!r}, but {reason}")
-    options = [training_options(quantizer.rq.M, quantizer.rq.nbits.at(0), **training) for quantizer in found]
+    options = [
+        TrainingOptions(**training).for_shape(quantizer.rq.M, quantizer.rq.nbits.at(0)) for quantizer in found
+    ]
     for quantizer, own in zip(found, options, strict=True):
         use_storable_tables(quantizer.rq)
         engine_of(quantizer).adopt(quantizer)

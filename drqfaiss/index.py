@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._array_search import append_codes
 from drqfaiss._engines import engine_of
-from drqfaiss._indexes.training import training_options, use_drq_training
+from drqfaiss._indexes.training import use_drq_training
+from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss._levels_index import (
     LevelsIndex,
     bit_widths,
@@ -37,7 +38,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         M: Levels; a vector takes M · nbits bits.
         nbits: Bits per level, 1 to 16; 8 is the fastest, and 9 or 10 at the same bytes the most accurate.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How to train, see ``_indexes.training.training_options``. Training has room for
+        **training: How to train, the options of `TrainingOptions`. Training has room for
             M · 2**nbits ≤ 23170; wider levels take codebooks from elsewhere, see ``from_codebooks``.
 
     Raises:
@@ -50,7 +51,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         d, M = check.integer("d", d, 1), check.integer("M", M, 1)
         nbits = check.integer("nbits", nbits, 1, 16)
         metric = check.metric("metric", metric)
-        options = training_options(M, nbits, **training)
+        options = TrainingOptions(**training).for_shape(M, nbits)
         super().__init__(d, M, nbits, metric, stored_search_type(M, nbits))
         use_storable_tables(self.rq)
         engine_of(self).adopt(self)

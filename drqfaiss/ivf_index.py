@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._array_search import append_codes
 from drqfaiss._engines import engine_of
-from drqfaiss._indexes.training import training_options, use_drq_training
+from drqfaiss._indexes.training import use_drq_training
+from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss._levels_index import (
     FLOAT32,
     FloatArray,
@@ -43,7 +44,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         nbits: Bits per level, 1 to 16; 8 is the fast one.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
         by_residual: Whether codes are of residuals, or of the vectors themselves.
-        **training: How to train, see ``_indexes.training.training_options``.
+        **training: How to train, the options of `TrainingOptions`.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.
@@ -64,7 +65,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         d, nlist = check.integer("d", d, 1), check.integer("nlist", nlist, 1)
         M, nbits = check.integer("M", M, 1), check.integer("nbits", nbits, 1, 16)
         metric = check.metric("metric", metric)
-        options = training_options(M, nbits, **training)
+        options = TrainingOptions(**training).for_shape(M, nbits)
         if quantizer.d != d:
             raise ValueError(f"quantizer: it has {quantizer.d} dimensions, expected {d}")
         if by_residual and quantizer.metric_type != metric:

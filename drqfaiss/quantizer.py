@@ -15,7 +15,7 @@ from drqfaiss import _check, _core
 from drqfaiss._files import writing
 from drqfaiss._headers import read_archive
 from drqfaiss._least_squares import train as least_squares
-from drqfaiss._least_squares.options import QUALITIES
+from drqfaiss._least_squares.options import QUALITIES, TrainingOptions
 from drqfaiss._least_squares.prefixes import gain_weights
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILE_FORMAT = "drqfaiss.Quantizer"
 FIELDS = ("format", "version", "codebook", "scales", "mean", "rotation", "first_codebook")
 FILE_VERSION = 2  # 1, which older versions read, has no first codebook
-ENCODING_BEAM = QUALITIES["default"]["encoding_beam"]
+ENCODING_BEAM = QUALITIES["default"].encoding_beam
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -175,12 +175,23 @@ class Quantizer:
         prefix_weights: Mapping[int, float] | None = None,
         **options: Any,
     ) -> Quantizer:
-        """Train on x without labels; arguments and errors as in `_least_squares.train.train`."""
-        return cls(
-            *least_squares.train(
-                x, levels=levels, bits=bits, scale=scale, prefix_weights=prefix_weights, **options
-            )
-        )
+        """Train on vectors without labels.
+
+        The result is the same bit for bit for a seed, as long as the number of threads is the same.
+
+        Args:
+            x: array (n, d), float32. Finite, at least 2**bits vectors.
+            levels: Levels M of the full code; levels * 2**bits is at most 23170, for memory.
+            bits: Bits per level; the codebook has 2**bits codewords.
+            scale: As in `TrainingOptions`.
+            prefix_weights: As in `TrainingOptions`.
+            **options: The others of `TrainingOptions`.
+
+        Raises:
+            TypeError, ValueError: An argument is not as above; the message names it and what was expected.
+        """
+        training = TrainingOptions(scale=scale, prefix_weights=prefix_weights, **options)
+        return cls(*least_squares.train(x, levels, bits, training))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file that `load` reads; the name is used as it is.

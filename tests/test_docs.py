@@ -3,11 +3,14 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import drqfaiss
+from drqfaiss import TrainingOptions
+from drqfaiss._least_squares.options import QUALITIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -92,6 +95,16 @@ def test_every_picture_is_shown_and_described():
     shown = "".join(page.read_text() for page in LINKED)
     for picture in (DOCS / "pictures").iterdir():
         assert re.search(rf"!\[[^\]]{{20,}}\]\([./\w]*pictures/{picture.name}\)", shown), picture.name
+
+
+def test_the_table_of_training_options_is_that_of_the_code():
+    by_quality = {name for name in QUALITIES["default"]._fields if hasattr(TrainingOptions, name)}
+    rows = [
+        f"| `{option.name}` | {'by quality' if option.name in by_quality else f'`{option.default!r}`'} "
+        f"| {option.metadata['says']} |"
+        for option in fields(TrainingOptions)
+    ]
+    assert "\n".join(rows) + "\n\n" in (DOCS / "howto/train.md").read_text()
 
 
 def anchors(page):

@@ -50,8 +50,12 @@ def polish(
         raise ValueError("x: no vectors, expected at least one")
     own = "vector" if quantizer.scales.ndim == 2 else "level"
     scale = own if scale is None else scale
-    if scale not in SCALES or (scale == "vector") != (own == "vector"):
-        raise ValueError(f"scale: got {scale!r} for scales of shape {quantizer.scales.shape}")
+    fitting = ("vector",) if own == "vector" else SCALES[:2]
+    if scale not in fitting:
+        shape = quantizer.scales.shape
+        raise ValueError(
+            f"scale: got {scale!r} for scales of shape {shape}, expected {' or '.join(map(repr, fitting))}"
+        )
     _check.integer("iterations", iterations, 0)
     check_size(quantizer.levels, quantizer.bits)
     tail = tail_weights(quantizer.levels, prefix_weights)

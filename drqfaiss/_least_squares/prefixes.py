@@ -22,12 +22,16 @@ def default_prefix_weights(levels: int) -> dict[int, float]:
     return {L: (L / levels) ** DEFAULT_POWER for L in range(1, levels + 1)}
 
 
+def require_weights(name: str, value: Mapping[int, float]) -> Mapping[int, float]:
+    """Return weights by length as they are; raise TypeError for anything else."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name}: got {_check.shown(value)}, expected a dict from levels to weights")
+    return value
+
+
 def check_prefix_weights(levels: int, prefix_weights: Mapping[int, float]) -> dict[int, float]:
     """Return the weight of each length; raise TypeError or ValueError for bad ones."""
-    if not isinstance(prefix_weights, Mapping):
-        raise TypeError(
-            f"prefix_weights: got {_check.shown(prefix_weights)}, expected a dict from levels to weights"
-        )
+    require_weights("prefix_weights", prefix_weights)
     checked = {
         _check.integer("prefix_weights", length, 1, levels): _check.number("prefix_weights", weight)
         for length, weight in prefix_weights.items()
@@ -35,10 +39,10 @@ def check_prefix_weights(levels: int, prefix_weights: Mapping[int, float]) -> di
     for length, weight in checked.items():
         if not 0 <= weight < np.inf:
             raise ValueError(
-                f"prefix_weights: {weight} for length {length}, expected a finite weight of at least 0"
+                f"prefix_weights: got {weight} for length {length}, expected a finite weight of at least 0"
             )
     if not checked.get(levels, 0) > 0:
-        raise ValueError(f"prefix_weights: no weight for all {levels} levels, expected one above 0")
+        raise ValueError(f"prefix_weights: got no weight for all {levels} levels, expected one above 0")
     return checked
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import faiss
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
-from drqfaiss._least_squares.options import QUALITIES, check_options, check_size
+from drqfaiss._least_squares.options import TrainingOptions, check_size
 from drqfaiss._least_squares.prefixes import gain_weights, tail_weights
 from drqfaiss._least_squares.solving import (
     SCALE_FLOOR,
@@ -50,21 +50,7 @@ class Model(NamedTuple):
     first_codebook: np.ndarray | None  # (K, d) float32
 
 
-def train(
-    x: ArrayLike,
-    *,
-    levels: int = 8,
-    bits: int = 8,
-    scale: str = "level",
-    own_first: bool = False,
-    prefix_weights: Mapping[int, float] | None = None,
-    quality: str = "default",
-    iterations: int | None = None,
-    beam: int | None = None,
-    seed: int = 0,
-    max_vectors: int | None = None,
-    progress: bool = True,
-) -> Model:
+def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Model:
     """Train one codebook, or a first and a shared one, and the scales.
 
     The result is the same bit for bit for a seed, as long as the number of threads is the same.
@@ -73,44 +59,28 @@ def train(
         x: array (n, d), float32. Finite, at least 2**bits vectors.
         levels: Levels M of the full code; levels * 2**bits is at most 23170, for memory.
         bits: Bits per level; the codebook has K = 2**bits codewords.
-        scale: {"geometric", "level", "vector"}. One ratio (s_m = s^m), a scale per level, or a scale per
-            level and dimension after a rotation: the most accurate, the slowest to train and encode.
-        own_first: Whether the first level has a codebook of its own: K·d parameters more.
-        prefix_weights: Loss weight of each code length, {L: weight}; lengths left out have weight 0. They
-            guide codes and codebooks. None chooses codes for the full length only and weighs every length L
-            by (L / levels)**4 in the codebooks.
-        quality: {"fast", "default", "best"}. What `iterations`, `beam` and `max_vectors` are where they are
-            None.
-        iterations: Rounds of encoding and solving.
-        beam: Width of the beam search in training.
-        seed: For the sample, the start and re-seeded codewords.
-        max_vectors: Of more vectors than that, a random sample is used; at least 2**bits.
-        progress: Whether to show a line on stderr, if that is a terminal.
+        options: How to train.
 
     Raises:
         TypeError, ValueError: An argument is not as above; the message names it and what was expected.
     """
     x = _check.floats("x", x, 2)
     _check.finite("x", x)
-    replaced = {"iterations": iterations, "beam": beam, "max_vectors": max_vectors}
-    given = {name: value for name, value in replaced.items() if value is not None}
-    chosen = {"scale": scale, "own_first": own_first, "quality": quality, "seed": seed}
-    checked = check_options(levels, bits, {**chosen, **given})
-    options = QUALITIES[quality] | checked
+    options = options.for_shape(levels, bits)
     check_size(levels, bits)
-    K = 2**bits
+    K, work, scale = 2**bits, options.work, options.scale
     if len(x) < K:
         raise ValueError(f"x: {len(x)} training vectors, expected at least the {K} codewords of a level")
-    tail, gains = tail_weights(levels, prefix_weights), gain_weights(levels, prefix_weights)
-    rng = np.random.default_rng(seed)
-    x, mean, unit, rotation = prepare(x, max(options["max_vectors"], K), rotate=scale == "vector", rng=rng)
-    group = np.minimum(np.arange(levels), int(own_first))
-    fitted = start(x, group, K, scale, seed)
-    for iteration in with_progress(options["iterations"], progress):
-        codes = _core.encode(x, fitted.codebooks(), options["beam"], gains)
-        relaxation = relaxation_in(iteration, options["iterations"])
+    tail, gains = tail_weights(levels, options.prefix_weights), gain_weights(levels, options.prefix_weights)
+    rng = np.random.default_rng(options.seed)
+    x, mean, unit, rotation = prepare(x, max(work.max_vectors, K), rotate=scale == "vector", rng=rng)
+    group = np.minimum(np.arange(levels), int(options.own_first))
+    fitted = start(x, group, K, scale, options.seed)
+    for iteration in with_progress(work.iterations, options.progress):
+        codes = _core.encode(x, fitted.codebooks(), work.beam, gains)
+        relaxation = relaxation_in(iteration, work.iterations)
         fitted = update(Statistics.of(x, codes, K), fitted, tail, scale, relaxation)
-        if iteration + 1 < options["iterations"]:
+        if iteration + 1 < work.iterations:
             reseed_unused(fitted, codes, x, rng)
     bases = (fitted.bases * unit).astype(np.float32)
     scales = (fitted.scales if scale == "vector" else fitted.scales[:, 0]).astype(np.float32)

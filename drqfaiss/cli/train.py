@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import Field, fields
 from typing import Any
 
 import faiss
 
-from drqfaiss._least_squares.options import QUALITIES, SCALES
+from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors, sample_rows
 from drqfaiss.factory import index_factory
 from drqfaiss.io import write_index
 
 LEARN_ROWS = 262_144
-# What index_factory takes for DRQ; None leaves its own default.
-TRAINING = ("scale", "own_first", "quality", "iterations", "beam", "max_vectors")
+# Not offered one by one: weights are a table, the other two are options of the whole command.
+NOT_OFFERED = ("prefix_weights", "seed", "progress")
+TRAINING = [option for option in fields(TrainingOptions) if option.name not in NOT_OFFERED]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,18 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     shared.add_normalize(parser)
     drq = parser.add_argument_group("training of DRQ", "defaults are those of IndexDRQ")
-    drq.add_argument("--scale", choices=SCALES, help="how levels scale the codebook")
-    drq.add_argument(
-        "--own-first", action="store_true", default=None, help="the first level gets a codebook of its own"
-    )
-    drq.add_argument("--quality", choices=QUALITIES, help="time against accuracy")
-    drq.add_argument("--iterations", type=shared.positive, metavar="N", help="rounds of encoding and solving")
-    drq.add_argument(
-        "--beam", type=shared.positive, metavar="N", help="partial codes that the beam search keeps"
-    )
-    drq.add_argument(
-        "--max-vectors", type=shared.positive, metavar="N", help="rows that the codebook learns from, at most"
-    )
+    for option in TRAINING:
+        name = "--" + option.name.replace("_", "-")
+        drq.add_argument(name, default=None, help=option.metadata["says"], **_argument(option))
     parser.add_argument(
         "--seed",
         type=int,
@@ -62,11 +55,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _argument(option: Field[Any]) -> dict[str, Any]:
+    """Return what argparse is to make of an option; None, if it is not given, leaves the index's default."""
+    if option.metadata["choices"]:
+        return {"choices": option.metadata["choices"]}
+    if isinstance(option.default, bool):
+        return {"action": "store_true"}
+    return {"type": shared.positive, "metavar": "N"}
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Train and write an empty index."""
     shared.require_output(options.output, options.vectors)
     vectors = open_vectors(options.vectors)
-    training = {name: getattr(options, name) for name in TRAINING if getattr(options, name) is not None}
+    training = {option.name: getattr(options, option.name) for option in TRAINING}
+    training = {name: value for name, value in training.items() if value is not None}
     if "DRQ" in options.factory:
         training |= {"seed": options.seed, "progress": not options.quiet}
     index = index_factory(vectors.shape[1], options.factory, shared.METRICS[options.metric], **training)

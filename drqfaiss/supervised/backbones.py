@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from drqfaiss import _check
+
 # Mean and standard deviation of the pixels of ImageNet, close enough for any photographs.
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
@@ -182,6 +184,4 @@ def build(name: str, options: dict[str, Any]) -> Network:
         ValueError: An unknown name.
         TypeError: Options that this network does not have.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"backbone: got {name!r}, expected one of {', '.join(map(repr, BACKBONES))}")
-    return BACKBONES[name](**options)
+    return BACKBONES[_check.one_of("backbone", name, tuple(BACKBONES))](**options)

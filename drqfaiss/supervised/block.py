@@ -70,8 +70,8 @@ class RecurrentQuantizer(nn.Module):
         super().__init__()
         self.d, self.levels = _check.integer("d", d, 1), _check.integer("levels", levels, 1)
         self.bits = _check.integer("bits", bits, 1, 16)
-        self.scale = _one_of("scale", scale, SCALES)
-        self.similarity = _one_of("similarity", similarity, SIMILARITIES)
+        self.scale = _check.one_of("scale", scale, SCALES)
+        self.similarity = _check.one_of("similarity", similarity, SIMILARITIES)
         self.temperature = _check.number("temperature", temperature)
         if self.temperature <= 0:
             raise ValueError(f"temperature: got {temperature}, expected more than 0")
@@ -162,9 +162,3 @@ class RecurrentQuantizer(nn.Module):
         """Return codebook and scales as a Quantizer, which needs no PyTorch."""
         scales = self.scales() if self.scale == "vector" else self.scales()[:, 0]
         return Quantizer(self.codebook.float().cpu().numpy(), scales.float().cpu().numpy())
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(map(repr, allowed))}")
-    return value

@@ -101,8 +101,7 @@ class TrainerOptions:
         """Check every option."""
         allowed = {"rates": RATES, "optimizer": OPTIMIZERS, "triplets": TRIPLETS, "start": STARTS}
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {values}")
+            _check.one_of(name, getattr(self, name), values)
         for name in ("batch_size", "start_vectors", "checkpoint_steps", "log_steps"):
             _check.integer(name, getattr(self, name), 1)
         _check.integer("seed", self.seed, 0, 2**31 - 1)

@@ -9,6 +9,8 @@ import pytest
 
 from drqfaiss._core import factor, plugin
 from drqfaiss._faiss_abi import address
+from drqfaiss._indexes import trainer
+from drqfaiss._least_squares import train as least_squares
 from drqfaiss._least_squares.options import QUALITIES
 from drqfaiss.adopt import adopt, clone_index
 from drqfaiss.index import IndexDRQ
@@ -65,13 +67,13 @@ def test_an_index_of_a_quantizer_encodes_with_the_same_options():
     for index in (given, clone_index(given), pickle.loads(pickle.dumps(given))):
         np.testing.assert_array_equal(index.sa_encode(TRAIN), trained.sa_encode(TRAIN))
     assert (quantizer.to_index(beam=32).sa_encode(TRAIN) != trained.sa_encode(TRAIN)).any()
-    with pytest.raises(ValueError, match=f"prefix_weights: no weight for all {M} levels"):
+    with pytest.raises(ValueError, match=f"prefix_weights: got no weight for all {M} levels"):
         quantizer.to_index(prefix_weights={1: 1})
 
 
 def test_quality_sets_the_beam_of_encoding():
     for quality, numbers in QUALITIES.items():
-        assert IndexDRQ(D, M, NBITS, quality=quality).rq.max_beam_size == numbers["encoding_beam"]
+        assert IndexDRQ(D, M, NBITS, quality=quality).rq.max_beam_size == numbers.encoding_beam
     index = IndexDRQ(D, M, NBITS, own_first=True, quality="fast", **QUICK)
     index.train(TRAIN)
     assert factor(codebooks_of(index))[0] == [0] + [1] * (M - 1)
@@ -178,7 +180,7 @@ def test_exceptions_of_the_trainer_come_out_unchanged(monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(Quantizer, "train", fail)
+    monkeypatch.setattr(least_squares, "train", fail)
     index = IndexDRQ(D, M, NBITS)
     for container in (index, faiss.IndexIDMap(index), faiss.IndexPreTransform(index)):
         with pytest.raises(error if isinstance(error, type) else type(error)):
@@ -192,7 +194,7 @@ def test_codebooks_of_another_size_are_refused(monkeypatch):
         def codebooks():
             return np.zeros((M, 3, D), np.float32)
 
-    monkeypatch.setattr(Quantizer, "train", lambda *_, **__: Wrong)
+    monkeypatch.setattr(trainer, "Quantizer", lambda *_: Wrong)
     index = IndexDRQ(D, M, NBITS)
     with pytest.raises(
         RuntimeError, match=f"training returned {M * 3 * D} floats of codebooks, expected {M * 16 * D}"

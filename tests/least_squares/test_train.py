@@ -120,7 +120,7 @@ def test_better_quality_lowers_the_error(digits):
 
 def test_options_replace_parts_of_a_quality(digits):
     both = train(digits[0], quality="fast", iterations=3, max_vectors=500)
-    beam = QUALITIES["fast"]["beam"]
+    beam = QUALITIES["fast"].beam
     np.testing.assert_array_equal(
         both.codebooks(), train(digits[0], iterations=3, max_vectors=500, beam=beam).codebooks()
     )
@@ -221,8 +221,8 @@ WITH_INF[9, 0] = np.inf
         (X, {"own_first": 1}, TypeError, "own_first: got 1, expected True or False"),
         (X, {"prefix_weights": {5: 1}}, ValueError, "prefix_weights: got 5, expected 1 to 4"),
         (X, {"prefix_weights": {0: 1}}, ValueError, "prefix_weights: got 0"),
-        (X, {"prefix_weights": {4: -1}}, ValueError, "prefix_weights: -1.0 for length 4"),
-        (X, {"prefix_weights": {4: np.inf}}, ValueError, "prefix_weights: inf"),
+        (X, {"prefix_weights": {4: -1}}, ValueError, "prefix_weights: got -1.0 for length 4"),
+        (X, {"prefix_weights": {4: np.inf}}, ValueError, "prefix_weights: got inf"),
         (X, {"prefix_weights": {2: 1}}, ValueError, "no weight for all 4 levels"),
         (X, {"prefix_weights": [1]}, TypeError, r"prefix_weights: got \[1\], expected a dict"),
         (X, {"prefix_weights": {}}, ValueError, "no weight for all 4 levels"),

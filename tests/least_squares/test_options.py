@@ -1,0 +1,74 @@
+"""The options of training: checked when they are made, and the same again out of JSON."""
+
+import json
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+import drqfaiss
+from drqfaiss._least_squares.options import QUALITIES, TrainingOptions
+
+ALL = TrainingOptions(
+    scale="vector",
+    own_first=True,
+    prefix_weights={2: 0.5, 8: 1.0},
+    quality="best",
+    iterations=3,
+    beam=4,
+    max_vectors=5000,
+    seed=7,
+    progress=False,
+)
+
+
+def test_they_are_public_and_cannot_be_changed():
+    assert drqfaiss.TrainingOptions is TrainingOptions
+    with pytest.raises(FrozenInstanceError):
+        ALL.seed = 1
+
+
+def test_none_is_the_default():
+    assert TrainingOptions(scale=None, own_first=None, seed=None, progress=None) == TrainingOptions()
+
+
+@pytest.mark.parametrize("options", [TrainingOptions(), ALL, TrainingOptions(beam=3, seed=1)])
+def test_json_gives_the_same_options(options):
+    assert TrainingOptions.from_json(options.to_json()) == options
+
+
+def test_json_holds_what_differs_from_the_defaults():
+    assert json.loads(TrainingOptions(beam=3, seed=0).to_json()) == {"beam": 3}
+    given = TrainingOptions(beam=np.int64(3), prefix_weights={np.int32(2): np.float32(1)}).for_shape(2, 8)
+    assert json.loads(given.to_json()) == {"beam": 3, "prefix_weights": {"2": 1.0}}
+
+
+def test_quality_says_how_much_work_and_what_is_given_replaces_it():
+    assert TrainingOptions(quality="fast").work == QUALITIES["fast"]
+    assert TrainingOptions(iterations=3, beam=4).work == (3, 4, QUALITIES["default"].max_vectors, 4)
+
+
+def test_a_shape_checks_what_depends_on_it():
+    assert ALL.for_shape(8, 8) == ALL
+    with pytest.raises(ValueError, match="max_vectors: got 5000, expected at least 8192"):
+        ALL.for_shape(8, 13)
+    with pytest.raises(ValueError, match="prefix_weights: got 8, expected 1 to 4"):
+        ALL.for_shape(4, 8)
+    with pytest.raises(ValueError, match="bits: got 17, expected 1 to 16"):
+        ALL.for_shape(8, 17)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"scale": 3}, ValueError, "scale: got 3, expected one of 'geometric', 'level', 'vector'"),
+        ({"own_first": 1}, TypeError, "own_first: got 1, expected True or False"),
+        ({"prefix_weights": [1]}, TypeError, r"prefix_weights: got \[1\], expected a dict"),
+        ({"max_vectors": 0}, ValueError, "max_vectors: got 0, expected at least 1"),
+        ({"beam": 2.5}, TypeError, "beam: got 2.5, expected an integer"),
+        ({"speed": 1}, TypeError, "unexpected keyword argument 'speed'"),
+    ],
+)
+def test_bad_options_are_refused_when_they_are_made(options, error, message):
+    with pytest.raises(error, match=message):
+        TrainingOptions(**options)
