@@ -2,20 +2,22 @@
 
 __version__ = "0.1.0"
 
-from drqfaiss import _shards as _shards  # IndexShardsIVF hands levels on
 from drqfaiss._core import set_simd_level, simd_level
+from drqfaiss._faiss.adopt import adopt
+from drqfaiss._faiss.clone import clone_index
+from drqfaiss._faiss.factory import index_factory
+from drqfaiss._faiss.install import install, installed, uninstall
+from drqfaiss._faiss.io import DamagedIndexError, read_index, write_index
+from drqfaiss._faiss.shards import hand_levels_on as _hand_levels_on
+from drqfaiss._faiss_abi.available import plugin_info
+from drqfaiss._indexes.flat import IndexDRQ
+from drqfaiss._indexes.ivf import IndexIVFDRQ
+from drqfaiss._indexes.parameters import SearchParametersDRQ, SearchParametersIVFDRQ
 from drqfaiss._least_squares.options import TrainingOptions
-from drqfaiss._plugin import plugin_info
-from drqfaiss.adopt import adopt, clone_index
-from drqfaiss.factory import index_factory
-from drqfaiss.index import IndexDRQ
-from drqfaiss.install import install, installed, uninstall
-from drqfaiss.io import read_index, write_index
-from drqfaiss.ivf_index import IndexIVFDRQ
-from drqfaiss.parameters import SearchParametersDRQ, SearchParametersIVFDRQ
 from drqfaiss.quantizer import Quantizer
 
 __all__ = [
+    "DamagedIndexError",
     "IndexDRQ",
     "IndexIVFDRQ",
     "Quantizer",
@@ -34,3 +36,16 @@ __all__ = [
     "uninstall",
     "write_index",
 ]
+
+_hand_levels_on()
+
+# Users and pickles find classes here, wherever they are written.
+for _class in (
+    DamagedIndexError,
+    IndexDRQ,
+    IndexIVFDRQ,
+    SearchParametersDRQ,
+    SearchParametersIVFDRQ,
+    TrainingOptions,
+):
+    _class.__module__ = __name__

@@ -19,10 +19,10 @@ import numpy as np
 
 from drqfaiss import _check as check
 from drqfaiss import _fingerprint as fingerprint
+from drqfaiss._faiss.io import read_index, write_index
 from drqfaiss._files import move, remove_abandoned, require_writable, writing
 from drqfaiss._progress import bar
 from drqfaiss.datasets import VectorsOnDisk, finite_floats
-from drqfaiss.io import read_index, write_index
 
 CHUNK_ROWS = 65_536
 CHECKPOINT_SECONDS = 60.0

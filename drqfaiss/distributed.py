@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check as check
+from drqfaiss._faiss.io import read_index
 from drqfaiss._fingerprint import compared_rows
-from drqfaiss._levels_index import FloatArray, IdArray
+from drqfaiss._indexes.base import FloatArray, IdArray
+from drqfaiss._indexes.settings import searched_with
 from drqfaiss.build import CHUNK_ROWS, build_index
 from drqfaiss.datasets import RowRange, finite_floats, open_vectors
-from drqfaiss.io import read_index
-from drqfaiss.settings import searched_with
 
 try:
     import ray

@@ -19,7 +19,7 @@ from drqfaiss._least_squares.options import QUALITIES, TrainingOptions
 from drqfaiss._least_squares.prefixes import gain_weights
 
 if TYPE_CHECKING:
-    from drqfaiss.index import IndexDRQ
+    from drqfaiss._indexes.flat import IndexDRQ
 
 FILE_FORMAT = "drqfaiss.Quantizer"
 FIELDS = ("format", "version", "codebook", "scales", "mean", "rotation", "first_codebook")
@@ -246,7 +246,7 @@ class Quantizer:
         Raises:
             TypeError, ValueError: Naming the argument and what was expected.
         """
-        from drqfaiss.index import IndexDRQ  # which imports this module
+        from drqfaiss._indexes.flat import IndexDRQ  # which imports this module
 
         return IndexDRQ.from_codebooks(self.codebooks(), metric, **training)
 

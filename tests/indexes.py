@@ -5,8 +5,8 @@ import gc
 import faiss
 import numpy as np
 
+from drqfaiss import IndexDRQ
 from drqfaiss._core import plugin
-from drqfaiss.index import IndexDRQ
 from tests import reference
 
 METRICS = {"l2": faiss.METRIC_L2, "ip": faiss.METRIC_INNER_PRODUCT}

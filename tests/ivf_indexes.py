@@ -3,7 +3,7 @@
 import faiss
 import numpy as np
 
-from drqfaiss.ivf_index import IndexIVFDRQ
+from drqfaiss import IndexIVFDRQ
 from tests import reference
 from tests.indexes import METRICS, NBITS, D, M, make_codebooks, make_vectors
 

@@ -4,10 +4,9 @@ import faiss
 import numpy as np
 import pytest
 
+from drqfaiss import IndexDRQ, SearchParametersDRQ, adopt
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
-from drqfaiss.adopt import adopt
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
+from drqfaiss._faiss_abi.layout import address
 from tests import reference
 from tests.indexes import (
     METRICS,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import drqfaiss
-from drqfaiss import _plugin
-from drqfaiss._engines import FLAT, IN_FAISS, IVF, engine_of
+from drqfaiss._faiss_abi import available
+from drqfaiss._indexes.engines import FLAT, IN_FAISS, IVF, engine_of
 from tests import ivf_indexes
 from tests.indexes import METRICS, assert_searches_right, make_index, make_vectors, reconstructions
 from tests.ivf_indexes import make_ivf
@@ -24,8 +24,8 @@ X = make_vectors(6, seed=1)
 @pytest.fixture
 def without_plugin(monkeypatch):
     """Nothing of FAISS may be replaced."""
-    monkeypatch.setattr(_plugin, "has", lambda capability: False)
-    monkeypatch.setattr(_plugin, "_warn", lambda reason: None)
+    monkeypatch.setattr(available, "has", lambda capability: False)
+    monkeypatch.setattr(available, "_warn", lambda reason: None)
 
 
 def test_the_plugin_is_used_where_it_can_be():
@@ -33,8 +33,8 @@ def test_the_plugin_is_used_where_it_can_be():
 
 
 def test_capabilities_are_asked_one_by_one(monkeypatch):
-    monkeypatch.setattr(_plugin, "has", lambda capability: capability == "flat")
-    monkeypatch.setattr(_plugin, "_warn", lambda reason: None)
+    monkeypatch.setattr(available, "has", lambda capability: capability == "flat")
+    monkeypatch.setattr(available, "_warn", lambda reason: None)
     flat, ivf = make_index(0), make_ivf(0)
     assert engine_of(flat) is IN_FAISS
     assert engine_of(ivf) is IVF
@@ -205,7 +205,7 @@ def test_one_warning_says_what_is_slower():
 
 def test_info_names_the_reason(monkeypatch):
     monkeypatch.setattr(
-        _plugin, "_facts", lambda: {"capabilities": ("flat",), "refused": {"ivf_lists": "no"}}
+        available, "_facts", lambda: {"capabilities": ("flat",), "refused": {"ivf_lists": "no"}}
     )
     info = drqfaiss.plugin_info()
     assert info["capabilities"]["flat"] == ""
@@ -213,6 +213,6 @@ def test_info_names_the_reason(monkeypatch):
     assert info["capabilities"]["ivf_scanner"] == "FAISS lacks what it needs"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert not _plugin.require_or_warn("ivf_lists")
-        assert not _plugin.require_or_warn("ivf_lists")
+        assert not available.require_or_warn("ivf_lists")
+        assert not available.require_or_warn("ivf_lists")
     assert [str(w.message).startswith("no Indexes search through Python") for w in caught] == [True]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import drqfaiss
-from drqfaiss.adopt import residual_quantizers
-from drqfaiss.settings import drq_indexes
+from drqfaiss._indexes.nested import residual_quantizers
+from drqfaiss._indexes.settings import drq_indexes
 from tests.indexes import METRICS
 
 D, M, NBITS, LISTS = 16, 4, 4, 8

@@ -4,11 +4,9 @@ import faiss
 import numpy as np
 import pytest
 
+from drqfaiss import IndexDRQ, SearchParametersDRQ, index_factory, read_index, write_index
 from drqfaiss._core import factor
-from drqfaiss.adopt import residual_quantizers
-from drqfaiss.factory import index_factory
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
-from drqfaiss.io import read_index, write_index
+from drqfaiss._indexes.nested import residual_quantizers
 from tests.indexes import make_vectors
 
 D = 16

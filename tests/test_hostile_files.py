@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import drqfaiss
+from drqfaiss import read_index, write_index
 from drqfaiss.build import build_index
 from drqfaiss.datasets import load_dataset, open_vectors, read_floats, write_vecs
-from drqfaiss.io import read_index, write_index
 from tests.indexes import make_index, make_vectors
 
 X = make_vectors(40)

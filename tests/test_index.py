@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drqfaiss import IndexDRQ, SearchParametersDRQ, clone_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
-from drqfaiss.adopt import clone_index
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
+from drqfaiss._faiss_abi.layout import address
 from tests import reference
 from tests.indexes import (
     METRICS,

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drqfaiss
+from drqfaiss import DamagedIndexError, IndexDRQ, SearchParametersDRQ, read_index, write_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
-from drqfaiss.io import DamagedIndexError, read_index, write_index
+from drqfaiss._faiss_abi.layout import address
 from tests import reference
 from tests.indexes import (
     METRICS,

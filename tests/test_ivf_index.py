@@ -12,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drqfaiss
-from drqfaiss import _core
-from drqfaiss._faiss_layout import address, word
-from drqfaiss.adopt import adopt, clone_index
-from drqfaiss.ivf_index import IndexIVFDRQ, SearchParametersIVFDRQ
+from drqfaiss import IndexIVFDRQ, SearchParametersIVFDRQ, _core, adopt, clone_index
+from drqfaiss._faiss_abi.layout import address, word
 from tests import reference
 from tests.conftest import AVAILABLE_LEVELS
 from tests.indexes import make_codebooks, state_count

@@ -13,9 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drqfaiss
-from drqfaiss.adopt import adopt, clone_index
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
-from drqfaiss.io import read_index, write_index
+from drqfaiss import IndexDRQ, SearchParametersDRQ, adopt, clone_index, read_index, write_index
 from tests.conftest import AVAILABLE_LEVELS
 from tests.indexes import D, M, codes_of, make_index, make_vectors, stock_copy
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drqfaiss._faiss_identity import KNOWN
+from drqfaiss._faiss_abi.identity import KNOWN
 
 ROOT = Path(__file__).parent.parent
 RELEASES = sorted(build.removeprefix("faiss-cpu ") for build in KNOWN["builds"].values())

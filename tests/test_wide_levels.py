@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
+from drqfaiss import IndexDRQ, SearchParametersDRQ
 from tests import reference
 from tests.indexes import make_index, make_vectors, reconstructions
 from tests.simd_levels import search_on_all_levels

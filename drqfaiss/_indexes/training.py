@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import faiss
 
-from drqfaiss._engines import engine_of
+from drqfaiss._indexes.engines import engine_of
 from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss._least_squares.prefixes import gain_weights
 

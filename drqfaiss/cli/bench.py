@@ -15,13 +15,13 @@ from typing import Any
 import faiss
 import numpy as np
 
+from drqfaiss._faiss.factory import index_factory
+from drqfaiss._indexes.settings import drq_indexes
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.info import code_bytes
 from drqfaiss.cli.sweep import add_sweep, sweep
 from drqfaiss.datasets import Dataset, finite_floats, load_dataset
 from drqfaiss.evaluation import exact_neighbours
-from drqfaiss.factory import index_factory
-from drqfaiss.settings import drq_indexes
 
 FACTORIES = ["DRQ8x8", "PQ8x8", "RQ8x8", "PQ16x4fs"]
 

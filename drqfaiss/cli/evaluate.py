@@ -12,11 +12,11 @@ import faiss
 import numpy as np
 
 from drqfaiss import _check as check
+from drqfaiss._faiss.io import read_index
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.sweep import add_sweep, sweep
 from drqfaiss.datasets import finite_floats, open_vectors
 from drqfaiss.evaluation import exact_neighbours
-from drqfaiss.io import read_index
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 import faiss
 import numpy as np
 
+from drqfaiss._faiss.io import read_index
 from drqfaiss._files import write_array, writing
+from drqfaiss._indexes.settings import set_levels, set_nprobe
 from drqfaiss._progress import bar
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import VectorsOnDisk, finite_floats, write_vecs
-from drqfaiss.io import read_index
-from drqfaiss.settings import set_levels, set_nprobe
 
 BATCH = 1024
 OUTPUTS = (".npz", ".npy", ".ivecs")

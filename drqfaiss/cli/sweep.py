@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
+from drqfaiss._indexes.flat import IndexDRQ
+from drqfaiss._indexes.settings import set_levels, set_nprobe
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.timing import Task, best_times
 from drqfaiss.evaluation import recall_at
-from drqfaiss.index import IndexDRQ
-from drqfaiss.settings import set_levels, set_nprobe
 
 RANKS = "1,10,100"
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import faiss
 
+from drqfaiss._faiss.factory import index_factory
+from drqfaiss._faiss.io import write_index
 from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import open_vectors, sample_rows
-from drqfaiss.factory import index_factory
-from drqfaiss.io import write_index
 
 LEARN_ROWS = 262_144
 # Not offered one by one: weights are a table, the other two are options of the whole command.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import drqfaiss
-from drqfaiss.adopt import as_drq
+from drqfaiss._indexes.nested import as_drq
 from tests.indexes import METRICS
 
 D, N, NPROBE = 8, 400, 3

@@ -12,11 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from drqfaiss import IndexIVFDRQ, SearchParametersIVFDRQ, adopt, clone_index, read_index, write_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
-from drqfaiss.adopt import adopt, clone_index
-from drqfaiss.io import read_index, write_index
-from drqfaiss.ivf_index import IndexIVFDRQ, SearchParametersIVFDRQ
+from drqfaiss._faiss_abi.layout import address
 from tests.indexes import make_codebooks, state_count
 from tests.ivf_indexes import NLIST, M, assert_searches_right, make_ivf, make_vectors, stock_copy
 

@@ -14,11 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from drqfaiss import IndexDRQ, SearchParametersDRQ, adopt, clone_index, read_index, write_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import address
-from drqfaiss.adopt import adopt, clone_index
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
-from drqfaiss.io import read_index, write_index
+from drqfaiss._faiss_abi.layout import address
 from tests.indexes import (
     D,
     M,
@@ -410,7 +408,7 @@ def test_memory_does_not_grow():
 
 EXIT_WITH_LIVE_INDEXES = """
 import faiss, numpy as np
-from drqfaiss.index import IndexDRQ, SearchParametersDRQ
+from drqfaiss import IndexDRQ, SearchParametersDRQ
 index = IndexDRQ.from_codebooks(np.random.default_rng(0).standard_normal((4, 16, 8)).astype("f4"))
 index.add(np.zeros((10, 8), "f4"))
 outer = faiss.IndexIDMap2(IndexDRQ(8, 4, 4))

@@ -7,13 +7,12 @@ import faiss
 import numpy as np
 import pytest
 
+from drqfaiss import IndexDRQ, adopt, clone_index
 from drqfaiss._core import factor, plugin
-from drqfaiss._faiss_abi import address
+from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes import trainer
 from drqfaiss._least_squares import train as least_squares
 from drqfaiss._least_squares.options import QUALITIES
-from drqfaiss.adopt import adopt, clone_index
-from drqfaiss.index import IndexDRQ
 from drqfaiss.quantizer import Quantizer
 from tests.indexes import NBITS, D, M, assert_searches_right, make_vectors
 

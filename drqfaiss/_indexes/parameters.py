@@ -7,7 +7,7 @@ import faiss
 
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
-from drqfaiss._faiss_layout import address
+from drqfaiss._faiss_abi.layout import address
 
 
 class _Levels(faiss.SearchParameters):

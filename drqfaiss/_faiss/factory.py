@@ -6,11 +6,12 @@ from typing import Any
 import faiss
 
 from drqfaiss import _check as check
-from drqfaiss._engines import engine_of
+from drqfaiss._faiss.adopt import why_not
+from drqfaiss._indexes.base import use_storable_tables
+from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.nested import as_drq, residual_quantizers
 from drqfaiss._indexes.training import use_drq_training
 from drqfaiss._least_squares.options import TrainingOptions
-from drqfaiss._levels_index import use_storable_tables
-from drqfaiss.adopt import as_drq, residual_quantizers, why_not
 
 _DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(?![A-Za-z0-9_])")
 _DEFAULT_NBITS = "8"

@@ -7,19 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
-from drqfaiss._array_search import append_codes
-from drqfaiss._engines import engine_of
-from drqfaiss._indexes.training import use_drq_training
-from drqfaiss._least_squares.options import TrainingOptions
-from drqfaiss._levels_index import (
+from drqfaiss._indexes.array_search import append_codes
+from drqfaiss._indexes.base import (
     LevelsIndex,
     bit_widths,
     checked_codebooks,
     stored_search_type,
     use_storable_tables,
 )
-from drqfaiss._tensors import takes_tensors
-from drqfaiss.parameters import SearchParametersDRQ as SearchParametersDRQ  # the two are used together
+from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.tensors import takes_tensors
+from drqfaiss._indexes.training import use_drq_training
+from drqfaiss._least_squares.options import TrainingOptions
 
 
 class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):

@@ -17,10 +17,10 @@ from typing import Any
 import faiss
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_layout import address
+from drqfaiss._faiss_abi.layout import address
 
 Binary = bytes | mmap.mmap  # an ELF file
-KNOWN: dict[str, Any] = json.loads(Path(__file__).with_name("_faiss_known.json").read_text("utf-8"))
+KNOWN: dict[str, Any] = json.loads(Path(__file__).with_name("known.json").read_text("utf-8"))
 FLAT_CLASS = "_ZTVN5faiss22IndexResidualQuantizerE"
 _NOTE_SECTION, _DYNAMIC_SYMBOLS, _BUILD_ID = 7, 11, 3  # section types and a note type of ELF
 

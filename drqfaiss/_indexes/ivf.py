@@ -7,11 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
-from drqfaiss._array_search import append_codes
-from drqfaiss._engines import engine_of
-from drqfaiss._indexes.training import use_drq_training
-from drqfaiss._least_squares.options import TrainingOptions
-from drqfaiss._levels_index import (
+from drqfaiss._indexes.array_search import append_codes
+from drqfaiss._indexes.base import (
     FLOAT32,
     FloatArray,
     IdArray,
@@ -22,8 +19,10 @@ from drqfaiss._levels_index import (
     stored_search_type,
     use_storable_tables,
 )
-from drqfaiss._tensors import takes_tensors
-from drqfaiss.parameters import SearchParametersIVFDRQ as SearchParametersIVFDRQ  # used together
+from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.tensors import takes_tensors
+from drqfaiss._indexes.training import use_drq_training
+from drqfaiss._least_squares.options import TrainingOptions
 
 _SETTINGS = ("by_residual", "nprobe", "max_codes", "parallel_mode")
 

@@ -11,8 +11,8 @@ from typing import Any
 import faiss
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_capabilities import CAPABILITIES
-from drqfaiss._faiss_layout import address
+from drqfaiss._faiss_abi.capabilities import CAPABILITIES
+from drqfaiss._faiss_abi.layout import address
 
 
 def plugin_info() -> dict[str, Any]:
@@ -59,10 +59,10 @@ os.register_at_fork(
 def _facts() -> dict[str, Any]:
     with _looking:
         try:
-            from drqfaiss import _faiss_abi
+            from drqfaiss._faiss_abi import opened
         except ImportError as error:
             return {"capabilities": (), "refused": dict.fromkeys(CAPABILITIES, str(error))}
-        return _faiss_abi.FACTS
+        return opened.FACTS
 
 
 def _reason(capability: str) -> str:

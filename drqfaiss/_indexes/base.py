@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
-from drqfaiss._engines import engine_of
-from drqfaiss._faiss_layout import address
+from drqfaiss._faiss_abi.layout import address
+from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import set_training
-from drqfaiss._tensors import takes_tensors
 
 FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on
 FloatArray = NDArray[np.float32]

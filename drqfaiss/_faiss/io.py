@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drqfaiss import _check as check
+from drqfaiss._faiss.adopt import adopt_all
 from drqfaiss._files import writing
-from drqfaiss.adopt import adopt_all, residual_quantizers
+from drqfaiss._indexes.nested import residual_quantizers
 
 WRITTEN_AT_ONCE = 1 << 20  # bytes
 

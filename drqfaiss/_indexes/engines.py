@@ -11,10 +11,10 @@ from typing import Protocol
 
 import faiss
 
-from drqfaiss import _plugin
-from drqfaiss._array_search import FLAT, IVF, Codes, Floats, Ids, Parameters, Ranges
 from drqfaiss._core import plugin
-from drqfaiss._faiss_layout import address
+from drqfaiss._faiss_abi import available
+from drqfaiss._faiss_abi.layout import address
+from drqfaiss._indexes.array_search import FLAT, IVF, Codes, Floats, Ids, Parameters, Ranges
 
 
 class Engine(Protocol):
@@ -87,8 +87,8 @@ class Engine(Protocol):
 def engine_of(index: faiss.Index) -> Engine:
     """Return what works for this index in the FAISS at hand; warn once if it is not the plug-in."""
     if isinstance(index, faiss.IndexIVF):
-        return IN_FAISS if _plugin.require_or_warn("ivf_lists") else IVF
-    return IN_FAISS if _plugin.require_or_warn("flat") else FLAT
+        return IN_FAISS if available.require_or_warn("ivf_lists") else IVF
+    return IN_FAISS if available.require_or_warn("flat") else FLAT
 
 
 class InFaiss:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from drqfaiss import _check as check
 from drqfaiss._core import ArrayIndex, plugin
-from drqfaiss._faiss_layout import address
+from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.trainer import train
 
 Floats = NDArray[np.float32]
@@ -43,7 +43,7 @@ def _state(index: faiss.Index) -> _State:
 
 
 class FlatArraySearch:
-    """For a faiss.IndexResidualQuantizer, see `_engines.Engine`."""
+    """For a faiss.IndexResidualQuantizer, see `engines.Engine`."""
 
     def why_not(self, index: faiss.Index) -> str:
         if index.metric_type not in check.METRIC_NAMES:
@@ -127,7 +127,7 @@ class FlatArraySearch:
 
 
 class IvfArraySearch(FlatArraySearch):
-    """For a faiss.IndexIVFResidualQuantizer, see `_engines.Engine`."""
+    """For a faiss.IndexIVFResidualQuantizer, see `engines.Engine`."""
 
     def why_not(self, index: faiss.Index) -> str:
         if reason := super().why_not(index):

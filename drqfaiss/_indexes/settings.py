@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import faiss
 
 from drqfaiss import _check as check
-from drqfaiss._engines import IN_FAISS, engine_of
-from drqfaiss._levels_index import LevelsIndex
-from drqfaiss.adopt import as_drq, residual_quantizers
+from drqfaiss._indexes.base import LevelsIndex
+from drqfaiss._indexes.engines import IN_FAISS, engine_of
+from drqfaiss._indexes.nested import as_drq, residual_quantizers
 
 
 def drq_indexes(index: faiss.Index) -> list[LevelsIndex]:

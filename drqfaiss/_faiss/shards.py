@@ -1,8 +1,4 @@
-"""``levels`` through ``faiss.IndexShardsIVF``, which hands no search parameters on to its shards.
-
-Importing this module lets searches with a ``SearchParametersIVFDRQ`` that names levels ask the shards one by
-one; all other searches stay FAISS's.
-"""
+"""``levels`` through ``faiss.IndexShardsIVF``, which hands no search parameters on to its shards."""
 
 from __future__ import annotations
 
@@ -14,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
-from drqfaiss.adopt import as_drq
-from drqfaiss.ivf_index import IndexIVFDRQ
-from drqfaiss.parameters import SearchParametersIVFDRQ
+from drqfaiss._indexes.ivf import IndexIVFDRQ
+from drqfaiss._indexes.nested import as_drq
+from drqfaiss._indexes.parameters import SearchParametersIVFDRQ
 
 Results = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -65,4 +61,9 @@ def _handing_on(stock: Any) -> Any:
     return search_shards
 
 
-faiss.IndexShardsIVF.search = _handing_on(faiss.IndexShardsIVF.search)
+def hand_levels_on() -> None:
+    """Let searches with a ``SearchParametersIVFDRQ`` that names levels ask the shards one by one.
+
+    All other searches stay FAISS's.
+    """
+    faiss.IndexShardsIVF.search = _handing_on(faiss.IndexShardsIVF.search)

@@ -2,7 +2,7 @@
 
 A library that this version was tested with is measured and checked; one that it does not know is tried in a
 child process first. What is refused raises ``ImportError``. Everything else in drqfaiss asks
-``drqfaiss._plugin``, which imports this when the first index needs it.
+``drqfaiss._faiss_abi.available``, which imports this when the first index needs it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import faiss
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_capabilities import CAPABILITIES
-from drqfaiss._faiss_check import measure
-from drqfaiss._faiss_identity import KNOWN, Identity, identify
-from drqfaiss._faiss_layout import address as address
+from drqfaiss._faiss_abi.capabilities import CAPABILITIES
+from drqfaiss._faiss_abi.check import measure
+from drqfaiss._faiss_abi.identity import KNOWN, Identity, identify
+from drqfaiss._faiss_abi.layout import address as address
 
 TESTED_BUILDS = tuple(KNOWN["builds"].values())
 SWITCH = "DRQFAISS_PLUGIN"
@@ -65,9 +65,9 @@ def _switch() -> str:
 
 def _probed(identity: Identity, switch: str) -> dict[str, str]:
     """Return the reasons against capabilities of a library that is not known, or is not to be trusted."""
-    from drqfaiss import _faiss_probe  # rarely needed
+    from drqfaiss._faiss_abi import probe  # rarely needed
 
-    verdict = _faiss_probe.verdict_of(identity, fresh=switch == "probe")
+    verdict = probe.verdict_of(identity, fresh=switch == "probe")
     if verdict["flat"]:
         raise RuntimeError(verdict["flat"])
     warnings.warn(

@@ -7,8 +7,9 @@ from typing import Any
 
 import faiss
 
-from drqfaiss.adopt import adopt_all, adopt_clone
-from drqfaiss.factory import index_factory
+from drqfaiss._faiss.adopt import adopt_all
+from drqfaiss._faiss.clone import adopt_clone
+from drqfaiss._faiss.factory import index_factory
 
 _Function = Callable[..., faiss.Index]
 

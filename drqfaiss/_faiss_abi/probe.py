@@ -1,7 +1,7 @@
 """Try an unknown FAISS in a child process: a crash there is a verdict, not the end of the caller.
 
-``python -m drqfaiss._faiss_probe`` is that child. The verdict is kept in the user's cache folder, for this
-build of FAISS and this build of drqfaiss.
+``python -m drqfaiss._faiss_abi.probe`` is that child. The verdict is kept in the user's cache folder, for
+this build of FAISS and this build of drqfaiss.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import drqfaiss
 from drqfaiss import _core
-from drqfaiss._faiss_capabilities import CAPABILITIES
-from drqfaiss._faiss_check import measure
-from drqfaiss._faiss_identity import Identity, identify
+from drqfaiss._faiss_abi.capabilities import CAPABILITIES
+from drqfaiss._faiss_abi.check import measure
+from drqfaiss._faiss_abi.identity import Identity, identify
 
 TIMEOUT = 120.0  # seconds; a probe takes one or two
 Verdict = dict[str, str]  # why a capability is off; "" if it is on

@@ -18,12 +18,12 @@ from typing import Any
 import faiss
 import numpy as np
 
-from drqfaiss import _faiss_check_ivf as ivf
 from drqfaiss._core import plugin
-from drqfaiss._faiss_capabilities import CAPABILITIES
-from drqfaiss._faiss_id_map import check_id_map
-from drqfaiss._faiss_identity import FLAT_CLASS, require_known_functions
-from drqfaiss._faiss_layout import (
+from drqfaiss._faiss_abi import check_ivf as ivf
+from drqfaiss._faiss_abi.capabilities import CAPABILITIES
+from drqfaiss._faiss_abi.id_map import check_id_map
+from drqfaiss._faiss_abi.identity import FLAT_CLASS, require_known_functions
+from drqfaiss._faiss_abi.layout import (
     BOOL,
     INT32,
     INT64,

@@ -1,0 +1,30 @@
+"""``clone_index``: copies that keep what FAISS does not copy."""
+
+import faiss
+
+from drqfaiss import _check as check
+from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.flat import IndexDRQ
+from drqfaiss._indexes.ivf import IndexIVFDRQ
+from drqfaiss._indexes.nested import as_drq, residual_quantizers
+from drqfaiss._indexes.training import set_training
+
+
+def clone_index(index: faiss.Index) -> faiss.Index:
+    """Return a copy as ``faiss.clone_index`` makes it, keeping the class and options of each DRQ index."""
+    check.instance("index", index, faiss.Index)
+    return adopt_clone(index, faiss.clone_index(index))
+
+
+def adopt_clone(index: faiss.Index, clone: faiss.Index) -> faiss.Index:
+    """Give a copy that FAISS made of ``index`` what FAISS does not copy, and return it."""
+    for old, new in zip(residual_quantizers(index), residual_quantizers(clone), strict=True):
+        engine = engine_of(old)
+        if engine.is_adopted(old):
+            engine.adopt(new)
+            engine.set_levels(new, engine.levels(old))
+            set_training(new, engine.training(old))
+    as_drq(clone)
+    if isinstance(index, IndexDRQ | IndexIVFDRQ):
+        clone.__class__ = type(index)
+    return clone
