@@ -95,7 +95,7 @@ test-wheels: $(WHEELS:%=test-wheel-%)
 
 # The same build against another faiss-cpu wheel, which shadows the one in the environment. What never meets
 # FAISS's objects, or meets them by way of what is tested here, is not repeated.
-NOT_OF_WHEELS := $(addprefix --ignore=tests/,core benchmarks cli fuzz soak least_squares supervised test_build.py test_crashes.py \
+NOT_OF_WHEELS := $(addprefix --ignore=tests/,core benchmarks cli fuzz soak _least_squares supervised test_build.py test_crashes.py \
 	test_datasets.py test_docs.py test_evaluation.py test_files.py test_hostile_files.py test_readme.py)
 test-wheel-%: $(VENV)/built $(VENV)/torch $(VENV)/faiss-%
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
@@ -186,7 +186,7 @@ test-sanitize-threads: $(SANITIZE)/threads/built
 
 # What FAISS and Python never free is not ours, and a test that watches memory sees the sanitizer's. Reports go
 # past pytest to stderr.
-SANITIZED_TESTS := tests/core tests/test_index.py tests/test_ivf_index.py tests/test_pack.py \
+SANITIZED_TESTS := tests/core tests/_indexes/test_flat.py tests/_indexes/test_ivf.py tests/_indexes/test_pack.py \
 	$(addprefix tests/faiss_plugin/,test_state.py test_ivf_state.py test_shapes.py test_faiss_expectations.py test_training.py)
 test-sanitize-python: $(SANITIZE)/memory/built
 	$(SANITIZED_PACKAGE) && $(call PRELOADED,libasan.so libubsan.so libstdc++.so) \
@@ -246,7 +246,8 @@ docs: $(VENV)/built $(VENV)/docs-tools
 
 # What a user gets, from nothing but the sdist: the package alone first, then its tests beside no source of it.
 PACKAGE := build/package
-NEEDS_TORCH := tests/test_docs.py::test_snippets_run[howto/labels.md] tests/test_tensors.py
+NEEDS_TORCH := tests/test_docs.py::test_snippets_run[howto/labels.md] tests/_indexes/test_tensors.py \
+	tests/test_training.py::test_the_former_names_are_the_new_ones_with_a_warning
 NEEDS_SOURCES := tests/test_docs.py::test_links_between_files_hold[docs/api.md]
 test-package: $(VENV)/package-tools
 	rm -rf $(PACKAGE) dist

@@ -4,7 +4,9 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "drqfaiss"
+import drqfaiss
+
+PACKAGE = Path(drqfaiss.__file__).parent
 # The rooms from the ground up; a room knows those of its own line and of the lines before it.
 ROOMS = (
     ("_core", "_check", "_files", "_headers", "_hdf5", "_fingerprint", "_progress"),

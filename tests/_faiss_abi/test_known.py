@@ -7,7 +7,7 @@ import pytest
 
 from drqfaiss._faiss_abi.identity import KNOWN
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RELEASES = sorted(build.removeprefix("faiss-cpu ") for build in KNOWN["builds"].values())
 
 
