@@ -13,7 +13,7 @@ namespace drq {
 /// A result: (key, id). Compared as a pair, so equal keys are ordered by id.
 using Keyed = std::pair<float, int64_t>;
 
-/// Receives every vector whose key is at most bound().
+/// Receives every vector whose key is at most bound(). Keys are numbers, NaN is none.
 class Sink {
   public:
     virtual ~Sink() = default;
@@ -59,19 +59,10 @@ class TopK final : public Sink {
     }
 
     /// The k smallest or fewer, in order.
-    std::vector<Keyed> sorted() {
-        std::sort(kept_.begin(), kept_.end());
-        if (kept_.size() > k_) kept_.resize(k_);
-        return kept_;
-    }
+    const std::vector<Keyed>& sorted();
 
   private:
-    void shrink() {
-        std::nth_element(kept_.begin(), kept_.begin() + ptrdiff_t(k_ - 1), kept_.end());
-        kept_.resize(k_);
-        worst_ = kept_.back();
-        lower_bound(worst_.first);
-    }
+    void shrink();
 
     size_t k_;
     std::vector<Keyed> kept_;

@@ -18,7 +18,7 @@ inline float key_sign(Metric metric) { return metric == Metric::L2 ? 1.f : -1.f;
 /// A query's k nearest to distances and ids (k), nearest first; id −1 and the worst float where there is
 /// none.
 inline void write_nearest(TopK& best, size_t k, Metric metric, float* distances, int64_t* ids) {
-    const std::vector<Keyed> results = best.sorted();
+    const std::vector<Keyed>& results = best.sorted();
     for (size_t j = 0; j < k; j++) {
         const bool found = j < results.size();
         distances[j] = key_sign(metric) * (found ? results[j].first : std::numeric_limits<float>::max());
