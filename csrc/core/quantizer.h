@@ -7,6 +7,8 @@
 #include <cstring>
 #include <vector>
 
+#include "core/aligned.h"
+
 namespace drq {
 
 /// Codebooks as a residual quantizer stores them; not owned.
@@ -27,11 +29,11 @@ struct Quantizer {
     /// One base codebook, stored by columns so that kernels run over codewords.
     struct Base {
         int nbits = 0;
-        size_t K = 0;                ///< codewords, 2^nbits
-        size_t stride = 0;           ///< floats between columns: K rounded up to kLanes, the rest zero
-        std::vector<float> columns;  ///< (d, stride)
-        std::vector<float> rows;     ///< (K, d), the same values
-        double largest_norm = 0;     ///< of the codewords' lengths
+        size_t K = 0;             ///< codewords, 2^nbits
+        size_t stride = 0;        ///< floats between columns: K rounded up to kLanes, the rest zero
+        Lines<float> columns;     ///< (d, stride)
+        Lines<float> rows;        ///< (K, d), the same values
+        double largest_norm = 0;  ///< of the codewords' lengths
     };
     static constexpr size_t kLanes = 16;
 

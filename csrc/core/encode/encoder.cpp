@@ -28,7 +28,7 @@ constexpr size_t kLargeBeam = 32;           // from here nth_element beats takin
 class Gram {
   public:
     Gram(const Quantizer::Base& from, const Quantizer::Base& to, size_t d)
-        : from_(from), to_(to), d_(d), values_(new float[from.K * to.stride]), ready_(from.K) {}
+        : from_(from), to_(to), d_(d), values_(unset_lines<float>(from.K * to.stride)), ready_(from.K) {}
 
     const float* row(size_t k) {
         float* values = values_.get() + k * to_.stride;
@@ -47,7 +47,7 @@ class Gram {
 
     const Quantizer::Base &from_, &to_;
     size_t d_;
-    std::unique_ptr<float[]> values_;
+    UnsetLines<float> values_;
     std::vector<std::atomic<bool>> ready_;
     std::mutex mutex_;
 };
@@ -85,9 +85,9 @@ class Encoder::Tables {
     bool has_grams;  ///< false: they would take too much memory, tables come from residuals
 
   private:
-    std::vector<float> level_half_norms(size_t m) const {
+    Lines<float> level_half_norms(size_t m) const {
         const Quantizer::Base& base = quantizer.base(m);
-        std::vector<float> result(base.stride, std::numeric_limits<float>::infinity());
+        Lines<float> result(base.stride, std::numeric_limits<float>::infinity());
         for (size_t k = 0; k < base.K; k++) {
             double norm = 0;
             for (size_t j = 0; j < quantizer.d; j++)
@@ -107,8 +107,8 @@ class Encoder::Tables {
         return result;
     }
 
-    std::vector<std::vector<float>> half_norms_;  ///< (M, stride), as in BeamLevel
-    std::vector<float> weights_;                  ///< (M), as in BeamLevel
+    std::vector<Lines<float>> half_norms_;  ///< (M, stride), as in BeamLevel
+    std::vector<float> weights_;            ///< (M), as in BeamLevel
     std::vector<std::vector<std::unique_ptr<Gram>>> grams_;
 };
 
@@ -146,7 +146,7 @@ class Encoder::Products {
   private:
     const Quantizer& quantizer_;
     std::vector<float> centred_;
-    std::vector<std::vector<float>> values_;
+    std::vector<Lines<float>> values_;
 };
 
 /// Beam search for one vector at a time. A kept partial code is a row of `kept_[m]`; its table holds
@@ -282,7 +282,8 @@ class Encoder::BeamSearch {
     std::vector<Candidate> candidates_;
     std::vector<const float*> rows_;
     std::vector<float> weights_;
-    std::vector<float> tables_now_, tables_before_, maxima_, largest_, residuals_;
+    Lines<float> tables_now_, tables_before_, maxima_;
+    std::vector<float> largest_, residuals_;
 };
 
 Encoder::Encoder(std::shared_ptr<const Quantizer> quantizer, std::vector<float> gain_weights)

@@ -66,8 +66,10 @@ BlockPacker::BlockPacker(const Database& database, size_t most) : database_(data
         if (nibble_codes_) nibbles_.resize(round_up((database.levels + 1) / 2, 8) * block_.stride);
         block_.bytes = bytes_.data();
     }
-    start_.resize(block_.stride);
-    start16_.resize(block_.stride);
+    if (block_.group == 1)
+        start16_.resize(block_.stride);
+    else
+        start_.resize(block_.stride);
     block_.start = start_.data();
     block_.start16 = start16_.data();
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/database.h"
 #include "core/quantizer.h"
 #include "core/scan/block.h"
@@ -48,13 +49,13 @@ class BlockPacker {
     const Database& database_;
     ScanBlock block_;
     bool byte_codes_, nibble_codes_;
-    std::vector<uint8_t> bytes_;
+    Lines<uint8_t> bytes_;
     std::vector<uint8_t> nibbles_;
     std::vector<uint16_t> words_;
     std::vector<int64_t> ids_;
     std::vector<float> norms_;
-    std::vector<int32_t> start_;
-    std::vector<int16_t> start16_;
+    Lines<int32_t> start_;
+    Lines<int16_t> start16_;
 };
 
 }  // namespace drq
