@@ -7,28 +7,40 @@ namespace drq {
 
 uint64_t hash_of(const void* data, size_t bytes) {
     constexpr size_t kLanes = 8;  // independent ones, so that none waits for another's multiplication
-    constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
     const auto* from = static_cast<const uint8_t*>(data);
     uint64_t lanes[kLanes] = {1, 2, 3, 4, 5, 6, 7, 8};
-    const auto add = [&](const uint64_t* words) {
+    const auto add = [&](const uint8_t* words) {
+#pragma GCC unroll 8  // keeps the lanes in registers, whatever the level of optimization
         for (size_t l = 0; l < kLanes; l++) {
-            lanes[l] = (lanes[l] ^ words[l]) * kFactor;
-            lanes[l] ^= lanes[l] >> 32;
+            uint64_t word;
+            std::memcpy(&word, words + l * sizeof word, sizeof word);
+            lanes[l] = with_word(lanes[l], word);
         }
     };
-    uint64_t words[kLanes];
     size_t i = 0;
-    for (; i + sizeof words <= bytes; i += sizeof words) {
-        std::memcpy(words, from + i, sizeof words);
-        add(words);
-    }
+    for (; i + sizeof lanes <= bytes; i += sizeof lanes) add(from + i);
     if (i < bytes) {
-        std::fill_n(words, kLanes, 0);
-        std::memcpy(words, from + i, bytes - i);
-        add(words);
+        uint8_t rest[sizeof lanes] = {};
+        std::memcpy(rest, from + i, bytes - i);
+        add(rest);
     }
     uint64_t hash = bytes;
-    for (const uint64_t lane : lanes) hash = ((hash ^ lane) * kFactor) ^ (hash >> 29);
+    for (const uint64_t lane : lanes) hash = with_word(hash, lane);
+    return hash;
+}
+
+uint64_t sample_of(const void* data, size_t size, size_t count, size_t pieces) {
+    const auto* bytes = static_cast<const uint8_t*>(data);
+    pieces = std::min(pieces, count);
+    uint64_t hash = count;
+    for (size_t i = 0; i < pieces; i++) {
+        const uint8_t* piece = bytes + (pieces > 1 ? i * (count - 1) / (pieces - 1) : 0) * size;
+        for (size_t j = 0; j < size; j += sizeof(uint64_t)) {
+            uint64_t word = 0;
+            std::memcpy(&word, piece + j, std::min(size - j, sizeof word));
+            hash = with_word(hash, word);
+        }
+    }
     return hash;
 }
 

@@ -16,8 +16,7 @@ uint64_t sample_rows(const ListCodes& list, size_t rows, size_t code_size) {
     for (const size_t row : {size_t{0}, rows / 2, rows - 1}) {
         uint64_t bytes = 0;
         std::memcpy(&bytes, list.codes + row * code_size, std::min(code_size, sizeof bytes));
-        hash = (hash ^ bytes) * 0x9e3779b97f4a7c15;
-        hash ^= hash >> 32;
+        hash = with_word(hash, bytes);
     }
     return hash;
 }

@@ -52,17 +52,6 @@ void release_unused(std::vector<float>& norms) {
     if (norms.capacity() > with_spare(norms.size())) norms.shrink_to_fit();
 }
 
-uint64_t sample_of(const void* data, size_t size, size_t count, size_t pieces) {
-    const uint8_t* bytes = static_cast<const uint8_t*>(data);
-    pieces = std::min(pieces, count);
-    uint64_t hash = 0xcbf29ce484222325;
-    for (size_t i = 0; i < pieces; i++) {
-        const size_t piece = pieces > 1 ? i * (count - 1) / (pieces - 1) : 0;
-        for (size_t j = 0; j < size; j++) hash = (hash ^ bytes[piece * size + j]) * 0x100000001b3;
-    }
-    return hash;
-}
-
 void UnlockingExecutor::check_interrupt() const {
     struct Open {
         std::unique_lock<std::mutex>& lock;

@@ -161,9 +161,6 @@ class UnlockingExecutor final : public Executor {
     std::unique_lock<std::mutex>& lock_;
 };
 
-/// FNV-1a over up to `pieces` of `count` pieces of `size` bytes, equally spaced, first and last included.
-uint64_t sample_of(const void* data, size_t size, size_t count, size_t pieces);
-
 /// The state of an adopted index. Throws std::logic_error for any other address.
 std::shared_ptr<IndexState> state_of(const void* index);
 
