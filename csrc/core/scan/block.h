@@ -82,10 +82,10 @@ struct ScanQuery {
     Sink* sink = nullptr;
 
     // L2: the distance by differences. `stray` is a bound on how far the two kinds of keys are apart, for all
-    // of the query's vectors; keys that cancel are below `small`.
+    // of the query's vectors.
     const Differences* differences = nullptr;
     Point point;
-    double stray = 0, small = 0;
+    double stray = 0;
 
     /// What keys are multiplied by to be the sink's, a power of two: see Quantizer::unit.
     double key_unit = 1;
@@ -93,7 +93,7 @@ struct ScanQuery {
     // The integer score that prunes: a vector whose score is not above `threshold` cannot enter the result.
     const uint8_t* tables = nullptr;   ///< byte tables, one after the other
     const uint8_t* weights = nullptr;  ///< (levels, padded to a multiple of 4); shared table only
-    double unit = 1, offset = 0, slope = 0;
+    double unit = 1, per_unit = 1, offset = 0, slope = 0;  ///< per_unit: 1 / unit
     int32_t threshold = 0;
     int32_t lowest_threshold = 0, highest_threshold = 0;
     double spread = 0;  ///< by how many units the scores of two vectors with one key can differ

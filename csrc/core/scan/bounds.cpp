@@ -20,6 +20,9 @@ constexpr double kLargestBoundedShare = 1e-2, kLargestFourfoldShare = 5e-5;
 /// The next of four values per octave.
 double round_up_unit(double unit) { return std::exp2(std::ceil(4 * std::log2(unit)) / 4); }
 
+/// The nearest integer to a number from 0 to 255, without a call of the library.
+double to_nearest(double value) { return int32_t(value + 0.5); }
+
 struct Range {
     float low, high;
 };
@@ -64,6 +67,15 @@ void to_bytes(size_t n, const float* __restrict values, float low, float per_uni
     }
 }
 
+/// 256 values as −127 to 127.
+void to_signed_bytes(const float* __restrict values, float middle, float per_step, uint8_t* __restrict out) {
+    for (size_t k = 0; k < 256; k++) {
+        const float scaled = (values[k] - middle) * per_step + 127.5f;
+        const float limited = scaled < 254.5f ? scaled : 254.5f;
+        out[k] = uint8_t(int32_t(limited > 0.f ? limited : 0.f) - 127);
+    }
+}
+
 /// Tables of bounds are faster to look up and let more vectors through, the more the more results there are.
 ByteTables choose_byte_tables(const isa::Kernels& kernels, const Quantizer& quantizer, double share,
                               bool renumbered) {
@@ -96,6 +108,9 @@ Scorer::Scorer(const isa::Kernels& kernels, const Quantizer& quantizer, size_t l
       byte_tables_(choose_byte_tables(kernels_, quantizer, share, renumbered)) {
     for (size_t m = 0; m < levels; m++)
         reconstruction_ += double(quantizer.scale[m]) * quantizer.base(m).largest_norm;
+    const double d = double(quantizer.d), M = double(levels);
+    product_errors_ = d + M + 16;
+    square_errors_ = 2 * M + d / 8 + 48;
     if (kind_ == ScoreKind::Shared) choose_weights();
 }
 
@@ -110,15 +125,11 @@ Scorer::Scorer(const isa::Kernels& kernels, const Quantizer& quantizer, size_t l
 ///     the sum of differences     (2 M + d/16 + 26) T² u + 2 T ‖shift‖ u
 ///
 /// All of them are at most 2 u ((d + M + 16) R (‖q'‖ + ‖a‖) + (2 M + d/8 + 48) T² + 8 T ‖shift‖), of which a
-/// quarter more is taken for the higher orders. The terms of a key are ‖t‖², at most R² + 2 R ‖a‖ and at most
-/// 2 R ‖q'‖, but for that error; a key that cancels is a sixteenth of their sum at most.
+/// quarter more is taken for the higher orders.
 void Scorer::set_stray(ScanQuery& query, const Lengths& lengths) const {
-    constexpr double kUnit = 1.0 / (1 << 24), kSafe = 1.25;
-    const double d = double(quantizer_.d), M = double(levels_), R = reconstruction_;
-    const double products = R * (lengths.query + lengths.apart), T = lengths.point + R;
-    query.stray =
-        2 * kSafe * kUnit * ((d + M + 16) * products + (2 * M + d / 8 + 48) * T * T + 8 * T * lengths.shift);
-    query.small = ScanQuery::kCancelled * (T * T + 2 * products) + query.stray;
+    constexpr double kSafe = 1.25, kTwice = 2 * kSafe / (1 << 24);
+    const double R = reconstruction_, products = R * (lengths.query + lengths.apart), T = lengths.point + R;
+    query.stray = kTwice * (product_errors_ * products + (square_errors_ * T + 8 * lengths.shift) * T);
 }
 
 size_t Scorer::table_bytes() const {
@@ -135,15 +146,16 @@ size_t Scorer::table_bytes() const {
 void Scorer::choose_weights() {
     const double largest =
         *std::max_element(quantizer_.scale.begin(), quantizer_.scale.begin() + ptrdiff_t(levels_));
+    std::vector<double> shares(levels_);
+    for (size_t m = 0; m < levels_; m++) shares[m] = quantizer_.scale[m] / largest;
     double least_error = INFINITY;
     for (int full = 200; full <= 255; full++) {  // which byte stands for the largest scale
-        const double unit = largest / full;
         double error = 0;
-        for (size_t m = 0; m < levels_; m++)
-            error += std::fabs(quantizer_.scale[m] - unit * std::round(quantizer_.scale[m] / unit));
+        for (const double share : shares) error += std::fabs(share * full - to_nearest(share * full));
+        error *= largest / full;
         if (error >= least_error) continue;
         least_error = error;
-        weight_unit_ = unit;
+        weight_unit_ = largest / full;
     }
     scale_error_ = least_error;
     weights_.assign((levels_ + 3) / 4 * 4, 0);
@@ -205,9 +217,7 @@ void Scorer::quantize_shared(ScanQuery& query, uint8_t* tables) const {
     query.unit = round_up_unit(step_wanted * weight_unit_);
     const double step = query.unit / weight_unit_, centre = 0.5 * (double(whole.low) + whole.high);
     const float per_step = float(1 / step), middle = float(centre);
-    for (size_t k = 0; k < 256; k++)
-        tables[k] = uint8_t(
-            int8_t(std::lrintf(std::min(std::max((query.lut[k] - middle) * per_step, -127.f), 127.f))));
+    to_signed_bytes(query.lut, middle, per_step, tables);
     query.weights = weights_.data();
     // Start values go down to −2^30 and sums of entries stay within ±2^28: beyond these, all or none pass.
     query.lowest_threshold = -(1 << 30) - (1 << 28);
@@ -219,6 +229,7 @@ void Scorer::quantize_shared(ScanQuery& query, uint8_t* tables) const {
 
 void Scorer::set_bound(ScanQuery& query, double base, double error, double largest_sum) const {
     const double rounding = this->rounding();
+    query.per_unit = 1 / query.unit;
     error += rounding * largest_sum;
     query.spread =
         2 * (error + 2 * rounding * largest_sum) / query.unit + 2;  // start values are rounded, too

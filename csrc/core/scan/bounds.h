@@ -42,7 +42,7 @@ class Scorer {
         double shift = 0;  ///< of the shift, if the point is computed with one
     };
 
-    /// Sets how far sums of differences may be from expanded keys, and from where on keys cannot cancel.
+    /// Sets how far sums of differences may be from expanded keys.
     void set_stray(ScanQuery& query, const Lengths& lengths) const;
 
     /// Bytes of integer tables per query.
@@ -72,6 +72,8 @@ class Scorer {
     const float lowest_norm_;
     const Renumbered* const renumbered_;
     double reconstruction_ = 0;  ///< no sum of the first levels is longer
+    double product_errors_ = 0,
+           square_errors_ = 0;  ///< in roundings of a product, of a square: see set_stray
     ScoreKind kind_;
     int shared_bits_;               ///< Bytes: of codes, that bytes do not tell apart
     ByteTables byte_tables_;        ///< Bytes

@@ -13,25 +13,26 @@ Differences::Differences(const isa::Kernels& kernels, const Quantizer& quantizer
     weights_.insert(weights_.end(), quantizer.scale.begin(), quantizer.scale.begin() + ptrdiff_t(levels));
 }
 
-/// As the sum of differences with no level at all.
+/// The sum of differences with no level at all.
 float Differences::square(const Point& point) const {
     constexpr size_t kSums = 16;  // independent ones, which the compiler turns into vectors
     const float* rows[kPointRows];
     set_point(point, rows);
     const auto [query, centroid, shift] = rows;
-    float sums[kSums] = {}, total = 0;
+    float sums[kSums] = {};
     size_t j = 0;
     for (; j + kSums <= quantizer_.d; j += kSums)
         for (size_t i = 0; i < kSums; i++) {
             const float x = centroid[j + i] - query[j + i] + shift[j + i];
             sums[i] += x * x;
         }
-    for (const float sum : sums) total += sum;
     for (; j < quantizer_.d; j++) {
         const float x = centroid[j] - query[j] + shift[j];
-        total += x * x;
+        sums[j % kSums] += x * x;
     }
-    return total;
+    for (size_t half = kSums / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++) sums[i] += sums[i + half];
+    return sums[0];
 }
 
 }  // namespace drq

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <numeric>
 
 #include "core/luts.h"
+#include "core/product.h"
 #include "core/scan/block_scan.h"
 #include "core/scan/bounds.h"
 #include "core/scan/codeword_groups.h"
@@ -108,16 +108,15 @@ class QueryBatch {
         query.sink = sink;
         query.key_unit = double(database_.quantizer.unit) * unit;
         const float* other = query.l2 ? x : database_.quantizer.shift.data();
-        const double product =
-            std::inner_product(x, x + d, other, 0.0, std::plus<>(), std::multiplies<double>());
-        (query.l2 ? query.square : query.bias) = float(product);
+        const double constant = product(d, x, other);
+        (query.l2 ? query.square : query.bias) = float(constant);
         // A query with NaN or overflowing distances has no neighbours, as in FAISS.
         if (!is_finite(layout_, query.lut) || !std::isfinite(query.square) || !std::isfinite(query.bias))
             return;
         if (query.l2) {
             query.differences = &differences_;
             query.point.query = x;
-            const double length = std::sqrt(product);
+            const double length = std::sqrt(constant);
             scorer_.set_stray(query, {length, 0, length});
         }
         scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());
@@ -140,7 +139,7 @@ class QueryBatch {
         scan_block(packer, packer.pack(begin, end, step));
         size_t start = begin;
         for (size_t i = queries_.size(); i-- > 0;) {
-            const std::vector<Keyed> found = nearest[i].sorted();
+            const std::vector<Keyed>& found = nearest[i].sorted();
             if (!found.empty()) start = size_t(found[0].second);
             queries_[i].sink = sinks[i];
             if (found.size() == wanted) sinks[i]->lower_bound(found.back().first);

@@ -2,23 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
+#include "core/product.h"
 #include "core/units.h"
 
 namespace drq {
 
 namespace {
-
-float product(size_t d, const float* a, const float* b) {
-    constexpr size_t kSums = 16;  // independent ones, which the compiler turns into vectors
-    float sums[kSums] = {};
-    size_t j = 0;
-    for (; j + kSums <= d; j += kSums)
-        for (size_t i = 0; i < kSums; i++) sums[i] += a[j + i] * b[j + i];
-    for (; j < d; j++) sums[0] += a[j] * b[j];
-    return std::accumulate(sums, sums + kSums, 0.f);
-}
 
 // Of results among the vectors: large, as tables of bounds would let ten times the candidates through.
 constexpr double kShare = 1;
@@ -41,7 +31,7 @@ ListQueries::ListQueries(const ListDatabase& database, size_t n)
       offsets_(n),
       finite_(n) {
     const float* shift = database.quantizer.shift.data();
-    shift_length_ = std::sqrt(double(product(database.quantizer.d, shift, shift)));
+    shift_length_ = std::sqrt(product(database.quantizer.d, shift, shift));
 }
 
 void ListQueries::prepare(size_t first, size_t n, const float* const* x, Sink* const* sinks) {
@@ -75,8 +65,7 @@ void ListQueries::prepare_query(size_t i, const float* centred) {
         query.differences = &differences_;
         query.point = {point(i), nullptr, shift};
     }
-    constants_[i] = query.l2 ? std::inner_product(centred, centred + d, centred, 0.0)
-                             : double(product(d, point(i), shift));
+    constants_[i] = query.l2 ? product(d, centred, centred) : product(d, point(i), shift);
     if (query.l2) lengths_[i] = std::sqrt(constants_[i]);
     finite_[i] = drq::is_finite(layout_, query.lut);
     if (!finite_[i]) return;
