@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check as check
 from drqfaiss._faiss.io import read_index
 from drqfaiss._fingerprint import compared_rows
-from drqfaiss._indexes.base import FloatArray, IdArray
+from drqfaiss._indexes.arrays import Floats, Ids
 from drqfaiss._indexes.settings import searched_with
 from drqfaiss.build import CHUNK_ROWS, build_index
 from drqfaiss.datasets import RowRange, finite_floats, open_vectors
@@ -94,7 +94,7 @@ def _check_shard(output: str, trained: str, part: RowRange, normalize: bool) -> 
         )
 
 
-def _decoded(index: faiss.Index, rows: Iterable[int]) -> FloatArray:
+def _decoded(index: faiss.Index, rows: Iterable[int]) -> Floats:
     lists = faiss.try_extract_index_ivf(index)
     if lists is not None:
         lists.make_direct_map()
@@ -110,9 +110,7 @@ class _Shard:
         self.index = read_index(file)  # not in a constructor, whose errors Ray does not pass on as they are
         return self.index.d, self.index.ntotal, self.index.metric_type
 
-    def search(
-        self, x: FloatArray, k: int, levels: int | None, nprobe: int | None
-    ) -> tuple[FloatArray, IdArray]:
+    def search(self, x: Floats, k: int, levels: int | None, nprobe: int | None) -> tuple[Floats, Ids]:
         """Return distances and the part's own ids, (n, k)."""
         with searched_with(self.index, levels, nprobe):
             return self.index.search(x, k)
@@ -159,7 +157,7 @@ class ShardedIndex:
 
     def search(
         self, x: ArrayLike, k: int, *, levels: int | None = None, nprobe: int | None = None
-    ) -> tuple[FloatArray, IdArray]:
+    ) -> tuple[Floats, Ids]:
         """Return distances and ids, (n, k), of the k nearest vectors of all parts, ties by id.
 
         Args:

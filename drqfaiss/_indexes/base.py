@@ -1,6 +1,7 @@
 """What IndexDRQ and IndexIVFDRQ have in common: levels, and checks of arguments."""
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, SupportsIndex
 
@@ -11,13 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check as check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi.layout import address
+from drqfaiss._indexes.arrays import Floats, Ids, Nearest, Query
 from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import set_training
 
 FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on
-FloatArray = NDArray[np.float32]
-IdArray = NDArray[np.int64]
 
 
 MAX_TABLE_BYTES = 2**28  # of the products of codewords that plain FAISS takes norms from
@@ -69,7 +69,7 @@ def set_fields(struct: Any, values: Mapping[str, bool | int | float]) -> None:
             setattr(struct, name, value)
 
 
-def checked_codebooks(codebooks: ArrayLike) -> tuple[FloatArray, int]:
+def checked_codebooks(codebooks: ArrayLike) -> tuple[Floats, int]:
     """Return codebooks, shape (M, K, d), as float32, and the bits of a level."""
     codebooks = check.floats("codebooks", codebooks, 3)
     K = codebooks.shape[1]
@@ -87,7 +87,7 @@ def bit_widths(nbits: NDArray[np.uint64]) -> faiss.UInt64Vector:
     return widths
 
 
-class LevelsIndex(faiss.Index):
+class LevelsIndex(faiss.Index, ABC):
     """Methods of an index with levels; a base class before FAISS's own, which does the work."""
 
     @property
@@ -127,34 +127,34 @@ class LevelsIndex(faiss.Index):
         k: int,
         *,
         params: faiss.SearchParameters | None = None,
-        D: FloatArray | None = None,
-        I: IdArray | None = None,  # noqa: E741
+        D: Floats | None = None,
+        I: Ids | None = None,  # noqa: E741
         numeric_type: int = FLOAT32,
-    ) -> tuple[FloatArray, IdArray]:
+    ) -> tuple[Floats, Ids]:
         """Return squared distances or inner products and ids, shapes (n, k), of the k nearest vectors.
 
         Rows with fewer than k results end in id −1, as FAISS's do. ``D`` and ``I`` are optional outputs.
         """
-        x, k = self._query(x, k, params)
-        D, I = self._outputs(len(x), k, D, I)  # noqa: E741
-        engine_of(self).search(self, x, k, params, D, I)
-        return D, I
+        query = self._query(x, k, params)
+        nearest = self._nearest(query, D, I)
+        engine_of(self).search(self, query, nearest)
+        return nearest.distances, nearest.ids
 
     @takes_tensors
     def range_search(
         self, x: ArrayLike, thresh: float, *, params: faiss.SearchParameters | None = None
-    ) -> tuple[NDArray[np.uint64], FloatArray, IdArray]:
+    ) -> tuple[NDArray[np.uint64], Floats, Ids]:
         """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
-        x, _ = self._query(x, 1, params)
+        x, _, _ = self._query(x, 1, params)
         return engine_of(self).range_search(self, x, check.float32("thresh", thresh), params)
 
     @takes_tensors
-    def assign(self, x: ArrayLike, k: int, labels: IdArray | None = None) -> IdArray:
+    def assign(self, x: ArrayLike, k: int, labels: Ids | None = None) -> Ids:
         """Return only the ids of ``search(x, k)``."""
-        x, k = self._query(x, k, None)
-        labels = check.output("labels", labels, (len(x), k), np.int64)
-        engine_of(self).search(self, x, k, None, np.empty(labels.shape, np.float32), labels)
-        return labels
+        query = self._query(x, k, None)
+        nearest = self._nearest(query, None, labels, "labels")
+        engine_of(self).search(self, query, nearest)
+        return nearest.ids
 
     @takes_tensors
     def search_and_reconstruct(
@@ -163,16 +163,16 @@ class LevelsIndex(faiss.Index):
         k: int,
         *,
         params: faiss.SearchParameters | None = None,
-        D: FloatArray | None = None,
-        I: IdArray | None = None,  # noqa: E741
-        R: FloatArray | None = None,
-    ) -> tuple[FloatArray, IdArray, FloatArray]:
+        D: Floats | None = None,
+        I: Ids | None = None,  # noqa: E741
+        R: Floats | None = None,
+    ) -> tuple[Floats, Ids, Floats]:
         """Return ``search(x, k)`` and the vectors found, shape (n, k, d), reconstructed from all levels."""
-        x, k = self._query(x, k, params)
-        D, I = self._outputs(len(x), k, D, I)  # noqa: E741
-        R = check.output("R", R, (len(x), k, self.d), np.float32)
-        engine_of(self).search_and_reconstruct(self, x, k, params, D, I, R)
-        return D, I, R
+        query = self._query(x, k, params)
+        nearest = self._nearest(query, D, I)
+        R = check.output("R", R, (*nearest.ids.shape, self.d), np.float32)
+        engine_of(self).search_and_reconstruct(self, query, nearest, R)
+        return *nearest, R
 
     @takes_tensors
     def sa_encode(self, x: ArrayLike, codes: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
@@ -185,7 +185,7 @@ class LevelsIndex(faiss.Index):
         return codes
 
     @takes_tensors
-    def sa_decode(self, codes: NDArray[np.uint8], x: FloatArray | None = None) -> FloatArray:
+    def sa_decode(self, codes: NDArray[np.uint8], x: Floats | None = None) -> Floats:
         """Return the vectors that codes stand for, shape (n, d)."""
         codes = check.codes("codes", codes, self.sa_code_size())
         self._require_trained()
@@ -242,20 +242,16 @@ class LevelsIndex(faiss.Index):
         """Return the part that `_training_fields` calls so."""
         return functools.reduce(getattr, filter(None, name.split(".")), self)
 
+    @abstractmethod
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         """Call FAISS's constructor with what `_untrained` returned."""
-        raise NotImplementedError
 
     @staticmethod
-    def _outputs(
-        n: int,
-        k: int,
-        D: FloatArray | None,
-        I: IdArray | None,  # noqa: E741
-    ) -> tuple[FloatArray, IdArray]:
-        return check.output("D", D, (n, k), np.float32), check.output("I", I, (n, k), np.int64)
+    def _nearest(query: Query, D: Floats | None, ids: Ids | None, name: str = "I") -> Nearest:
+        shape = len(query.x), query.k
+        return Nearest(check.output("D", D, shape, np.float32), check.output(name, ids, shape, np.int64))
 
-    def _take_codebooks(self, codebooks: FloatArray) -> None:
+    def _take_codebooks(self, codebooks: Floats) -> None:
         faiss.copy_array_to_vector(codebooks.ravel(), self.rq.codebooks)
         if not self.rq.train_type & faiss.ResidualQuantizer.Skip_codebook_tables:
             self.rq.compute_codebook_tables()
@@ -272,7 +268,7 @@ class LevelsIndex(faiss.Index):
         if not self.is_trained:
             raise RuntimeError("the index is not trained, expected train(x) first")
 
-    def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> tuple[FloatArray, int]:
+    def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
         x, k = check.vectors("x", x, self.d), check.integer("k", k, 1)
         self._require_trained()
         if params is not None:
@@ -280,4 +276,4 @@ class LevelsIndex(faiss.Index):
             levels = plugin.parameter_levels(address(params))
             if levels > self.rq.M:
                 raise ValueError(f"levels: got {levels}, expected 0 (all) to {self.rq.M}")
-        return x, k
+        return Query(x, k, params)

@@ -14,7 +14,9 @@ import faiss
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi import available
 from drqfaiss._faiss_abi.layout import address
-from drqfaiss._indexes.array_search import FLAT, IVF, Codes, Floats, Ids, Parameters, Ranges
+from drqfaiss._indexes.array_flat import FlatArraySearch
+from drqfaiss._indexes.array_lists import ListArraySearch
+from drqfaiss._indexes.arrays import Codes, Floats, Ids, Nearest, Parameters, Probes, Query, Ranges
 
 
 class Engine(Protocol):
@@ -50,29 +52,20 @@ class Engine(Protocol):
     def sa_encode(self, index: faiss.Index, x: Floats, codes: Codes) -> None:
         """Write the codes of vectors."""
 
-    def search(self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids) -> None:
+    def search(self, index: faiss.Index, query: Query, nearest: Nearest) -> None:
         """Write distances and ids of the nearest."""
-
-    def search_preassigned(
-        self,
-        index: faiss.Index,
-        x: Floats,
-        k: int,
-        keys: Ids,
-        distances: Floats,
-        params: Parameters,
-        D: Floats,
-        ids: Ids,
-    ) -> None:
-        """Write what is nearest in given lists, for an IVF index."""
 
     def range_search(self, index: faiss.Index, x: Floats, radius: float, params: Parameters) -> Ranges:
         """Return offsets, distances and ids of all within a radius."""
 
     def search_and_reconstruct(
-        self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids, R: Floats
+        self, index: faiss.Index, query: Query, nearest: Nearest, vectors: Floats
     ) -> None:
-        """As `search`, and write the vectors found."""
+        """As `search`, and write the vectors found, (n, k, d)."""
+
+
+class FlatEngine(Engine, Protocol):
+    """What flat indexes ask for besides."""
 
     def pack(self, index: faiss.Index) -> int:
         """Keep packed codes of a flat index; return the bytes they take."""
@@ -84,11 +77,26 @@ class Engine(Protocol):
         """Return whether there are packed codes."""
 
 
+class ListEngine(Engine, Protocol):
+    """What indexes with inverted lists ask for besides."""
+
+    def search_preassigned(self, index: faiss.Index, query: Query, probes: Probes, nearest: Nearest) -> None:
+        """Write what is nearest in given lists."""
+
+
 def engine_of(index: faiss.Index) -> Engine:
     """Return what works for this index in the FAISS at hand; warn once if it is not the plug-in."""
-    if isinstance(index, faiss.IndexIVF):
-        return IN_FAISS if available.require_or_warn("ivf_lists") else IVF
+    return list_engine() if isinstance(index, faiss.IndexIVF) else flat_engine()
+
+
+def flat_engine() -> FlatEngine:
+    """Return what works for flat indexes."""
     return IN_FAISS if available.require_or_warn("flat") else FLAT
+
+
+def list_engine() -> ListEngine:
+    """Return what works for indexes with inverted lists."""
+    return IN_FAISS if available.require_or_warn("ivf_lists") else LISTS
 
 
 class InFaiss:
@@ -128,21 +136,13 @@ class InFaiss:
     def sa_encode(self, index: faiss.Index, x: Floats, codes: Codes) -> None:
         index.sa_encode_c(len(x), faiss.swig_ptr(x), faiss.swig_ptr(codes))
 
-    def search(self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids) -> None:
-        index.search_c(len(x), faiss.swig_ptr(x), k, *map(faiss.swig_ptr, (D, ids)), params)
+    def search(self, index: faiss.Index, query: Query, nearest: Nearest) -> None:
+        x, k, params = query
+        index.search_c(len(x), faiss.swig_ptr(x), k, *map(faiss.swig_ptr, nearest), params)
 
-    def search_preassigned(
-        self,
-        index: faiss.Index,
-        x: Floats,
-        k: int,
-        keys: Ids,
-        distances: Floats,
-        params: Parameters,
-        D: Floats,
-        ids: Ids,
-    ) -> None:
-        arrays = map(faiss.swig_ptr, (keys, distances, D, ids))
+    def search_preassigned(self, index: faiss.Index, query: Query, probes: Probes, nearest: Nearest) -> None:
+        x, k, params = query
+        arrays = map(faiss.swig_ptr, (*probes, *nearest))
         index.search_preassigned_c(len(x), faiss.swig_ptr(x), k, *arrays, False, params)
 
     def range_search(self, index: faiss.Index, x: Floats, radius: float, params: Parameters) -> Ranges:
@@ -157,11 +157,11 @@ class InFaiss:
         )
 
     def search_and_reconstruct(
-        self, index: faiss.Index, x: Floats, k: int, params: Parameters, D: Floats, ids: Ids, R: Floats
+        self, index: faiss.Index, query: Query, nearest: Nearest, vectors: Floats
     ) -> None:
-        index.search_and_reconstruct_c(
-            len(x), faiss.swig_ptr(x), k, *map(faiss.swig_ptr, (D, ids, R)), params
-        )
+        x, k, params = query
+        arrays = map(faiss.swig_ptr, (*nearest, vectors))
+        index.search_and_reconstruct_c(len(x), faiss.swig_ptr(x), k, *arrays, params)
 
     def pack(self, index: faiss.Index) -> int:
         return plugin.pack(address(index))
@@ -173,4 +173,4 @@ class InFaiss:
         return plugin.is_packed(address(index))
 
 
-IN_FAISS = InFaiss()
+IN_FAISS, FLAT, LISTS = InFaiss(), FlatArraySearch(), ListArraySearch()

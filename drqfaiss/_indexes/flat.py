@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
-from drqfaiss._indexes.array_search import append_codes
+from drqfaiss._indexes.array_work import append_codes
 from drqfaiss._indexes.base import (
     LevelsIndex,
     bit_widths,
@@ -15,7 +15,7 @@ from drqfaiss._indexes.base import (
     stored_search_type,
     use_storable_tables,
 )
-from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.engines import engine_of, flat_engine
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
 from drqfaiss._least_squares.options import TrainingOptions
@@ -100,16 +100,16 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
             RuntimeError: If the index is not trained.
         """
         self._require_trained()
-        return engine_of(self).pack(self)
+        return flat_engine().pack(self)
 
     def unpack(self) -> None:
         """Drop what ``pack`` has made."""
-        engine_of(self).unpack(self)
+        flat_engine().unpack(self)
 
     @property
     def packed(self) -> bool:
         """Whether there is a packed copy of the codes."""
-        return engine_of(self).is_packed(self)
+        return flat_engine().is_packed(self)
 
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         widths = bit_widths(shape["nbits"])

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check as check
-from drqfaiss._indexes.array_search import append_codes
+from drqfaiss._indexes.array_work import append_codes
+from drqfaiss._indexes.arrays import Floats, Ids, Probes, Query
 from drqfaiss._indexes.base import (
     FLOAT32,
-    FloatArray,
-    IdArray,
     LevelsIndex,
     bit_widths,
     checked_codebooks,
@@ -19,7 +18,7 @@ from drqfaiss._indexes.base import (
     stored_search_type,
     use_storable_tables,
 )
-from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.engines import engine_of, list_engine
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
 from drqfaiss._least_squares.options import TrainingOptions
@@ -139,19 +138,19 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         Dq: ArrayLike | None,
         *,
         params: faiss.SearchParameters | None = None,
-        D: FloatArray | None = None,
-        I: IdArray | None = None,  # noqa: E741
-    ) -> tuple[FloatArray, IdArray]:
+        D: Floats | None = None,
+        I: Ids | None = None,  # noqa: E741
+    ) -> tuple[Floats, Ids]:
         """Return what ``search`` finds in given lists: Iq and Dq (n, nprobe), of centroids; −1 is no list.
 
         Dq are the centroids' distances or products. Products are part of the results if codes are of
         residuals; distances are computed from the centroids, whatever Dq says.
         """
-        x, k = self._query(x, k, params)
+        query = self._query(x, k, params)
         Iq = check.integers("Iq", Iq, 2)
         nprobe = params.nprobe if params is not None else self.nprobe
-        if Iq.shape != (len(x), nprobe):
-            raise ValueError(f"Iq: got shape {Iq.shape}, expected {(len(x), nprobe)}")
+        if Iq.shape != (len(query.x), nprobe):
+            raise ValueError(f"Iq: got shape {Iq.shape}, expected {(len(query.x), nprobe)}")
         if Iq.size and (Iq.min() < -1 or Iq.max() >= self.nlist):
             raise ValueError(f"Iq: got {Iq.min()} to {Iq.max()}, expected -1 to {self.nlist - 1}")
         if Dq is None:
@@ -161,12 +160,12 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         Dq = check.floats("Dq", Dq, 2)
         if Dq.shape != Iq.shape:
             raise ValueError(f"Dq: got shape {Dq.shape}, expected {Iq.shape}")
-        D, I = self._outputs(len(x), k, D, I)  # noqa: E741
-        engine_of(self).search_preassigned(self, x, k, Iq, Dq, params, D, I)
-        return D, I
+        nearest = self._nearest(query, D, I)
+        list_engine().search_preassigned(self, query, Probes(Iq, Dq), nearest)
+        return nearest.distances, nearest.ids
 
     @takes_tensors
-    def sa_decode(self, codes: NDArray[np.uint8], x: FloatArray | None = None) -> FloatArray:
+    def sa_decode(self, codes: NDArray[np.uint8], x: Floats | None = None) -> Floats:
         """Return the vectors that codes stand for, shape (n, d)."""
         codes = check.codes("codes", codes, self.sa_code_size())
         self._require_lists(codes)
@@ -207,9 +206,9 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         if len(numbers) and numbers.max() >= self.nlist:
             raise ValueError(f"codes: one is of list {numbers.max()}, expected 0 to {self.nlist - 1}")
 
-    def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> tuple[FloatArray, int]:
-        x, k = super()._query(x, k, params)
+    def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
+        query = super()._query(x, k, params)
         if params is not None:
             check.instance("params", params, faiss.SearchParametersIVF)
             check.integer("nprobe", params.nprobe, 1, self.nlist)
-        return x, k
+        return query

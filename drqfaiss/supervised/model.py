@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from drqfaiss import _check
 from drqfaiss._least_squares.polish import polish
 from drqfaiss.quantizer import Quantizer
-from drqfaiss.supervised import backbones, files
+from drqfaiss.supervised import _files, backbones
 from drqfaiss.supervised.block import Quantized, RecurrentQuantizer
 
 FILE_KIND = "drqfaiss.DRQModel"
@@ -182,7 +182,7 @@ class DRQModel(nn.Module):
         """Write one file with what serving needs: the network and the quantizer."""
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
         config = {**self.config, "temperature": self.block.temperature}  # which a Trainer changes
-        files.save(path, FILE_KIND, FILE_VERSION, {"config": config, "state": state})
+        _files.save(path, FILE_KIND, FILE_VERSION, {"config": config, "state": state})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backbone: nn.Module | None = None) -> DRQModel:
@@ -192,7 +192,7 @@ class DRQModel(nn.Module):
             OSError: The file cannot be read.
             ValueError: It is no model file, is damaged, or belongs to another backbone.
         """
-        content = files.load(path, FILE_KIND, FILE_VERSION)
+        content = _files.load(path, FILE_KIND, FILE_VERSION)
         config = dict(content["config"])
         if (config["backbone"] is None) != (backbone is not None):
             needed = "a backbone of its own" if config["backbone"] is None else "no backbone"

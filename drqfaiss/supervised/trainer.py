@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from drqfaiss import _fingerprint as fingerprint
 from drqfaiss._least_squares import train as least_squares
-from drqfaiss.supervised import files, processes
+from drqfaiss.supervised import _files, _processes
 from drqfaiss.supervised.labels import label_matrix
 from drqfaiss.supervised.log import Log
 from drqfaiss.supervised.losses import (
@@ -88,7 +88,7 @@ class Trainer:
         progress: bool = True,
     ) -> None:
         self.options = options or TrainerOptions()
-        self.processes = processes.join(device)
+        self.processes = _processes.join(device)
         self.device = self.processes.device
         self.inputs = inputs
         self.word_vectors = _word_vectors(word_vectors, model.config["word_features"])
@@ -235,7 +235,7 @@ class Trainer:
         start = least_squares.start(features, one_base, K, block.scale, self.options.seed)
         block.set_codebook(start.bases[0])
         block.set_scales(start.scales)
-        processes.share([block.codebook.data, block.log_scales.data], self.processes)
+        _processes.share([block.codebook.data, block.log_scales.data], self.processes)
 
     def _report(self, bar: tqdm, losses: dict[str, float]) -> None:
         """Show and log what a step did, and what an evaluation finds after an epoch."""
@@ -259,7 +259,7 @@ class Trainer:
         if self.checkpoint is None:
             return
         if self.processes.rank == 0:
-            files.save(self.checkpoint, FILE_KIND, FILE_VERSION, self._state())
+            _files.save(self.checkpoint, FILE_KIND, FILE_VERSION, self._state())
         self.saved_step = self.step
 
     def _state(self) -> dict[str, Any]:
@@ -275,7 +275,7 @@ class Trainer:
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        state = files.load(self.checkpoint, FILE_KIND, FILE_VERSION)
+        state = _files.load(self.checkpoint, FILE_KIND, FILE_VERSION)
         mine, theirs = self._identity, state["run"]
         differing = [name for name in mine if mine[name] != theirs.get(name)]
         if differing:

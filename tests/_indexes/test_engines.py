@@ -13,7 +13,7 @@ import pytest
 
 import drqfaiss
 from drqfaiss._faiss_abi import available
-from drqfaiss._indexes.engines import FLAT, IN_FAISS, IVF, engine_of
+from drqfaiss._indexes.engines import FLAT, IN_FAISS, LISTS, engine_of
 from tests import ivf_indexes
 from tests.indexes import METRICS, assert_searches_right, make_index, make_vectors, reconstructions
 from tests.ivf_indexes import make_ivf
@@ -37,7 +37,7 @@ def test_capabilities_are_asked_one_by_one(monkeypatch):
     monkeypatch.setattr(available, "_warn", lambda reason: None)
     flat, ivf = make_index(0), make_ivf(0)
     assert engine_of(flat) is IN_FAISS
-    assert engine_of(ivf) is IVF
+    assert engine_of(ivf) is LISTS
     assert type(ivf) is drqfaiss.IndexIVFDRQ
 
 
@@ -85,7 +85,7 @@ def test_changes_are_seen():
 @pytest.mark.parametrize("levels", [0, 2])
 def test_ivf_search(metric, by_residual, levels):
     index = make_ivf(400, metric, by_residual)
-    assert engine_of(index) is IVF
+    assert engine_of(index) is LISTS
     params = drqfaiss.SearchParametersIVFDRQ(levels, nprobe=5)
     ivf_indexes.assert_searches_right(index, X, levels=levels, nprobe=5, params=params)
     odd = drqfaiss.SearchParametersIVFDRQ(levels, 5, faiss.IDSelectorBatch(np.arange(1, 400, 2)))
