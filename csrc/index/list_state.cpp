@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "core/search/lists/norms.h"
 #include "core/units.h"
@@ -84,8 +85,11 @@ void IvfState::update_norms(PreparedLists& prepared, const IvfView& view, size_t
     }
     std::vector<size_t> stale;
     for (size_t i = 0; i < numbers.size(); i++) {
-        norms[i] =
-            checked(norms[i], view.by_residual ? prepared.centroids.hashes[i] : 0, lists[i], view.code_size);
+        const uint64_t centroid = view.by_residual ? prepared.centroids.hashes[i] : 0;
+        if (!norms[i] || !are_right(*norms[i], centroid, lists[i], view.code_size)) {
+            norms[i] = std::make_shared<CachedListNorms>();
+            norms[i]->centroid = centroid;
+        }
         if (norms[i]->values.size() == lists[i].n) continue;
         norms[i] = std::make_shared<CachedListNorms>(*norms[i]);  // other threads may be reading those
         stale.push_back(i);
@@ -99,9 +103,10 @@ void IvfState::update_norms(PreparedLists& prepared, const IvfView& view, size_t
         before == mark_) {
         std::vector<SharedNorms>& cached = norms_[levels];
         cached.resize(view.nlist);
-        for (size_t i = 0; i < numbers.size(); i++) cached[numbers[i]] = norms[i];
+        for (size_t i = 0; i < numbers.size(); i++)
+            if (cached[numbers[i]] != norms[i]) cached[numbers[i]] = norms[i];
     }
-    prepared.norms.assign(norms.begin(), norms.end());
+    prepared.norms.assign(std::make_move_iterator(norms.begin()), std::make_move_iterator(norms.end()));
 }
 
 /// Compares a part of the codes that norms were computed from with what they were: of another list, and
@@ -121,16 +126,12 @@ bool IvfState::codes_changed(const std::vector<SharedNorms>& cached, const std::
     return false;
 }
 
-/// Norms that are right for the list's first codes: those, or none.
-IvfState::SharedNorms IvfState::checked(const SharedNorms& norms, uint64_t centroid, const ListCodes& list,
-                                        size_t code_size) {
-    const size_t rows = norms ? norms->values.size() : 0;
-    if (rows > 0 && rows <= list.n && norms->centroid == centroid &&
-        sample_rows(list, rows, code_size) == norms->sample)
-        return norms;
-    auto fresh = std::make_shared<CachedListNorms>();
-    fresh->centroid = centroid;
-    return fresh;
+/// Whether norms are those of the list's first codes.
+bool IvfState::are_right(const CachedListNorms& norms, uint64_t centroid, const ListCodes& list,
+                         size_t code_size) {
+    const size_t rows = norms.values.size();
+    return rows > 0 && rows <= list.n && norms.centroid == centroid &&
+           sample_rows(list, rows, code_size) == norms.sample;
 }
 
 void IvfState::extend(CachedListNorms& norms, const PreparedLists& prepared, const IvfView& view,

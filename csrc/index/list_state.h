@@ -78,8 +78,8 @@ class IvfState final : public IndexState {
                       const Executor& executor);
     bool codes_changed(const std::vector<SharedNorms>& cached, const std::vector<size_t>& numbers,
                        const std::vector<ListCodes>& lists, size_t code_size);
-    static SharedNorms checked(const SharedNorms& norms, uint64_t centroid, const ListCodes& list,
-                               size_t code_size);
+    static bool are_right(const CachedListNorms& norms, uint64_t centroid, const ListCodes& list,
+                          size_t code_size);
     static void extend(CachedListNorms& norms, const PreparedLists& prepared, const IvfView& view,
                        size_t levels, size_t i, const ListCodes& list);
 
