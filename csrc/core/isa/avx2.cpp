@@ -139,6 +139,7 @@ const Kernels& kernels() {
         kernels.rank_bound = rank_bound;
         kernels.transpose = transpose;
         kernels.score_bytes = score_bytes;
+        kernels.to_bytes = to_bytes;
         kernels.byte_scores = byte_scores;
         kernels.scores_above = scores_above;
         kernels.start16 = start16;

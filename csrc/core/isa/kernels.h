@@ -59,6 +59,10 @@ struct Kernels {
     void (*score_bytes)(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
                         size_t count, ByteTables tables, uint64_t* const* above);
 
+    /// A table for score_bytes: n values, none below `low`, as (value − low) · per_unit, at most 255. Null
+    /// where that is.
+    void (*to_bytes)(size_t n, const float* values, float low, float per_unit, uint8_t* out);
+
     /// The scores of all vectors of a block for one query, up to the next multiple of 64 (the lowest number
     /// beyond the block's end), in the order of start16. Null where score_bytes is.
     void (*byte_scores)(const ScanBlock& block, const ScanQuery& query, ByteTables tables, int16_t* scores);

@@ -60,13 +60,6 @@ void byte_maxima(const float* table, size_t n, const std::vector<uint8_t>& bytes
     for (size_t k = 0; k < n; k++) out[bytes[k]] = std::max(out[bytes[k]], table[k]);
 }
 
-void to_bytes(size_t n, const float* __restrict values, float low, float per_unit, uint8_t* __restrict out) {
-    for (size_t k = 0; k < n; k++) {
-        const float scaled = (values[k] - low) * per_unit + 0.5f;
-        out[k] = uint8_t(int32_t(scaled < 255.f ? scaled : 255.f));
-    }
-}
-
 /// 256 values as −127 to 127.
 void to_signed_bytes(const float* __restrict values, float middle, float per_step, uint8_t* __restrict out) {
     for (size_t k = 0; k < 256; k++) {
@@ -202,8 +195,8 @@ void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     query.unit = round_up_unit(std::max(widest / 255, 1e-30));
     for (size_t m = 0; m < levels_; m++) {
         const size_t n = quantizer_.base(m).K >> unseen;
-        to_bytes(n, &entries[layout_.offsets[m] >> unseen], lowest[m], float(layout_.scales[m] / query.unit),
-                 tables + m * size);
+        kernels_.to_bytes(n, &entries[layout_.offsets[m] >> unseen], lowest[m],
+                          float(layout_.scales[m] / query.unit), tables + m * size);
         std::fill(tables + m * size + n, tables + (m + 1) * size, 0);
     }
     query.lowest_threshold = INT16_MIN;

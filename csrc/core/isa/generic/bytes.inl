@@ -95,6 +95,13 @@ void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* co
     score(block, begin, end, queries, count, above);
 }
 
+void to_bytes(size_t n, const float* __restrict values, float low, float per_unit, uint8_t* __restrict out) {
+    for (size_t k = 0; k < n; k++) {
+        const float scaled = (values[k] - low) * per_unit + 0.5f;
+        out[k] = uint8_t(int32_t(scaled < 255.f ? scaled : 255.f));
+    }
+}
+
 void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
     for (size_t i = 0; i < n; i += sizeof(Bytes))
         store_bytes(bytes + i, Index<8, 0>(load_bytes(bytes + i)).lookup(table));
