@@ -147,6 +147,12 @@ def set_simd_level(name: str) -> None:
 def factor(codebooks: _Floats) -> tuple[list[int], list[float], list[float]]:
     """Return (group, scale, shift) of codebooks (M, K, d): levels of one group share a codebook."""
 
+def blocks(codebooks: _Floats) -> tuple[list[tuple[int, int]], _Floats]:
+    """Return (ranges, axes) of codebooks (M, K, d): what few directions the codebooks of groups need.
+
+    ranges: by group as in `factor`, (first axis, axes) among the rows of axes (F, d), or (-1, d) for all.
+    """
+
 def encode(x: _Floats, codebooks: _Floats, beam: int, gain_weights: list[float] = ...) -> NDArray[np.int32]:
     """Return codes (n, M) of x (n, d) by beam search over codebooks (M, K, d).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check, _core
 from drqfaiss._files import writing
 from drqfaiss._headers import read_archive
-from drqfaiss._least_squares import train as least_squares
+from drqfaiss._least_squares import layouts
+from drqfaiss._least_squares.model import Group
 from drqfaiss._least_squares.options import QUALITIES, TrainingOptions
 from drqfaiss._least_squares.prefixes import gain_weights
 
@@ -22,17 +23,23 @@ if TYPE_CHECKING:
     from drqfaiss._indexes.flat import IndexDRQ
 
 FILE_FORMAT = "drqfaiss.Quantizer"
-FIELDS = ("format", "version", "codebook", "scales", "mean", "rotation", "first_codebook")
-FILE_VERSION = 2  # 1, which older versions read, has no first codebook
+SHARED_FIELDS = ("codebook", "scales", "mean", "rotation", "first_codebook")
+GROUP_FIELDS = ("codebooks", "bits", "starts", "widths", "level_groups", "scales", "mean", "rotation")
+FIELDS = ("format", "version", *dict.fromkeys(SHARED_FIELDS + GROUP_FIELDS))
+FILE_VERSION = 3  # 1, which older versions read, has no first codebook; 2 has no groups but that
 ENCODING_BEAM = QUALITIES["default"].encoding_beam
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Quantizer:
-    """x ≈ mean + rotationᵀ Σ_m scales[m] ∘ codebook[b_m], b_m the code of level m.
+    """x ≈ mean + rotationᵀ Σ_m scales[m] ∘ C_m[b_m], b_m the code of level m, C_m the codebook of its group.
 
-    The first L levels of a code are a code too, of a coarser reconstruction. Level 0 may have a codebook of
-    its own. The arrays are checked, copied and read-only.
+    The first L levels of a code are a code too, of a coarser reconstruction. The levels of a group share a
+    codebook, which lives on a range of dimensions of the rotated space: all of them, or a block. The arrays
+    are checked, copied and read-only.
+
+    This constructor makes the form of the paper, one group, or two with a first level of its own; see
+    `from_groups` for others.
 
     Args:
         codebook: array (K, d), float32. K a power of two from 2 to 65536.
@@ -46,11 +53,11 @@ class Quantizer:
         TypeError, ValueError: An argument is not as above; the message names it and what was expected.
     """
 
-    codebook: np.ndarray
+    groups: tuple[Group, ...]
+    level_groups: np.ndarray  # (M,) int64: the group of every level
     scales: np.ndarray
     mean: np.ndarray
     rotation: np.ndarray | None
-    first_codebook: np.ndarray | None
 
     def __init__(
         self,
@@ -60,33 +67,108 @@ class Quantizer:
         rotation: ArrayLike | None = None,
         first_codebook: ArrayLike | None = None,
     ) -> None:
-        codebook = _frozen("codebook", codebook, 2)
-        K, d = codebook.shape
-        if K not in [2**bits for bits in range(1, 17)]:
-            raise ValueError(f"codebook: got {K} codewords, expected a power of two from 2 to 65536")
+        codebook = _codebook("codebook", codebook)
+        d = codebook.shape[1]
+        groups = [Group(codebook)]
+        if first_codebook is not None:
+            first_codebook = _frozen("first_codebook", first_codebook, 2)
+            _require_shape("first_codebook", first_codebook, codebook.shape)
+            groups.insert(0, Group(first_codebook))
+        level_groups = np.minimum(np.arange(np.shape(scales)[0] if np.ndim(scales) else 0), len(groups) - 1)
+        self._take(groups, level_groups, scales, np.zeros(d) if mean is None else mean, rotation, d)
+
+    @classmethod
+    def from_groups(
+        cls,
+        groups: Sequence[Group],
+        level_groups: ArrayLike,
+        scales: ArrayLike,
+        mean: ArrayLike,
+        rotation: ArrayLike | None = None,
+    ) -> Quantizer:
+        """Return a quantizer of any groups of levels.
+
+        Args:
+            groups: Codebooks and where they live. Their numbers of bits may differ.
+            level_groups: array (M,) of integers. Which group each level is of; every group has a level.
+            scales: array (M,) or (M, d), float32. Positive factors, see the class; of a level on a block
+                only the factors of its dimensions count.
+            mean: array (d,), float32.
+            rotation: array (d, d), float32, optional. An orthogonal matrix; no rotation if None.
+
+        Raises:
+            TypeError, ValueError: An argument is not as above; the message names it and what was expected.
+        """
+        quantizer = cls.__new__(cls)
+        mean = _frozen("mean", mean, 1)
+        checked = []
+        for g, group in enumerate(groups):
+            _check.instance(f"groups[{g}]", group, Group)
+            codebook = _codebook(f"groups[{g}].codebook", group.codebook)
+            last = len(mean) - codebook.shape[1]
+            if last < 0:
+                raise ValueError(
+                    f"groups[{g}].codebook: got {codebook.shape[1]} dimensions, expected at most "
+                    f"{len(mean)}, those of mean"
+                )
+            checked.append(Group(codebook, _check.integer(f"groups[{g}].start", group.start, 0, last)))
+        numbers = np.asarray(level_groups)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise TypeError(
+                f"level_groups: got {_check.shown(level_groups)}, expected integers, one per level"
+            )
+        if set(numbers.tolist()) != set(range(len(checked))):
+            raise ValueError(
+                f"level_groups: got {_check.shown(numbers)}, expected every number from 0 to "
+                f"{len(checked) - 1}"
+            )
+        quantizer._take(checked, numbers, scales, mean, rotation, len(mean))
+        return quantizer
+
+    def _take(
+        self,
+        groups: list[Group],
+        level_groups: np.ndarray,
+        scales: ArrayLike,
+        mean: ArrayLike,
+        rotation: ArrayLike | None,
+        d: int,
+    ) -> None:
+        """Check what the groups do not say, and keep it all."""
         scales = _frozen("scales", scales, 2 if np.ndim(scales) == 2 else 1)
         if len(scales) == 0 or not (scales > 0).all():
             raise ValueError(f"scales: got {_check.shown(scales)}, expected at least one, all positive")
-        mean = _frozen("mean", np.zeros(d) if mean is None else mean, 1)
-        rotation = None if rotation is None else _frozen("rotation", rotation, 2)
-        _require_shape("scales", scales, (len(scales),) if scales.ndim == 1 else (len(scales), d))
+        levels = len(level_groups)
+        _require_shape("scales", scales, (levels,) if scales.ndim == 1 else (levels, d))
+        mean = _frozen("mean", mean, 1)
         _require_shape("mean", mean, (d,))
         if rotation is not None:
+            rotation = _frozen("rotation", rotation, 2)
             _require_shape("rotation", rotation, (d, d))
             if np.abs(rotation @ rotation.T - np.eye(d)).max() > 1e-3:
                 raise ValueError("rotation: got rows that are not orthonormal, expected an orthogonal matrix")
-        if first_codebook is not None:
-            first_codebook = _frozen("first_codebook", first_codebook, 2)
-            _require_shape("first_codebook", first_codebook, (K, d))
-        checked = {"codebook": codebook, "scales": scales, "mean": mean, "rotation": rotation}
-        checked["first_codebook"] = first_codebook
-        for name, value in checked.items():
+        level_groups = level_groups.astype(np.int64)
+        level_groups.flags.writeable = False
+        taken = {"groups": tuple(groups), "level_groups": level_groups, "scales": scales, "mean": mean}
+        for name, value in {**taken, "rotation": rotation}.items():
             object.__setattr__(self, name, value)  # the way past a frozen dataclass
+
+    @property
+    def codebook(self) -> np.ndarray:
+        """The codebook (K, d) that all levels share, but for the first if that has its own."""
+        self._require_shared()
+        return self.groups[-1].codebook
+
+    @property
+    def first_codebook(self) -> np.ndarray | None:
+        """What level 0 has in the place of `codebook`, (K, d); None if it has none of its own."""
+        self._require_shared()
+        return self.groups[0].codebook if len(self.groups) > 1 else None
 
     @property
     def d(self) -> int:
         """Dimensions of the vectors."""
-        return self.codebook.shape[1]
+        return len(self.mean)
 
     @property
     def levels(self) -> int:
@@ -94,25 +176,79 @@ class Quantizer:
         return len(self.scales)
 
     @property
-    def codewords(self) -> int:
-        """Codewords K of the codebook."""
-        return len(self.codebook)
+    def level_bits(self) -> tuple[int, ...]:
+        """Bits of every level, (M,)."""
+        return tuple(self.groups[g].bits for g in self.level_groups)
 
     @property
     def bits(self) -> int:
-        """Bits per level, log2 of the codewords."""
-        return self.codewords.bit_length() - 1
+        """Bits per level, log2 of the codewords.
+
+        Raises:
+            ValueError: Levels differ in their bits, see `level_bits`.
+        """
+        if len(set(self.level_bits)) > 1:
+            raise ValueError(f"bits: levels of {sorted(set(self.level_bits))} bits, see level_bits")
+        return self.groups[0].bits
+
+    @property
+    def codewords(self) -> int:
+        """Codewords K of a codebook; raises as `bits`."""
+        return 2**self.bits
+
+    @property
+    def layout(self) -> str:
+        """How levels are grouped, in words."""
+        if self._is_shared():
+            return f"{self.levels} levels that share a codebook" + ", the first apart" * (
+                len(self.groups) > 1
+            )
+        wide = sum(self.groups[g].codebook.shape[1] == self.d for g in self.level_groups)
+        starts = {group.dimensions.start for group in self.groups if group.codebook.shape[1] < self.d}
+        return f"{wide} levels in all {self.d} dimensions, {self.levels - wide} on {len(starts)} blocks"
+
+    def __repr__(self) -> str:
+        bits = "/".join(map(str, sorted(set(self.level_bits))))
+        return f"<Quantizer of {self.d} dimensions, {bits} bits a level: {self.layout}>"
+
+    def replace(self, **parts: Any) -> Quantizer:
+        """Return a copy with other parts, as `from_groups` takes them."""
+        names = ("groups", "level_groups", "scales", "mean", "rotation")
+        return Quantizer.from_groups(**{name: getattr(self, name) for name in names} | parts)
 
     def codebooks(self) -> np.ndarray:
-        """Return the codebook of every level as FAISS has them, (M, K, d) float32, the mean in level 0."""
-        scales = self.scales if self.scales.ndim == 2 else self.scales[:, None]
-        codebooks = scales[:, None] * self.codebook
-        if self.first_codebook is not None:
-            codebooks[0] = scales[0] * self.first_codebook
+        """Return the codebook of every level as FAISS has them, (M, K, d) float32, the mean in level 0.
+
+        Raises:
+            ValueError: Levels differ in their bits.
+        """
+        codebooks = np.empty((self.levels, self.codewords, self.d), np.float32)
+        for m in range(self.levels):
+            codebooks[m] = self._codebook(m)
+        return codebooks
+
+    def _codebook(self, m: int) -> np.ndarray:
+        """Return the codebook of level m, (K, d), in the space of the vectors."""
+        group = self.groups[self.level_groups[m]]
+        scale = self.scales[m] if self.scales.ndim == 1 else self.scales[m, group.dimensions]
+        codebook = scale * group.codebook
         if self.rotation is not None:
-            codebooks = codebooks @ self.rotation
-        codebooks[0] += self.mean
-        return np.ascontiguousarray(codebooks, np.float32)
+            codebook = codebook @ self.rotation[group.dimensions]
+        elif codebook.shape[1] < self.d:
+            wide = np.zeros((len(codebook), self.d), np.float32)
+            wide[:, group.dimensions] = codebook
+            codebook = wide
+        return codebook + self.mean if m == 0 else codebook
+
+    def _is_shared(self) -> bool:
+        """Whether this is the form that the constructor makes."""
+        own_first = self.level_groups.tolist() == [0] + [1] * (self.levels - 1)
+        wide = all(group.codebook.shape[1] == self.d for group in self.groups)
+        return wide and (len(self.groups) == 1 or (len(self.groups) == 2 and own_first))
+
+    def _require_shared(self) -> None:
+        if not self._is_shared():
+            raise AttributeError(f"codebook: this quantizer has {len(self.groups)}, see groups")
 
     def encode(
         self,
@@ -136,7 +272,7 @@ class Quantizer:
         beam = _check.integer("beam", beam, 1, 2**31 - 1)
         gains = gain_weights(self.levels, prefix_weights)
         codes = _core.encode(x, self.codebooks(), beam, gains)
-        return codes.astype(np.uint8 if self.codewords <= 256 else np.uint16)
+        return codes.astype(np.uint8 if max(self.level_bits) <= 8 else np.uint16)
 
     def decode(self, codes: ArrayLike, levels: int | None = None) -> np.ndarray:
         """Reconstruct vectors from the first `levels` levels of their codes.
@@ -155,14 +291,15 @@ class Quantizer:
         if codes.ndim != 2 or not levels <= codes.shape[1] <= self.levels:
             raise ValueError(f"codes: shape {codes.shape}, expected (n, {self.levels})")
         codes = codes[:, :levels]
-        if codes.size and not (codes.min() >= 0 and codes.max() < self.codewords):
-            raise ValueError(
-                f"codes: from {codes.min()} to {codes.max()}, expected 0 to {self.codewords - 1}"
-            )
-        codebooks = self.codebooks()
+        for m, bits in enumerate(self.level_bits[:levels]):
+            own = codes[:, m]
+            if len(own) and not (own.min() >= 0 and own.max() < 2**bits):
+                raise ValueError(
+                    f"codes: from {own.min()} to {own.max()} at level {m}, expected 0 to {2**bits - 1}"
+                )
         x = np.zeros((len(codes), self.d), np.float32)
         for m in range(levels):
-            x += codebooks[m, codes[:, m]]
+            x += self._codebook(m)[codes[:, m]]
         return x
 
     @classmethod
@@ -181,7 +318,7 @@ class Quantizer:
 
         Args:
             x: array (n, d), float32. Finite, at least 2**bits vectors.
-            levels: Levels M of the full code; levels * 2**bits is at most 23170, for memory.
+            levels: Levels M of the full code. Without blocks levels * 2**bits is at most 23170, for memory.
             bits: Bits per level; the codebook has 2**bits codewords.
             scale: As in `TrainingOptions`.
             prefix_weights: As in `TrainingOptions`.
@@ -191,7 +328,7 @@ class Quantizer:
             TypeError, ValueError: An argument is not as above; the message names it and what was expected.
         """
         training = TrainingOptions(scale=scale, prefix_weights=prefix_weights, **options)
-        return cls(*least_squares.train(x, levels, bits, training))
+        return cls.from_groups(*layouts.train(x, levels, bits, training))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file that `load` reads; the name is used as it is.
@@ -201,13 +338,26 @@ class Quantizer:
         Raises:
             OSError: The file cannot be written.
         """
-        arrays: dict[str, Any] = {"codebook": self.codebook, "scales": self.scales, "mean": self.mean}
-        for name in ("rotation", "first_codebook"):
-            if getattr(self, name) is not None:
-                arrays[name] = getattr(self, name)
-        version = 1 if self.first_codebook is None else FILE_VERSION
+        version, arrays = self._stored()
         with writing(path) as file:
             np.savez(file, format=FILE_FORMAT, version=version, **arrays)
+
+    def _stored(self) -> tuple[int, dict[str, Any]]:
+        """Return the oldest version that can hold this quantizer, and its arrays."""
+        arrays: dict[str, Any] = {"scales": self.scales, "mean": self.mean}
+        if self.rotation is not None:
+            arrays["rotation"] = self.rotation
+        if not self._is_shared():
+            arrays["codebooks"] = np.concatenate([group.codebook.ravel() for group in self.groups])
+            arrays["bits"] = np.array([group.bits for group in self.groups])
+            arrays["starts"] = np.array([group.start for group in self.groups])
+            arrays["widths"] = np.array([group.codebook.shape[1] for group in self.groups])
+            arrays["level_groups"] = self.level_groups
+            return 3, arrays
+        arrays["codebook"] = self.codebook
+        if self.first_codebook is None:
+            return 1, arrays
+        return 2, {**arrays, "first_codebook": self.first_codebook}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Quantizer:
@@ -225,14 +375,32 @@ class Quantizer:
         try:
             version = int(fields["version"])
             if version <= FILE_VERSION:
-                optional = (fields.get("rotation"), fields.get("first_codebook"))
-                return cls(fields["codebook"], fields["scales"], fields["mean"], *optional)
+                return cls._from_fields(version, fields)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{name}: a damaged {FILE_FORMAT} file ({error})") from error
         raise ValueError(
             f"{name}: {FILE_FORMAT} version {version}, expected at most {FILE_VERSION}: a newer drqfaiss "
             "wrote it"
         )
+
+    @classmethod
+    def _from_fields(cls, version: int, fields: Mapping[str, np.ndarray]) -> Quantizer:
+        """Return what `_stored` describes; raises KeyError, TypeError or ValueError for what cannot be."""
+        rotation = fields.get("rotation")
+        if version < 3:
+            optional = (rotation, fields.get("first_codebook"))
+            return cls(fields["codebook"], fields["scales"], fields["mean"], *optional)
+        shape_of_groups = zip(fields["bits"], fields["widths"], fields["starts"], strict=True)
+        groups, rest = [], _check.floats("codebooks", fields["codebooks"], 1)
+        for bits, width, start in shape_of_groups:
+            K, B = 2 ** _check.integer("bits", bits, 1, 16), _check.integer("widths", width, 1)
+            if len(rest) < K * B:
+                raise ValueError(f"codebooks: got {len(rest)} numbers, expected {K} * {B} for the next group")
+            groups.append(Group(rest[: K * B].reshape(K, B), int(start)))
+            rest = rest[K * B :]
+        if len(rest):
+            raise ValueError(f"codebooks: got {len(rest)} numbers more than the groups need")
+        return cls.from_groups(groups, fields["level_groups"], fields["scales"], fields["mean"], rotation)
 
     def to_index(self, metric: int = faiss.METRIC_L2, **training: Any) -> IndexDRQ:
         """Return an empty, trained index with these codebooks.
@@ -272,16 +440,48 @@ class Quantizer:
         stored = faiss.vector_to_array(residual.rq.codebooks).reshape(
             len(nbits), 2 ** int(nbits[0]), residual.d
         )
-        groups, scales, shift = _core.factor(stored)
-        own_first = len(groups) > 1 and groups == [0] + [1] * (len(groups) - 1)
-        if len(set(groups)) != 1 and not own_first:
+        return cls._factored(stored)
+
+    @classmethod
+    def _factored(cls, stored: np.ndarray) -> Quantizer:
+        """Return the quantizer whose `codebooks` these are, (M, K, d)."""
+        level_groups, scales, shift = _core.factor(stored)
+        if len(set(level_groups)) == len(level_groups) > 2:
             raise ValueError(
-                f"index: {len(set(groups))} different codebooks, expected levels that are multiples of one"
+                f"index: {len(level_groups)} different codebooks, expected levels that are multiples of "
+                "others"
             )
         mean = np.array(shift, np.float32)
-        first = stored[0] - mean
-        codebook, own = (stored[1], first) if own_first else (first, None)
-        return cls(codebook, np.array(scales, np.float32), mean, first_codebook=own)
+        blocks, axes = _core.blocks(stored)
+        firsts = [stored[level_groups.index(g)] - (mean if g == 0 else 0) for g in range(len(blocks))]
+        if not any(begin >= 0 for begin, _ in blocks):
+            groups = [Group(codebook) for codebook in firsts]
+            return cls.from_groups(groups, level_groups, scales, mean)
+        rotation = _completed(axes)
+        groups = [
+            Group(codebook @ rotation.T)
+            if begin < 0
+            else Group(codebook @ rotation[begin : begin + size].T, begin)
+            for codebook, (begin, size) in zip(firsts, blocks, strict=True)
+        ]
+        return cls.from_groups(groups, level_groups, scales, mean, rotation)
+
+
+def _completed(axes: np.ndarray) -> np.ndarray:
+    """Return an orthogonal matrix (d, d) float32 whose first rows are orthonormal axes (F, d), nearly."""
+    size = len(axes)
+    basis, triangle = np.linalg.qr(axes.T.astype(np.float64), mode="complete")
+    signs = np.where(np.diag(triangle) < 0, -1.0, 1.0)
+    basis[:, :size] *= signs
+    return np.ascontiguousarray(basis.T, np.float32)
+
+
+def _codebook(name: str, value: ArrayLike) -> np.ndarray:
+    """Return a checked codebook, (K, B)."""
+    codebook = _frozen(name, value, 2)
+    if len(codebook) not in [2**bits for bits in range(1, 17)]:
+        raise ValueError(f"{name}: got {len(codebook)} codewords, expected a power of two from 2 to 65536")
+    return codebook
 
 
 def _frozen(name: str, value: ArrayLike, ndim: int) -> np.ndarray:

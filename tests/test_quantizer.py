@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drqfaiss.quantizer import FILE_FORMAT, Quantizer
+from drqfaiss.quantizer import FILE_FORMAT, Group, Quantizer
 
 
 def make(seed=0, K=16, d=6, levels=4, vector=False, rotation=False):
@@ -97,7 +97,7 @@ def test_anything_that_is_an_array_is_accepted():
     np.testing.assert_array_equal(q.decode(codes.tolist()), q.decode(codes))
     trained = Quantizer.train([[0, 1], [2, 3], [4, 9]], levels=2, bits=1, iterations=1, progress=False)
     assert trained.codebooks().shape == (2, 2, 2)
-    replaced = dataclasses.replace(q, mean=None)
+    replaced = q.replace(mean=[0, 0])
     np.testing.assert_array_equal(replaced.mean, np.zeros(2))
 
 
@@ -105,7 +105,7 @@ def own_first():
     """A quantizer whose level 0 has its own codebook."""
     q = make()
     codebook = np.random.default_rng(5).standard_normal(q.codebook.shape).astype(np.float32)
-    return dataclasses.replace(q, first_codebook=codebook)
+    return Quantizer(q.codebook, q.scales, q.mean, q.rotation, first_codebook=codebook)
 
 
 def test_level_0_may_have_its_own_codebook():
@@ -176,7 +176,7 @@ def test_encode_rejects(x, beam, error, message):
     ("codes", "levels", "error", "message"),
     [
         (np.zeros((2, 4)), None, TypeError, "codes: dtype float64"),
-        (np.full((2, 4), 16), None, ValueError, "codes: from 16 to 16, expected 0 to 15"),
+        (np.full((2, 4), 16), None, ValueError, "codes: from 16 to 16 at level 0, expected 0 to 15"),
         (np.full((2, 4), -1), None, ValueError, "codes: from -1"),
         (np.zeros((2, 3), int), None, ValueError, r"codes: shape \(2, 3\)"),
         (np.zeros((2, 5), int), None, ValueError, r"codes: shape \(2, 5\)"),
@@ -195,8 +195,8 @@ def test_save_and_load(tmp_path, vector):
     q = make(vector=vector, rotation=vector)
     q.save(tmp_path / "quantizer.bin")  # the name is kept, no .npz is added
     loaded = Quantizer.load(tmp_path / "quantizer.bin")
-    for field in dataclasses.fields(Quantizer):
-        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(q, field.name))
+    for name in ("codebook", "scales", "mean", "rotation", "first_codebook"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(q, name))
 
 
 def test_a_first_codebook_is_saved_in_a_newer_version(tmp_path):
@@ -224,7 +224,7 @@ def test_load_rejects_foreign_truncated_and_newer_files(tmp_path):
     with pytest.raises(ValueError, match=r"it holds \['codebook'\]"):
         Quantizer.load(path)
     np.savez(path, format=FILE_FORMAT, version=99)
-    with pytest.raises(ValueError, match="version 99, expected at most 2"):
+    with pytest.raises(ValueError, match="version 99, expected at most 3"):
         Quantizer.load(path)
     for version in ({}, {"version": "x"}, {"version": [1, 2]}):
         np.savez(path, format=FILE_FORMAT, codebook=ONES, scales=[1.0], mean=np.zeros(3), **version)
@@ -302,3 +302,107 @@ def test_to_index_and_back(metric):
     assert index.metric_type == metric
     assert index.ntotal == 0
     np.testing.assert_allclose(Quantizer.from_index(index).codebooks(), q.codebooks(), atol=1e-5)
+
+
+def in_blocks(seed=0, d=24, K=64, first=True):
+    """Two levels in all dimensions, then five on two blocks of four, in a rotated space."""
+    rng = np.random.default_rng(seed)
+    wide = [Group(rng.standard_normal((K, d)).astype(np.float32))] * first
+    groups = [*wide, *(Group(rng.standard_normal((K, 4)).astype(np.float32), start) for start in (4, 12))]
+    level_groups = np.array([0, 0, 1, 2, 1, 1, 2] if first else [0, 1, 0, 0, 1])
+    rotation = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    scales = 0.7 ** np.arange(len(level_groups))
+    return Quantizer.from_groups(groups, level_groups, scales, rng.standard_normal(d), rotation)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_levels_may_live_on_blocks(first):
+    q = in_blocks(first=first)
+    codes = np.random.default_rng(3).integers(0, 64, (20, q.levels))
+    rotated = np.zeros((20, q.d))
+    for m, g in enumerate(q.level_groups):
+        group = q.groups[g]
+        rotated[:, group.dimensions] += q.scales[m] * group.codebook[codes[:, m]]
+    np.testing.assert_allclose(q.decode(codes), q.mean + rotated @ q.rotation, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_blocks_are_saved_and_loaded(tmp_path, first):
+    q = in_blocks(first=first)
+    q.save(tmp_path / "q.npz")
+    loaded = Quantizer.load(tmp_path / "q.npz")
+    np.testing.assert_array_equal(loaded.codebooks(), q.codebooks())
+    assert [group.dimensions for group in loaded.groups] == [group.dimensions for group in q.groups]
+    assert (tmp_path / "q.npz").stat().st_size < q.codebooks().nbytes / 2
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_from_index_finds_blocks(first):
+    q = in_blocks(first=first)
+    found = Quantizer.from_index(q.to_index())
+    np.testing.assert_allclose(found.codebooks(), q.codebooks(), atol=1e-5)
+    np.testing.assert_array_equal(found.level_groups, q.level_groups)
+    assert [group.codebook.shape for group in found.groups] == [group.codebook.shape for group in q.groups]
+    assert found.layout == q.layout
+
+
+def test_layout_in_words():
+    assert make().layout == "4 levels that share a codebook"
+    assert own_first().layout == "4 levels that share a codebook, the first apart"
+    assert in_blocks().layout == "2 levels in all 24 dimensions, 5 on 2 blocks"
+    assert repr(in_blocks()) == f"<Quantizer of 24 dimensions, 6 bits a level: {in_blocks().layout}>"
+    with pytest.raises(AttributeError, match="this quantizer has 3, see groups"):
+        in_blocks().codebook  # noqa: B018
+
+
+def test_levels_may_differ_in_bits():
+    groups = [Group(np.zeros((16, 3), np.float32)), Group(np.ones((4, 2), np.float32), 1)]
+    q = Quantizer.from_groups(groups, [0, 1], [1, 1], np.zeros(3))
+    assert q.level_bits == (4, 2)
+    np.testing.assert_array_equal(q.decode([[7, 3]]), [[0, 1, 1]])
+    with pytest.raises(ValueError, match=r"bits: levels of \[2, 4\] bits, see level_bits"):
+        q.codebooks()
+    with pytest.raises(ValueError, match="codes: from 4 to 4 at level 1, expected 0 to 3"):
+        q.decode([[7, 4]])
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        ({"groups": [ONES]}, TypeError, r"groups\[0\]: "),
+        (
+            {"groups": [Group(ONES[:3])]},
+            ValueError,
+            r"groups\[0\].codebook: got 3 codewords, expected a power",
+        ),
+        ({"groups": [Group(np.ones((4, 4)))]}, ValueError, "got 4 dimensions, expected at most 3"),
+        ({"groups": [Group(ONES, 1)]}, ValueError, r"groups\[0\].start: got 1, expected 0 to 0"),
+        ({"level_groups": [0, 1]}, ValueError, "level_groups: got .*expected every number from 0 to 0"),
+        ({"level_groups": [0.0, 0.0]}, TypeError, "level_groups: got .*expected integers"),
+        ({"level_groups": [0, 0, 0]}, ValueError, r"scales: got shape \(2,\), expected \(3,\)"),
+        ({"scales": [1, 0]}, ValueError, "scales: .*positive"),
+        ({"rotation": np.ones((3, 3))}, ValueError, "rotation: .*orthogonal"),
+    ],
+)
+def test_from_groups_rejects(parts, error, message):
+    whole = {"groups": [Group(ONES)], "level_groups": [0, 0], "scales": [1, 1], "mean": np.zeros(3)}
+    with pytest.raises(error, match=message):
+        Quantizer.from_groups(**whole | parts)
+
+
+def test_load_rejects_groups_that_cannot_be(tmp_path):
+    path = tmp_path / "q.npz"
+    version, arrays = in_blocks()._stored()
+    assert version == 3
+    for change, message in (
+        ({"codebooks": arrays["codebooks"][:-1]}, r"expected 64 \* 4 for the next group"),
+        ({"codebooks": np.append(arrays["codebooks"], 0)}, "1 numbers more than the groups need"),
+        ({"bits": arrays["bits"][:2]}, "argument"),
+        ({"bits": np.array([6, 6, 40])}, "bits: got 40, expected 1 to 16"),
+        ({"starts": np.array([0, 4, 23])}, r"groups\[2\].start: got 23, expected 0 to 20"),
+        ({"level_groups": np.array([0, 0, 1, 1, 1, 1, 1])}, "level_groups"),
+        ({"widths": np.array([24, 4, -4])}, "widths: got -4"),
+    ):
+        np.savez(path, format=FILE_FORMAT, version=3, **arrays | change)
+        with pytest.raises(ValueError, match=f"a damaged .*{message}"):
+            Quantizer.load(path)

@@ -31,12 +31,18 @@ LutLayout::LutLayout(const Quantizer& quantizer, size_t levels)
 
 void build_luts(const Quantizer& quantizer, const LutLayout& layout, size_t n, const float* x, float* out) {
     const size_t levels = layout.offsets.size();
+    std::vector<float> coordinates;  // along the axes of blocks, which only some prefixes need
+    for (size_t m = 0; m < levels && coordinates.empty(); m++)
+        if (quantizer.in_block(m)) coordinates.resize(n * quantizer.axes_stride);
+    if (!coordinates.empty()) project(quantizer, n, x, coordinates.data());
     for (size_t g = 0; g < quantizer.bases.size(); g++) {
         const size_t first = first_level(quantizer, levels, int(g));
         if (first == levels) continue;
         const Quantizer::Base& base = quantizer.bases[g];
-        isa::active().products(n, quantizer.d, x, quantizer.d, base.stride, base.columns.data(),
-                               out + layout.offsets[first], layout.size);
+        const bool dense = base.block == Quantizer::kDense;
+        const float* rows = dense ? x : coordinates.data() + quantizer.blocks[size_t(base.block)].begin;
+        isa::active().products(n, base.depth(), rows, dense ? quantizer.d : quantizer.axes_stride,
+                               base.stride, base.columns.data(), out + layout.offsets[first], layout.size);
     }
 }
 

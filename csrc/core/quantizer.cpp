@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/blocks.h"
+#include "core/isa/kernels.h"
 #include "core/units.h"
 
 namespace drq {
@@ -177,7 +179,23 @@ Quantizer Quantizer::from_codebooks(const Codebooks& codebooks) {
         quantizer.code_bits += size_t(codebooks.nbits[m]);
     }
     divide(quantizer.d, quantizer.unit, quantizer.shift.data());
+    find_blocks(quantizer);
     return quantizer;
+}
+
+/// In multiples of 2⁻²⁴ ‖x‖ ‖C[k]‖, to first order. A product of d numbers errs by at most d of these. A
+/// coordinate along an axis errs by as much, a codeword's coordinates may add up to √size of its length, and
+/// what lies beside the axes is left out.
+double Quantizer::product_error() const {
+    size_t largest = 0;
+    for (const Block& block : blocks) largest = std::max(largest, block.size);
+    const double size = double(largest), beside = kBesideAxes * (1 << 24);
+    return largest ? double(d) * (std::sqrt(size) + 1) + size + beside : double(d);
+}
+
+void project(const Quantizer& quantizer, size_t n, const float* x, float* out) {
+    isa::active().products(n, quantizer.d, x, quantizer.d, quantizer.axes_stride, quantizer.axes.data(), out,
+                           quantizer.axes_stride);
 }
 
 void unpack_codes(const Quantizer& quantizer, const Codes& codes, size_t begin, size_t n, size_t levels,

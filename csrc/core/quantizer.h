@@ -25,35 +25,56 @@ struct Codebooks {
 /// which training folds into level 0, is split off again as `shift`, so that tables and norms hold small
 /// numbers. All values are in multiples of `unit`, and so are to be the vectors that they meet: 1, but for
 /// codebooks whose squares would not fit in floats.
+///
+/// Codewords that differ in few directions only are a block: inner products with them need only that many
+/// coordinates of a vector, those along the block's axes.
 struct Quantizer {
+    static constexpr size_t kLanes = 16;
+    static constexpr int kDense = -1;
+
     /// One base codebook, stored by columns so that kernels run over codewords.
     struct Base {
         int nbits = 0;
         size_t K = 0;             ///< codewords, 2^nbits
         size_t stride = 0;        ///< floats between columns: K rounded up to kLanes, the rest zero
-        Lines<float> columns;     ///< (d, stride)
-        Lines<float> rows;        ///< (K, d), the same values
+        int block = kDense;       ///< index into blocks, or kDense: in no block
+        Lines<float> columns;     ///< (d, stride); of a base in a block (size of the block, stride)
+        Lines<float> rows;        ///< (K, d), the same values, always in all d dimensions
         double largest_norm = 0;  ///< of the codewords' lengths
+
+        size_t depth() const { return columns.size() / stride; }  ///< coordinates that columns need
     };
-    static constexpr size_t kLanes = 16;
+
+    /// The coordinates [begin, begin + size) of projected vectors.
+    struct Block {
+        size_t begin = 0, size = 0;
+    };
 
     size_t d = 0;
     float unit = 1;            ///< a power of two, see unit_of
     std::vector<float> shift;  ///< (d)
     std::vector<Base> bases;
-    std::vector<int> group;    ///< (M) index into bases
-    std::vector<float> scale;  ///< (M) > 0
-    size_t code_bits = 0;      ///< Σ nbits; norm bits that FAISS may append are not counted
+    std::vector<Block> blocks;  ///< orthogonal to each other
+    std::vector<float> axes;    ///< (d, axes_stride): orthonormal columns, those of a block side by side
+    size_t axes_stride = 0;     ///< Σ sizes of the blocks, rounded up to kLanes, the rest zero
+    std::vector<int> group;     ///< (M) index into bases
+    std::vector<float> scale;   ///< (M) > 0
+    size_t code_bits = 0;       ///< Σ nbits; norm bits that FAISS may append are not counted
 
     size_t levels() const { return group.size(); }
     const Base& base(size_t m) const { return bases[group[m]]; }
     bool shared() const { return bases.size() == 1; }
+    bool in_block(size_t m) const { return base(m).block != kDense; }
+    double product_error() const;           ///< of a table's entries, see Scorer::set_stray
     bool all_levels_have(int nbits) const;  ///< with 8 bits codes are plain bytes, with 4 half ones
     int max_nbits() const;
 
     /// Factors codebooks. Throws std::invalid_argument on a shape that cannot be.
     static Quantizer from_codebooks(const Codebooks& codebooks);
 };
+
+/// The coordinates of n vectors x (n, d) along the axes of all blocks, to out (n, axes_stride).
+void project(const Quantizer& quantizer, size_t n, const float* x, float* out);
 
 /// Packed codes as FAISS stores them: row-major, bits from the least significant up, level after level.
 struct Codes {

@@ -37,6 +37,27 @@ Quantizer quantizer_from(const Array<float>& codebooks) {
     return Quantizer::from_codebooks(view);
 }
 
+/// By base, where its block lies among the axes and how large it is; (-1, d) for one in no block.
+std::vector<std::pair<int, size_t>> ranges_of(const Quantizer& quantizer) {
+    std::vector<std::pair<int, size_t>> ranges;
+    for (const Quantizer::Base& base : quantizer.bases) {
+        const bool dense = base.block == Quantizer::kDense;
+        ranges.emplace_back(dense ? -1 : int(quantizer.blocks[size_t(base.block)].begin), base.depth());
+    }
+    return ranges;
+}
+
+/// The axes of all blocks as rows, (size, d).
+Array<float> axes_of(const Quantizer& quantizer) {
+    size_t size = 0;
+    for (const Quantizer::Block& block : quantizer.blocks) size += block.size;
+    Array<float> axes({py::ssize_t(size), py::ssize_t(quantizer.d)});
+    for (size_t i = 0; i < size; i++)
+        for (size_t j = 0; j < quantizer.d; j++)
+            axes.mutable_at(py::ssize_t(i), py::ssize_t(j)) = quantizer.axes[j * quantizer.axes_stride + i];
+    return axes;
+}
+
 Metric metric_from(const std::string& name) {
     if (name == "l2") return Metric::L2;
     if (name == "ip") return Metric::InnerProduct;
@@ -154,6 +175,10 @@ PYBIND11_MODULE(_core, module) {
         std::vector<float> shift = quantizer.shift;
         for (float& value : shift) value *= quantizer.unit;
         return py::make_tuple(quantizer.group, quantizer.scale, shift);
+    });
+    module.def("blocks", [](const py::object& codebooks) {
+        const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
+        return py::make_tuple(ranges_of(quantizer), axes_of(quantizer));
     });
 
     module.def(

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drqfaiss._core import plugin
-from drqfaiss._least_squares import train as least_squares
+from drqfaiss._least_squares import layouts
 from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss.quantizer import Quantizer
 
@@ -12,7 +12,7 @@ from drqfaiss.quantizer import Quantizer
 def train(x: NDArray[np.float32], nbits: list[int], options: str) -> NDArray[np.float32]:
     """Return codebooks (M, K, d), trained on x with options as `TrainingOptions.to_json` writes them."""
     given = TrainingOptions.from_json(options)
-    return Quantizer(*least_squares.train(x, len(nbits), nbits[0], given)).codebooks()
+    return Quantizer.from_groups(*layouts.train(x, len(nbits), nbits[0], given)).codebooks()
 
 
 plugin.set_trainer(train)

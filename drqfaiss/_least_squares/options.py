@@ -12,6 +12,7 @@ from drqfaiss import _check
 from drqfaiss._least_squares.prefixes import check_prefix_weights, require_weights
 
 SCALES = ("geometric", "level", "vector")
+LAYOUTS = ("auto", "shared", "blocks")
 MAX_COUNT_BYTES = 2**31
 
 
@@ -51,6 +52,11 @@ class TrainingOptions:
     An option that is None has its default.
 
     Attributes:
+        layout: {"auto", "shared", "blocks"}. Which levels share a codebook: all; or after some levels in all
+            dimensions, those of a block, that is a range of principal axes. "auto" takes what suits the
+            vectors, by drafts on a part of them: all levels of codes up to 8 bytes, blocks for long ones.
+        global_levels: Levels in all dimensions, before those on blocks; None: by drafts.
+        block_size: Dimensions of a block; None: twice the bits of a level.
         scale: {"geometric", "level", "vector"}. One ratio for all levels (s_m = s^m), a scale per level, or a
             scale per level and dimension after a rotation: the most accurate, the slowest to train and
             encode.
@@ -72,6 +78,11 @@ class TrainingOptions:
         TypeError, ValueError: Naming the option and what was expected.
     """
 
+    layout: str = _choice("auto", "which levels share a codebook", LAYOUTS)
+    global_levels: int | None = _option(
+        None, "levels in all dimensions, before those on blocks", partial(_check.integer, lowest=0)
+    )
+    block_size: int | None = _count("dimensions of a block")
     scale: str = _choice("level", "how levels scale the codebook", SCALES)
     own_first: bool = _option(False, "the first level gets a codebook of its own", _check.boolean)
     prefix_weights: Mapping[int, float] | None = _option(

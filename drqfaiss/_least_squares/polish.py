@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
+from drqfaiss._least_squares.model import Group
 from drqfaiss._least_squares.options import SCALES, check_size
 from drqfaiss._least_squares.prefixes import gain_weights, tail_weights
 from drqfaiss._least_squares.solving import Levels, Statistics, relaxation_in, update
@@ -76,5 +76,4 @@ def polish(
         fitted = update(statistics, fitted, tail, scale, relaxation_in(iteration, iterations))
     bases = fitted.bases * unit
     scales = fitted.scales if own == "vector" else fitted.scales[:, 0]
-    own_first = bases[0] if first else None
-    return replace(quantizer, codebook=bases[-1], scales=scales, first_codebook=own_first)
+    return quantizer.replace(groups=[Group(base) for base in bases], scales=scales)

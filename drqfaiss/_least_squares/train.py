@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
+from drqfaiss._least_squares.model import Group, Model
 from drqfaiss._least_squares.options import TrainingOptions, check_size
 from drqfaiss._least_squares.prefixes import gain_weights, tail_weights
 from drqfaiss._least_squares.solving import (
@@ -38,16 +38,6 @@ from drqfaiss._least_squares.solving import (
 
 OUTLYING, INLYING = 30.0, 0.95  # see `inlying`
 START_ITERATIONS = 8  # of k-means; the codebook changes a lot afterwards
-
-
-class Model(NamedTuple):
-    """The trained arrays, as Quantizer takes them."""
-
-    codebook: np.ndarray  # (K, d) float32
-    scales: np.ndarray  # (M,) or (M, d) float32
-    mean: np.ndarray  # (d,) float32
-    rotation: np.ndarray | None  # (d, d) float32
-    first_codebook: np.ndarray | None  # (K, d) float32
 
 
 def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Model:
@@ -82,9 +72,9 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
         fitted = update(Statistics.of(x, codes, K), fitted, tail, scale, relaxation)
         if iteration + 1 < work.iterations:
             reseed_unused(fitted, codes, x, rng)
-    bases = (fitted.bases * unit).astype(np.float32)
+    groups = tuple(Group(base) for base in (fitted.bases * unit).astype(np.float32))
     scales = (fitted.scales if scale == "vector" else fitted.scales[:, 0]).astype(np.float32)
-    return Model(bases[-1], scales, mean, rotation, bases[0] if len(bases) > 1 else None)
+    return Model(groups, group, scales, mean, rotation)
 
 
 def prepare(

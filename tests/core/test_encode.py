@@ -227,3 +227,62 @@ def test_encode_rejects(arguments, error, message):
 def test_code_sums_rejects(arguments, error, message):
     with pytest.raises(error, match=message):
         _core.code_sums(*arguments)
+
+
+def block_codebooks(rng, groups, bits, d, size):
+    """Codebooks (M, K, d) of levels in all dimensions (-1) or on a block of `size` axes, and the axes."""
+    axes = np.linalg.qr(rng.standard_normal((d, d)))[0].astype(np.float32)
+    codebooks = []
+    for m, group in enumerate(groups):
+        own = rng.standard_normal((2**bits, d)).astype(np.float32) * np.float32(0.7**m)
+        block = axes[group * size : (group + 1) * size]
+        codebooks.append(own if group < 0 else own[:, :size] @ block)
+    return np.stack(codebooks), axes
+
+
+@pytest.mark.parametrize("beam", [1, 4, 9])
+@pytest.mark.parametrize("groups", [[-1, -1, 0, 1, 0, 1, 2], [1, 0, 1, 0], [0, -1, 1, 0, -1]])
+def test_blocks_are_searched_one_by_one_after_the_dense_levels(groups, beam):
+    rng = np.random.default_rng(beam)
+    groups, size = np.array(groups), 4
+    codebooks, axes = block_codebooks(rng, groups, 6, 20, size)
+    x = rng.standard_normal((40, 20)).astype(np.float32)
+    found = [encode_at(simd, x, codebooks, beam) for simd in AVAILABLE_LEVELS]
+    for codes in found[1:]:
+        np.testing.assert_array_equal(codes, found[0])
+    shift = np.array(_core.factor(codebooks)[2])  # of level 0's codewords, which dense levels leave to it
+    centred = codebooks.astype(np.float64)
+    centred[0] -= shift
+    expected, left = np.empty_like(found[0]), x - shift
+    for group in np.unique(groups):
+        levels = np.flatnonzero(groups == group)
+        block = np.eye(20) if group < 0 else axes[group * size : (group + 1) * size]
+        own = centred[levels]
+        for i in range(len(x)):
+            expected[i, levels] = plain_beam_search(left[i] @ block.T, own @ block.T, beam)
+        if group < 0:
+            left -= sum(own[m, expected[:, level]] for m, level in enumerate(levels))
+    assert (found[0] == expected).mean() > 0.999  # rounding may decide between two that are equally good
+
+
+def test_more_axes_than_pay_are_no_block():
+    rng = np.random.default_rng(0)
+    codebooks, _ = block_codebooks(rng, np.array([-1, 0, 1]), 6, 20, 5)
+    assert [begin for begin, _ in _core.blocks(codebooks)[0]] == [-1, 0, 5]
+    codebooks, _ = block_codebooks(rng, np.array([-1, 0, 1]), 6, 20, 6)  # more than a quarter
+    assert _core.blocks(codebooks)[0] == [(-1, 20)] * 3
+    codebooks, _ = block_codebooks(
+        rng, np.array([-1, 0, 1]), 2, 20, 2
+    )  # four codewords span three dimensions
+    assert _core.blocks(codebooks)[0] == [(-1, 20)] * 3
+
+
+def test_levels_with_common_axes_share_a_block():
+    rng = np.random.default_rng(1)
+    axes = np.linalg.qr(rng.standard_normal((32, 32)))[0].astype(np.float32)
+    spans = [axes[0:4], axes[4:8], axes[2:6], axes[8:12]]
+    codebooks = np.stack([rng.standard_normal((64, 4)).astype(np.float32) @ span for span in spans])
+    ranges, found = _core.blocks(codebooks)
+    assert ranges == [(0, 8), (0, 8), (0, 8), (8, 4)]
+    np.testing.assert_allclose(found @ found.T, np.eye(12), atol=1e-6)
+    np.testing.assert_allclose(codebooks[2] @ found.T @ found, codebooks[2], atol=1e-5)

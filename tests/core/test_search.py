@@ -16,13 +16,18 @@ METRICS = ["l2", "ip"]
 
 
 def make_codebooks(rng, M, nbits, d, kind):
-    """Codebooks (M, K, d): one shared codebook, an own first one, or all independent."""
+    """Codebooks (M, K, d): one shared, an own first, all independent, or blocks after two."""
     K = 1 << nbits
     base = rng.standard_normal((K, d)).astype(np.float32)
     scales = 0.8 ** np.arange(M, dtype=np.float32)
     codebooks = scales[:, None, None] * base
     if kind == "independent":
         codebooks = scales[:, None, None] * rng.standard_normal((M, K, d)).astype(np.float32)
+    if kind == "blocks" and M > 2:
+        axes, size = np.linalg.qr(rng.standard_normal((d, d)))[0], max(1, min(d // 4, K // 2 - 1))
+        for m in range(2, M):
+            block = axes[m % 3 * size : (m % 3 + 1) * size]
+            codebooks[m] = codebooks[m, :, : len(block)] @ block
     if kind == "own-first":
         codebooks[0] = rng.standard_normal((K, d))
     codebooks[0] += rng.standard_normal(d).astype(np.float32) * 2
@@ -44,7 +49,7 @@ def make_codes(rng, N, M, nbits, kind):
     M=st.integers(1, 18),
     nbits=st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 8, 9, 11]),
     d=st.sampled_from([1, 3, 16, 33]),
-    codebooks_kind=st.sampled_from(["shared", "own-first", "independent"]),
+    codebooks_kind=st.sampled_from(["shared", "own-first", "independent", "blocks"]),
     codes_kind=st.sampled_from(["random", "duplicates", "constant"]),
     metric=st.sampled_from(METRICS),
     k=st.sampled_from([1, 2, 10, 100]),

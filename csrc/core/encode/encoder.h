@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/encode/beam_encoder.h"
 #include "core/executor.h"
 #include "core/quantizer.h"
 
@@ -12,6 +13,9 @@ namespace drq {
 
 /// Beam-search encoder of one quantizer. It keeps inner products between codewords, computed when first
 /// needed, from call to call; any number of threads may use it.
+///
+/// Blocks are orthogonal, so the error is a sum over blocks and each is searched by itself: first the dense
+/// levels, then in every block what they left over there.
 class Encoder {
   public:
     /// gain_weights: (M) positive, what a level's reduction of the squared error counts; empty: 1 everywhere.
@@ -29,12 +33,25 @@ class Encoder {
     void encode(size_t n, const float* x, int beam, int32_t* codes, const Executor& executor) const;
 
   private:
-    class Tables;
-    class Products;
-    class BeamSearch;
+    /// Levels that are searched together.
+    struct Part {
+        int block;  ///< of the quantizer, or Quantizer::kDense
+        std::vector<size_t> levels;
+        BeamEncoder encoder;
+    };
+
+    void encode_task(size_t n, const float* x, size_t beam, int32_t* codes, Checkpoint& checkpoint) const;
+
+    /// Codes of a part's levels, for vectors in its coordinates, rows ldx apart; codes (n, M) has room for
+    /// all.
+    void encode_part(const Part& part, size_t n, const float* x, size_t ldx, size_t beam, int32_t* codes,
+                     Checkpoint& checkpoint) const;
+
+    /// Takes what a dense part's codes stand for off x (n, d).
+    void subtract(const Part& part, size_t n, const int32_t* codes, float* x) const;
 
     std::shared_ptr<const Quantizer> quantizer_;
-    std::unique_ptr<const Tables> tables_;
+    std::vector<Part> parts_;  ///< the dense one first
 };
 
 /// sums[m][k] = Σ of the vectors whose level-m code is k: x (n, d), codes (n, M) → sums (M, K, d).

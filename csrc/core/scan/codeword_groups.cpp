@@ -71,7 +71,7 @@ void reorder(Quantizer::Base& base, size_t d, const std::vector<uint8_t>& number
     const Quantizer::Base from = base;
     for (size_t k = 0; k < base.K; k++) {
         std::copy_n(&from.rows[k * d], d, &base.rows[numbers[k] * d]);
-        for (size_t j = 0; j < d; j++)
+        for (size_t j = 0; j < base.depth(); j++)
             base.columns[j * base.stride + numbers[k]] = from.columns[j * base.stride + k];
     }
 }
