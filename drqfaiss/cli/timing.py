@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -70,38 +72,62 @@ def best_times(
     Returns:
         for every task its median at the level where that is least.
     """
-    threads = faiss.omp_get_max_threads()
-    at_start = faiss.SIMDConfig.get_level() if faiss_simd_levels() else None
-    levels: list[str | None] = [*faiss_simd_levels(at_most)] or [None]
-    variants = [(name, level) for name, task in tasks.items() for level in ([None] if task.own else levels)]
+    variants = _variants(tasks, at_most)
     # One thread's CPU time does not contain what other programs took; several threads' does not show waiting.
     one_thread = all(task.threads == 1 for task in tasks.values())
     clock = time.process_time if one_thread else time.perf_counter
+    with _settings_restored() as use_simd:
 
-    def run(variant: tuple[str, str | None], rows: np.ndarray) -> float:
-        _set_level(variant[1], at_start)
-        return _time(tasks[variant[0]], rows, clock)
+        def run(variant: _Variant, rows: np.ndarray) -> float:
+            use_simd(variant.simd)
+            return _time(tasks[variant.task], rows, clock)
 
-    try:
-        batch = {
+        batches = {
             v: rows if seconds is None else _fitting_rows(partial(run, v), rows, seconds) for v in variants
         }
-        times: dict[tuple[str, str | None], list[float]] = {v: [] for v in variants}
+        times: dict[_Variant, list[float]] = {v: [] for v in variants}
         with bar(title, "round", runs) as shown:
             for _ in range(runs):
                 for v in variants:
-                    times[v].append(run(v, batch[v]))
+                    times[v].append(run(v, batches[v]))
                 shown.update()
+    medians = {v: Timing(float(np.median(times[v])), v.simd) for v in variants}
+    return {name: _best(timing for v, timing in medians.items() if v.task == name) for name in tasks}
+
+
+class _Variant(NamedTuple):
+    """A task at a SIMD level of FAISS's, None where that has no part in it."""
+
+    task: str
+    simd: str | None
+
+
+def _variants(tasks: dict[str, Task], at_most: str | None) -> list[_Variant]:
+    levels: list[str | None] = [*faiss_simd_levels(at_most)] or [None]
+    return [
+        _Variant(name, level) for name, task in tasks.items() for level in ([None] if task.own else levels)
+    ]
+
+
+def _best(timings: Iterable[Timing]) -> Timing:
+    return min(timings, key=lambda timing: timing.us)
+
+
+@contextmanager
+def _settings_restored() -> Iterator[Callable[[str | None], None]]:
+    """Give what sets FAISS's SIMD level, None the one at the start; restore it and the threads at the end."""
+    threads = faiss.omp_get_max_threads()
+    at_start = faiss.SIMDConfig.get_level() if faiss_simd_levels() else None
+
+    def use(name: str | None) -> None:
+        if at_start is not None:
+            faiss.SIMDConfig.set_level(at_start if name is None else _level(name))
+
+    try:
+        yield use
     finally:
-        _set_level(None, at_start)
+        use(None)
         faiss.omp_set_num_threads(threads)
-    medians = {v: float(np.median(times[v])) for v in variants}
-    return {
-        name: min(
-            (Timing(us, v[1]) for v, us in medians.items() if v[0] == name), key=lambda timing: timing.us
-        )
-        for name in tasks
-    }
 
 
 def _fitting_rows(run: Callable[[np.ndarray], float], rows: np.ndarray, seconds: float) -> np.ndarray:
@@ -124,8 +150,3 @@ def _time(task: Task, rows: np.ndarray, clock: Callable[[], float]) -> float:
 
 def _level(name: str) -> int:
     return getattr(faiss, f"SIMDLevel_{name}")
-
-
-def _set_level(name: str | None, default: int | None) -> None:
-    if default is not None:
-        faiss.SIMDConfig.set_level(default if name is None else _level(name))
