@@ -84,7 +84,7 @@ def floats(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float32]:
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name}: expected an array of {ndim} dimensions: {error}") from None
+        raise ValueError(f"{name}: got no array ({error}), expected one of {ndim} dimensions") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: got {array.dtype}, expected numbers that convert to float32")
     if array.ndim != ndim or 0 in array.shape[1:]:
@@ -110,7 +110,7 @@ def finite(
         if rows is not None:
             first[0] = int(rows[first[0]])
         raise ValueError(
-            f"{name}: {len(bad)} values are NaN or infinite, the first at {tuple(first)}, "
+            f"{name}: got {len(bad)} values that are NaN or infinite, the first at {tuple(first)}, "
             "expected finite ones"
         )
 
@@ -135,7 +135,7 @@ def integers(name: str, value: ArrayLike, ndim: int) -> NDArray[np.int64]:
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name}: expected an array of {_dimensions(ndim)}: {error}") from None
+        raise ValueError(f"{name}: got no array ({error}), expected one of {_dimensions(ndim)}") from None
     if array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
@@ -161,5 +161,5 @@ def output(name: str, array: Any, shape: tuple[int, ...], dtype: DTypeLike) -> N
     if array.shape != shape:
         raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
     if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
-        raise ValueError(f"{name}: expected a C-contiguous, writeable array")
+        raise ValueError(f"{name}: got one in pieces or read-only, expected a C-contiguous, writeable array")
     return array

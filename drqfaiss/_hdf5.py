@@ -68,9 +68,9 @@ def open_array(path: Path, file: h5py.File, part: str) -> HDF5Vectors:
     name = f"{path}:{part}"
     with damaged_as_value_error(name, UNREADABLE):
         dataset = _in_file(file, part)
-        reason = "not there, or behind a link" if dataset is None else _why_not(dataset, path)
+        reason = "nothing there, or a link" if dataset is None else _why_not(dataset, path)
         if dataset is None or reason:
-            raise ValueError(f"{name}: {reason}; expected an array (n, d) of numbers in the file itself")
+            raise ValueError(f"{name}: got {reason}, expected an array (n, d) of numbers in the file itself")
         return HDF5Vectors(name, dataset)
 
 
@@ -104,7 +104,7 @@ def _in_file(file: h5py.File, name: str) -> h5py.Dataset | None:
 def _why_not(dataset: h5py.Dataset, path: Path) -> str:
     """Return why an array is not read; empty if it is."""
     if dataset.external or dataset.is_virtual:
-        return "its numbers lie in other files"
+        return "numbers that lie in other files"
     if dataset.dtype.kind not in NUMBERS:
         return f"an array of {dataset.dtype}"
     if len(dataset.shape or ()) != 2:
@@ -112,7 +112,7 @@ def _why_not(dataset: h5py.Dataset, path: Path) -> str:
     packing = dataset.id.get_create_plist()
     filters = [packing.get_filter(i)[0] for i in range(packing.get_nfilters())]
     if unknown := set(filters) - set(FILTERS):
-        return f"packed by filters {sorted(unknown)}, which need plug-ins"
+        return f"numbers packed by filters {sorted(unknown)}, which need plug-ins"
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
     claimed, most = (
         max(math.prod(dataset.shape) * dataset.dtype.itemsize, chunk),

@@ -66,13 +66,13 @@ def read_array_header(file: IO[bytes], kinds: str = NUMBERS) -> ArrayHeader:
     """
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"version {version} of the format, expected (1, 0) or (2, 0)")
+        raise ValueError(f"got version {version} of the format, expected (1, 0) or (2, 0)")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     header = ArrayHeader(*read(file))
     if header.dtype.kind not in kinds:
-        raise ValueError(f"an array of {header.dtype}, expected numbers")
+        raise ValueError(f"got an array of {header.dtype}, expected numbers")
     if min(header.shape, default=0) < 0:
-        raise ValueError(f"an array of shape {header.shape}, expected no negative sizes")
+        raise ValueError(f"got an array of shape {header.shape}, expected no negative sizes")
     return header
 
 
@@ -93,7 +93,7 @@ def read_archive(path: str | os.PathLike[str], names: Collection[str], kind: str
             claimed = sum(member.file_size for member in members.values())
             if claimed > most_claimed(size):
                 raise ValueError(
-                    f"arrays of {claimed} bytes, expected at most {most_claimed(size)} in this file"
+                    f"got arrays of {claimed} bytes, expected at most {most_claimed(size)} in this file"
                 )
             if not members:
                 raise ValueError(
@@ -112,7 +112,7 @@ def _require_small_directory(file: IO[bytes], size: int) -> None:
     file.seek(max(size - END_OF_ARCHIVE.size - 20, 0))
     if members > MOST_MEMBERS or directory_bytes > 1 << 20 or comment or file.read(4) == b"PK\6\7":
         raise ValueError(
-            f"an archive of {members} arrays, expected at most {MOST_MEMBERS} in less than 4 GiB"
+            f"got an archive of {members} arrays, expected at most {MOST_MEMBERS} in less than 4 GiB"
         )
     file.seek(0)
 
@@ -123,9 +123,9 @@ def _read_member(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -
         content = member.file_size - file.tell()
         if header.nbytes != content:
             raise ValueError(
-                f"shape {header.shape} of {header.dtype} in {content} bytes, expected {header.nbytes}"
+                f"got shape {header.shape} of {header.dtype} in {content} bytes, expected {header.nbytes}"
             )
         data = file.read(content + 1)  # one more: the checksum is compared at the end
         if len(data) != content:
-            raise ValueError(f"{len(data)} bytes, expected {content}")
+            raise ValueError(f"got {len(data)} bytes, expected {content}")
         return np.ndarray(header.shape, header.dtype, data, order="F" if header.fortran_order else "C")

@@ -133,7 +133,7 @@ class _Saver:
 
 def _check_index(index: faiss.Index, vectors: VectorsOnDisk) -> None:
     if not index.is_trained:
-        raise ValueError("trained: the index is not trained, expected a trained one")
+        raise ValueError("trained: got an index that is not trained, expected a trained one")
     if isinstance(index, faiss.IndexIDMap):
         raise ValueError(
             f"trained: got {type(index).__name__}, expected an index that numbers vectors itself"
@@ -232,7 +232,7 @@ def _read_claim(work: Path) -> dict[str, Any] | None:
         expected["result"] = str
     for name, kind in expected.items():
         if type(claim.get(name)) is not kind:
-            raise ValueError(f"{path}: damaged: {name} is {claim.get(name)!r}, expected {kind.__name__}")
+            raise ValueError(f"{path}: damaged: got {name} {claim.get(name)!r}, expected {kind.__name__}")
     return claim
 
 
@@ -241,7 +241,7 @@ def _resumed_at(work: Path, index: faiss.Index, claim: dict[str, Any], vectors: 
     resumed_at = index.ntotal - claim["before"]
     if index.d != vectors.shape[1] or not 0 <= resumed_at <= len(vectors):
         raise ValueError(
-            f"{work}: damaged: {index.ntotal} vectors of {index.d} dimensions, expected "
+            f"{work}: damaged: got {index.ntotal} vectors of {index.d} dimensions, expected "
             f"{claim['before']} to {claim['before'] + len(vectors)} of {vectors.shape[1]}"
         )
     return resumed_at

@@ -67,12 +67,14 @@ class Dataset:
     def __post_init__(self) -> None:
         """Raise ValueError when the parts do not belong together."""
         if self.metric not in METRIC_NAMES:
-            raise ValueError(f"{self.name}: metric {self.metric}; expected METRIC_L2 or METRIC_INNER_PRODUCT")
+            raise ValueError(
+                f"{self.name}: got metric {self.metric}, expected METRIC_L2 or METRIC_INNER_PRODUCT"
+            )
         for part in ("learn", "base", "query"):
             shape = getattr(self, part).shape
             if len(shape) != 2 or shape[0] == 0 or shape[1] != self.d:
                 raise ValueError(
-                    f"{self.name}: {part} has shape {shape}; expected (n > 0, {self.d}) as in base"
+                    f"{self.name}: got {part} of shape {shape}, expected (n > 0, {self.d}) as in base"
                 )
         if self.groundtruth is not None:
             self._check_groundtruth(self.groundtruth)
@@ -80,10 +82,10 @@ class Dataset:
     def _check_groundtruth(self, ids: np.ndarray) -> None:
         queries = len(self.query)
         if ids.ndim != 2 or len(ids) != queries:
-            raise ValueError(f"{self.name}: groundtruth has shape {ids.shape}; expected ({queries}, k)")
+            raise ValueError(f"{self.name}: got a groundtruth of shape {ids.shape}, expected ({queries}, k)")
         if ids.min() < 0 or ids.max() >= len(self.base):
             raise ValueError(
-                f"{self.name}: groundtruth ids lie in [{ids.min()}, {ids.max()}]; "
+                f"{self.name}: got groundtruth ids in [{ids.min()}, {ids.max()}], "
                 f"expected [0, {len(self.base) - 1}], the rows of base"
             )
 
@@ -104,7 +106,7 @@ def read_vectors(path: str | Path) -> np.ndarray:
         return _read_npy(path)
     if path.suffix.lower() in VECS_DTYPES:
         return _read_vecs(path)
-    raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted([*VECS_DTYPES, '.npy'])}")
+    raise ValueError(f"{path}: got suffix {path.suffix!r}, expected one of {sorted([*VECS_DTYPES, '.npy'])}")
 
 
 def open_vectors(name: str | Path) -> np.ndarray | _hdf5.HDF5Vectors:
@@ -123,7 +125,7 @@ def open_vectors(name: str | Path) -> np.ndarray | _hdf5.HDF5Vectors:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
-        raise ValueError(f"{path}: a folder, pipe or device; expected a file")
+        raise ValueError(f"{path}: got a folder, pipe or device, expected a file")
     return _open_hdf5(path, part) if path.suffix.lower() in HDF5_SUFFIXES else read_vectors(path)
 
 
@@ -214,9 +216,9 @@ def write_vecs(path: str | Path, vectors: np.ndarray) -> None:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in VECS_DTYPES:
-        raise ValueError(f"{path}: suffix {path.suffix!r}; expected one of {sorted(VECS_DTYPES)}")
+        raise ValueError(f"{path}: got suffix {path.suffix!r}, expected one of {sorted(VECS_DTYPES)}")
     if vectors.ndim != 2:
-        raise ValueError(f"{path}: vectors of shape {vectors.shape}; expected (n, d)")
+        raise ValueError(f"{path}: got vectors of shape {vectors.shape}, expected (n, d)")
     n, d = vectors.shape
     rows = np.empty(n, _vecs_row(path, d))
     rows["d"] = d
@@ -286,24 +288,24 @@ def _vecs_row(path: Path, d: int) -> np.dtype:
 def _read_vecs(path: Path) -> np.ndarray:
     header = np.fromfile(path, "<i4", count=1)
     if len(header) == 0 or header[0] <= 0:
-        raise ValueError(f"{path}: starts with {header.tolist()}; expected a positive int32 dimension")
+        raise ValueError(f"{path}: got {header.tolist()} at its start, expected a positive int32 dimension")
     d = int(header[0])
     size = path.stat().st_size
     if 4 + d * VECS_DTYPES[path.suffix.lower()].itemsize > size:  # before NumPy finds it too large for a type
         raise ValueError(
-            f"{path}: starts with dimension {d} in {size} bytes; expected a whole one; byte order?"
+            f"{path}: got dimension {d} at its start, of {size} bytes, expected a whole one; byte order?"
         )
     row = _vecs_row(path, d)
     if size % row.itemsize:
         raise ValueError(
-            f"{path}: {size} bytes; expected a multiple of {row.itemsize} (dimension {d}); truncated?"
+            f"{path}: got {size} bytes, expected a multiple of {row.itemsize} (dimension {d}); truncated?"
         )
     rows = np.memmap(path, row, mode="r")
     sample = np.unique(np.linspace(0, len(rows) - 1, CHECKED_HEADERS).astype(np.int64))
     wrong = sample[rows["d"][sample] != d]
     if len(wrong):
         raise ValueError(
-            f"{path}: row {wrong[0]} has dimension {rows['d'][wrong[0]]}; expected {d} as in row 0"
+            f"{path}: got row {wrong[0]} of dimension {rows['d'][wrong[0]]}, expected {d} as in row 0"
         )
     return rows["vector"]
 
@@ -313,9 +315,9 @@ def _read_npy(path: Path) -> np.ndarray:
     with damaged_as_value_error(str(path), kind), open(path, "rb") as file:
         header, start, size = read_array_header(file), file.tell(), path.stat().st_size
         if len(header.shape) != 2:
-            raise ValueError(f"{path}: array of shape {header.shape}; expected (n, d)")
+            raise ValueError(f"{path}: got an array of shape {header.shape}, expected (n, d)")
         if header.nbytes > size - start:
-            raise ValueError(f"{size} bytes, expected {start + header.nbytes}")
+            raise ValueError(f"got {size} bytes, expected {start + header.nbytes}")
         order: Literal["F", "C"] = "F" if header.fortran_order else "C"
         if not header.nbytes:
             return np.empty(header.shape, header.dtype)
@@ -348,12 +350,12 @@ def _load_hdf5(path: Path, metric: int | None, learn: int, rng: np.random.Genera
     with _hdf5.open_file(path) as file:
         missing = {part for part in ("train", "test", "neighbors") if part not in file}
         if missing:
-            raise ValueError(f"{path}: no {sorted(missing)}; expected an ann-benchmarks file")
+            raise ValueError(f"{path}: got no {sorted(missing)}, expected an ann-benchmarks file")
         base, query = (finite_floats(_hdf5.open_array(path, file, part)) for part in ("train", "test"))
         groundtruth = _hdf5.open_array(path, file, "neighbors")[:].astype(np.int64)
         distance = _hdf5.text_attribute(path, file, "distance", "euclidean").lower()
     if distance not in HDF5_METRICS:
-        raise ValueError(f"{path}: distance {distance!r}; expected one of {sorted(HDF5_METRICS)}")
+        raise ValueError(f"{path}: got distance {distance!r}, expected one of {sorted(HDF5_METRICS)}")
     own_metric = HDF5_METRICS[distance]
     if distance in NORMALIZED:
         faiss.normalize_L2(base)
@@ -376,7 +378,7 @@ def _split_file(
     vectors = read_vectors(path)
     n = len(vectors)
     if n < 10:
-        raise ValueError(f"{path}: {n} vectors; expected at least 10 to take queries from")
+        raise ValueError(f"{path}: got {n} vectors, expected at least 10 to take queries from")
     queries = min(queries, n // 10)
     learn = min(learn, (n - queries) // 2)
     parts = np.split(rng.permutation(n), [queries, queries + learn])
@@ -418,7 +420,7 @@ def _find_base(path: Path) -> Path:
         if len(candidates) != 1:
             names = [file.name for file in candidates]
             raise FileNotFoundError(
-                f"{path}: {names} end in 'base'; expected one such file, or name a prefix"
+                f"{path}: got {names} that end in 'base', expected one such file, or name a prefix"
             )
         return candidates[0]
     base = _find_part(path.parent, f"{path.name}_base")

@@ -83,14 +83,15 @@ def _check_shard(output: str, trained: str, part: RowRange, normalize: bool) -> 
     held, wanted = read_index(output), len(part)
     if held.ntotal != wanted:
         raise ValueError(
-            f"{output}: holds {held.ntotal} vectors, expected {wanted}; remove it to build it again"
+            f"{output}: got {held.ntotal} vectors, expected {wanted}; remove it to build it again"
         )
     rows = compared_rows(wanted)
     expected = read_index(trained)
     expected.add(np.concatenate([finite_floats(part, slice(i, i + 1), normalize) for i in rows.tolist()]))
     if held.d != expected.d or not np.array_equal(_decoded(held, rows), _decoded(expected, range(len(rows)))):
         raise ValueError(
-            f"{output}: holds other vectors or those of another trained index; remove it to build it again"
+            f"{output}: got other vectors or those of another trained index, expected those to be built; "
+            "remove it to build it again"
         )
 
 

@@ -32,7 +32,7 @@ def exact_neighbours(
         ValueError: k is not in 1..n.
     """
     if not 1 <= k <= len(base):
-        raise ValueError(f"k = {k}; expected 1..{len(base)}, the number of base vectors")
+        raise ValueError(f"k: got {k}, expected 1 to {len(base)}, the number of base vectors")
     base = np.ascontiguousarray(base, dtype=np.float32)
     query = np.ascontiguousarray(query, dtype=np.float32)
     candidates = faiss.knn(query, base, min(k + EXTRA_CANDIDATES, len(base)), metric)[1]
@@ -70,10 +70,10 @@ def recall_at(ids: np.ndarray, groundtruth: np.ndarray, k: int) -> float:
     """
     if len(ids) != len(groundtruth):
         raise ValueError(
-            f"results for {len(ids)} queries; expected {len(groundtruth)} as in the ground truth"
+            f"ids: got results for {len(ids)} queries, expected {len(groundtruth)} as in the ground truth"
         )
     if not 1 <= k <= ids.shape[1]:
-        raise ValueError(f"k = {k}; expected 1..{ids.shape[1]}, the number of results per query")
+        raise ValueError(f"k: got {k}, expected 1 to {ids.shape[1]}, the number of results per query")
     return float((ids[:, :k] == groundtruth[:, :1]).any(axis=1).mean())
 
 
@@ -108,12 +108,12 @@ def relevance(
     query_labels, base_labels = np.asarray(query_labels), np.asarray(base_labels)
     if len(query_labels) != len(query) or len(base_labels) != index.ntotal:
         raise ValueError(
-            f"labels of {len(query_labels)} queries and {len(base_labels)} vectors; "
+            f"labels: got those of {len(query_labels)} queries and {len(base_labels)} vectors, "
             f"expected {len(query)} and {index.ntotal}"
         )
     if query_labels.shape[1:] != base_labels.shape[1:]:
         raise ValueError(
-            f"labels of shapes {query_labels.shape} and {base_labels.shape}; expected equal classes"
+            f"labels: got shapes {query_labels.shape} and {base_labels.shape}, expected equal classes"
         )
     relevant = np.empty((len(query), k), bool)
     for i in range(0, len(query), RANKED_QUERIES):

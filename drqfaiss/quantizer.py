@@ -286,16 +286,16 @@ class Quantizer:
         """
         codes = np.asarray(codes)
         if codes.dtype.kind not in "iu":
-            raise TypeError(f"codes: dtype {codes.dtype}, expected integers")
+            raise TypeError(f"codes: got dtype {codes.dtype}, expected integers")
         levels = self.levels if levels is None else _check.integer("levels", levels, 1, self.levels)
         if codes.ndim != 2 or not levels <= codes.shape[1] <= self.levels:
-            raise ValueError(f"codes: shape {codes.shape}, expected (n, {self.levels})")
+            raise ValueError(f"codes: got shape {codes.shape}, expected (n, {self.levels})")
         codes = codes[:, :levels]
         for m, bits in enumerate(self.level_bits[:levels]):
             own = codes[:, m]
             if len(own) and not (own.min() >= 0 and own.max() < 2**bits):
                 raise ValueError(
-                    f"codes: from {own.min()} to {own.max()} at level {m}, expected 0 to {2**bits - 1}"
+                    f"codes: got {own.min()} to {own.max()} at level {m}, expected 0 to {2**bits - 1}"
                 )
         x = np.zeros((len(codes), self.d), np.float32)
         for m in range(levels):
@@ -371,7 +371,7 @@ class Quantizer:
         name = os.fspath(path)
         fields = read_archive(name, FIELDS, f"not a {FILE_FORMAT} file, or truncated")
         if str(fields.get("format")) != FILE_FORMAT:
-            raise ValueError(f"{name}: not a {FILE_FORMAT} file; it holds {sorted(fields)}")
+            raise ValueError(f"{name}: got a file of {sorted(fields)}, expected a {FILE_FORMAT} file")
         try:
             version = int(fields["version"])
             if version <= FILE_VERSION:
@@ -379,7 +379,7 @@ class Quantizer:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{name}: a damaged {FILE_FORMAT} file ({error})") from error
         raise ValueError(
-            f"{name}: {FILE_FORMAT} version {version}, expected at most {FILE_VERSION}: a newer drqfaiss "
+            f"{name}: got {FILE_FORMAT} version {version}, expected at most {FILE_VERSION}: a newer drqfaiss "
             "wrote it"
         )
 
@@ -431,12 +431,12 @@ class Quantizer:
         # The downcast object does not own the index: the argument has to stay referenced.
         residual = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
         if not isinstance(residual, faiss.IndexResidualQuantizer):
-            raise TypeError(f"index: {type(residual).__name__}, expected a faiss.IndexResidualQuantizer")
+            raise TypeError(f"index: got {type(residual).__name__}, expected a faiss.IndexResidualQuantizer")
         if not residual.is_trained:
-            raise ValueError("index: not trained, expected a trained residual quantizer")
+            raise ValueError("index: got one that is not trained, expected a trained residual quantizer")
         nbits = faiss.vector_to_array(residual.rq.nbits)
         if len(set(nbits)) != 1:
-            raise ValueError(f"index: levels of {nbits.tolist()} bits, expected the same for every level")
+            raise ValueError(f"index: got levels of {nbits.tolist()} bits, expected the same for every level")
         stored = faiss.vector_to_array(residual.rq.codebooks).reshape(
             len(nbits), 2 ** int(nbits[0]), residual.d
         )
@@ -448,7 +448,7 @@ class Quantizer:
         level_groups, scales, shift = _core.factor(stored)
         if len(set(level_groups)) == len(level_groups) > 2:
             raise ValueError(
-                f"index: {len(level_groups)} different codebooks, expected levels that are multiples of "
+                f"index: got {len(level_groups)} different codebooks, expected levels that are multiples of "
                 "others"
             )
         mean = np.array(shift, np.float32)

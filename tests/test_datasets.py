@@ -56,7 +56,7 @@ def test_rows_of_another_length_are_named(tmp_path):
     rows = np.full((4, 3), 2, "<i4")
     rows[2, 0] = 9
     rows.tofile(path)
-    with pytest.raises(ValueError, match=r"x\.ivecs: row 2 has dimension 9; expected 2"):
+    with pytest.raises(ValueError, match=r"x\.ivecs: got row 2 of dimension 9, expected 2"):
         read_vectors(path)
 
 
@@ -78,19 +78,19 @@ def test_a_truncated_npy_is_named(tmp_path):
 
 def test_an_npy_that_is_not_2d_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros(4))
-    with pytest.raises(ValueError, match=r"shape \(4,\); expected \(n, d\)"):
+    with pytest.raises(ValueError, match=r"shape \(4,\), expected \(n, d\)"):
         read_vectors(tmp_path / "x.npy")
 
 
 def test_another_suffix_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"suffix '\.csv'; expected one of"):
+    with pytest.raises(ValueError, match=r"suffix '\.csv', expected one of"):
         read_vectors(tmp_path / "x.csv")
-    with pytest.raises(ValueError, match=r"suffix '\.csv'; expected one of"):
+    with pytest.raises(ValueError, match=r"suffix '\.csv', expected one of"):
         write_vecs(tmp_path / "x.csv", vectors(2, 2))
 
 
 def test_vectors_that_are_not_2d_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match=r"shape \(3,\); expected \(n, d\)"):
+    with pytest.raises(ValueError, match=r"shape \(3,\), expected \(n, d\)"):
         write_vecs(tmp_path / "x.fvecs", np.zeros(3))
     assert not (tmp_path / "x.fvecs").exists()
 
@@ -113,7 +113,7 @@ def test_a_split_depends_on_the_seed_only(tmp_path):
 
 def test_too_few_vectors_to_split_are_refused(tmp_path):
     np.save(tmp_path / "x.npy", vectors(9, 4))
-    with pytest.raises(ValueError, match="9 vectors; expected at least 10"):
+    with pytest.raises(ValueError, match="9 vectors, expected at least 10"):
         load_dataset(tmp_path / "x.npy")
 
 
@@ -203,7 +203,7 @@ def test_another_metric_than_the_files_drops_its_neighbours(tmp_path, hdf5_parts
 def test_foreign_hdf5_is_refused(tmp_path, hdf5_parts):
     path = tmp_path / "x.hdf5"
     write_hdf5(path, "hamming", **hdf5_parts)
-    with pytest.raises(ValueError, match=r"x\.hdf5: distance 'hamming'; expected one of"):
+    with pytest.raises(ValueError, match=r"x\.hdf5: got distance 'hamming', expected one of"):
         load_dataset(path)
     write_hdf5(path, train=hdf5_parts["train"])
     with pytest.raises(ValueError, match=r"no \['neighbors', 'test'\]"):
@@ -217,11 +217,11 @@ def test_foreign_hdf5_is_refused(tmp_path, hdf5_parts):
     ("change", "message"),
     [
         ({"metric": 7}, "metric 7"),
-        ({"query": vectors(3, 5)}, r"query has shape \(3, 5\)"),
-        ({"learn": vectors(0, 4)}, r"learn has shape \(0, 4\)"),
-        ({"base": np.zeros(4)}, r"has shape"),
-        ({"groundtruth": np.zeros((2, 1), int)}, r"groundtruth has shape \(2, 1\); expected \(3, k\)"),
-        ({"groundtruth": np.full((3, 1), 20)}, r"groundtruth ids lie in \[20, 20\]; expected \[0, 19\]"),
+        ({"query": vectors(3, 5)}, r"query of shape \(3, 5\)"),
+        ({"learn": vectors(0, 4)}, r"learn of shape \(0, 4\)"),
+        ({"base": np.zeros(4)}, r"of shape"),
+        ({"groundtruth": np.zeros((2, 1), int)}, r"got a groundtruth of shape \(2, 1\), expected \(3, k\)"),
+        ({"groundtruth": np.full((3, 1), 20)}, r"groundtruth ids in \[20, 20\], expected \[0, 19\]"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(change, message):
@@ -268,7 +268,7 @@ def test_another_byte_order_names_the_file(tmp_path):
     rows["d"] = 32
     for name in ("x.fvecs", "x.ivecs", "x.bvecs"):
         rows.tofile(tmp_path / name)
-        with pytest.raises(ValueError, match=rf"{name}: starts with dimension 536870912 in 1320 bytes"):
+        with pytest.raises(ValueError, match=rf"{name}: got dimension 536870912 at its start, of 1320 bytes"):
             read_vectors(tmp_path / name)
 
 
@@ -375,7 +375,7 @@ def write_foreign_hdf5(path, kind):
 def test_hdf5_arrays_that_reach_beyond_their_file_are_refused(tmp_path, kind):
     path = tmp_path / "x.hdf5"
     write_foreign_hdf5(path, kind)
-    with pytest.raises(ValueError, match=r"x\.hdf5:x: .*; expected an array \(n, d\) of numbers in the file"):
+    with pytest.raises(ValueError, match=r"x\.hdf5:x: .*, expected an array \(n, d\) of numbers in the file"):
         open_vectors(f"{path}:x")
     with pytest.raises(ValueError, match=r"x\.hdf5"):
         open_vectors(path)
@@ -389,7 +389,7 @@ def test_rows_that_are_not_finite_are_named_as_in_the_file(tmp_path):
     with h5py.File(tmp_path / "x.hdf5", "w") as file:
         file["x"] = x
     opened = open_vectors(tmp_path / "x.npy")
-    message = r"x\.npy: 1 values are NaN or infinite, the first at \(1234, 2\)"
+    message = r"x\.npy: got 1 values that are NaN or infinite, the first at \(1234, 2\)"
     for read in (
         lambda: finite_floats(opened, slice(1_000, 1_300)),
         lambda: finite_floats(RowRange(opened, 1_200, 1_300), slice(20, 50)),
@@ -399,6 +399,6 @@ def test_rows_that_are_not_finite_are_named_as_in_the_file(tmp_path):
         with pytest.raises(ValueError, match=message):
             read()
     with pytest.raises(
-        ValueError, match=r"x\.hdf5:x: 1 values are NaN or infinite, the first at \(1400, 3\)"
+        ValueError, match=r"x\.hdf5:x: got 1 values that are NaN or infinite, the first at \(1400, 3\)"
     ):
         finite_floats(open_vectors(tmp_path / "x.hdf5"), slice(1_300, None))

@@ -175,12 +175,12 @@ def test_encode_rejects(x, beam, error, message):
 @pytest.mark.parametrize(
     ("codes", "levels", "error", "message"),
     [
-        (np.zeros((2, 4)), None, TypeError, "codes: dtype float64"),
-        (np.full((2, 4), 16), None, ValueError, "codes: from 16 to 16 at level 0, expected 0 to 15"),
-        (np.full((2, 4), -1), None, ValueError, "codes: from -1"),
-        (np.zeros((2, 3), int), None, ValueError, r"codes: shape \(2, 3\)"),
-        (np.zeros((2, 5), int), None, ValueError, r"codes: shape \(2, 5\)"),
-        (np.zeros(4, int), None, ValueError, r"codes: shape \(4,\)"),
+        (np.zeros((2, 4)), None, TypeError, "codes: got dtype float64"),
+        (np.full((2, 4), 16), None, ValueError, "codes: got 16 to 16 at level 0, expected 0 to 15"),
+        (np.full((2, 4), -1), None, ValueError, "codes: got -1"),
+        (np.zeros((2, 3), int), None, ValueError, r"codes: got shape \(2, 3\)"),
+        (np.zeros((2, 5), int), None, ValueError, r"codes: got shape \(2, 5\)"),
+        (np.zeros(4, int), None, ValueError, r"codes: got shape \(4,\)"),
         (np.zeros((2, 4), int), 0, ValueError, "levels: got 0, expected 1 to 4"),
         (np.zeros((2, 4), int), 5, ValueError, "levels: got 5"),
     ],
@@ -221,7 +221,7 @@ def test_load_rejects_foreign_truncated_and_newer_files(tmp_path):
     with pytest.raises(ValueError, match=r"not a drqfaiss\.Quantizer file"):
         Quantizer.load(path)
     np.savez(path, codebook=ONES)
-    with pytest.raises(ValueError, match=r"it holds \['codebook'\]"):
+    with pytest.raises(ValueError, match=r"got a file of \['codebook'\]"):
         Quantizer.load(path)
     np.savez(path, format=FILE_FORMAT, version=99)
     with pytest.raises(ValueError, match="version 99, expected at most 3"):

@@ -24,7 +24,7 @@ def adopt(index: faiss.Index) -> faiss.Index:
     found = list(residual_quantizers(index))
     if not found:
         raise TypeError(
-            f"index: {type(index).__name__} holds no residual quantizer index that can be adopted"
+            f"index: got {type(index).__name__} without a residual quantizer index, expected one to adopt"
         )
     if reason := why_not(*found):
         raise ValueError(f"index: cannot adopt a residual quantizer index: {reason}")

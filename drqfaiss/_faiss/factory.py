@@ -39,8 +39,34 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         raise TypeError(f"description: got {check.shown(description)}, expected a string")
     if "DRQ" not in description:
         if training:
-            raise TypeError(f"{', '.join(training)}: options of DRQ, but description is {description!r}")
+            raise TypeError(
+                f"{', '.join(training)}: got options of DRQ, expected none for description {description!r}"
+            )
         return _build(d, description, description, metric)
+    stock, count = _as_stock(description)
+    index = _build(d, stock, description, metric)
+    found = list(residual_quantizers(index))
+    if len(found) != count:
+        raise ValueError(
+            f"description: got {description!r}, expected DRQ in flat and IVF indexes, with IDMap, "
+            "transforms and refinement, and not beside RQ"
+        )
+    if reason := why_not(*found):
+        raise ValueError(f"description: got {description!r}, but {reason}")
+    options = TrainingOptions(**training)
+    shaped = [options.for_shape(quantizer.rq.M, quantizer.rq.nbits.at(0)) for quantizer in found]
+    for quantizer, own in zip(found, shaped, strict=True):
+        use_storable_tables(quantizer.rq)
+        engine_of(quantizer).adopt(quantizer)
+        use_drq_training(quantizer, own)
+    return as_drq(index)
+
+
+def _as_stock(description: str) -> tuple[str, int]:
+    """Return a description with RQ in the place of DRQ, and how often it stands there.
+
+    Numbers are checked here: FAISS's parser takes absurd ones, or says nothing about them.
+    """
     stock, count = _DRQ.subn(lambda match: f"RQ{match[1]}x{match[2] or _DEFAULT_NBITS}", description)
     if "DRQ" in stock:
         raise ValueError(f"description: got {description!r}, expected DRQ<levels>x<bits> or DRQ<levels>")
@@ -49,23 +75,7 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
         check.integer(f"description: bits of {match[0]!r}", int(match[2] or _DEFAULT_NBITS), 1, 16)
     for match in re.finditer(r"IVF(\d+)", description):
         check.integer(f"description: lists of {match[0]!r}", int(match[1]), 1)
-    index = _build(d, stock, description, metric)
-    found = list(residual_quantizers(index))
-    if len(found) != count:
-        raise ValueError(
-            f"description: got {description!r}; DRQ works in flat and IVF indexes, with IDMap, "
-            "transforms and refinement, and not beside RQ"
-        )
-    if reason := why_not(*found):
-        raise ValueError(f"description: got {description!r}, but {reason}")
-    options = [
-        TrainingOptions(**training).for_shape(quantizer.rq.M, quantizer.rq.nbits.at(0)) for quantizer in found
-    ]
-    for quantizer, own in zip(found, options, strict=True):
-        use_storable_tables(quantizer.rq)
-        engine_of(quantizer).adopt(quantizer)
-        use_drq_training(quantizer, own)
-    return as_drq(index)
+    return stock, count
 
 
 def _build(d: int, stock: str, description: str, metric: int) -> faiss.Index:

@@ -74,7 +74,7 @@ def uninstall() -> None:
     for name, function in _ours.items():
         if getattr(faiss, name) is not function:
             raise RuntimeError(
-                f"faiss.{name} is {getattr(faiss, name)!r}, expected the function that drqfaiss.install() "
+                f"faiss.{name}: got {getattr(faiss, name)!r}, expected the function that drqfaiss.install() "
                 "set: undo the later replacement first"
             )
     for name, function in _stock.items():

@@ -47,7 +47,8 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | f
     check.instance("index", index, faiss.Index)
     if not all(quantizer.is_trained for quantizer in residual_quantizers(index)):
         raise ValueError(
-            "index: it holds an untrained residual quantizer index, which FAISS cannot read back"
+            "index: got an untrained residual quantizer index, expected a trained one: FAISS could not read "
+            "it back"
         )
     if isinstance(path, faiss.IOWriter):
         faiss.write_index(index, path)
@@ -182,12 +183,14 @@ def _require_lists_on_disk(name: str, index: faiss.Index) -> None:
     file = lists.filename or name  # lists that FAISS maps from the index file itself have no name
     size = os.path.getsize(file)
     if size < lists.totsize:
-        raise DamagedIndexError(f"{file}: {size} bytes, expected the {lists.totsize} of its inverted lists")
+        raise DamagedIndexError(
+            f"{file}: got {size} bytes, expected the {lists.totsize} of its inverted lists"
+        )
     parts = _one_lists(lists)
     room = (size - np.minimum(parts["offset"], size)) // (lists.code_size + 8)  # codes, and ids of 8 bytes
     if (bad := np.flatnonzero(parts["size"] > room)).size:
         raise DamagedIndexError(
-            f"{file}: {parts['size'][bad[0]]} vectors in inverted list {bad[0]}, expected at most the "
+            f"{file}: got {parts['size'][bad[0]]} vectors in inverted list {bad[0]}, expected at most the "
             f"{room[bad[0]]} that the file has room for"
         )
 

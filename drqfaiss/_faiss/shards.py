@@ -38,7 +38,7 @@ def search(
     for i in range(shards.count()):
         shard = as_drq(shards.at(i))
         if not isinstance(shard, IndexIVFDRQ):
-            raise RuntimeError(f"levels: shard {i} is a {type(shard).__name__}, expected an IndexIVFDRQ")
+            raise RuntimeError(f"levels: got shard {i} of {type(shard).__name__}, expected an IndexIVFDRQ")
         near, ids = shard.search_preassigned(x, k, keys, distances, params=params)
         parts.append((near, np.where(ids < 0, ids, ids + before)))
         before += shard.ntotal if shards.successive_ids else 0

@@ -75,7 +75,7 @@ def checked_codebooks(codebooks: ArrayLike) -> tuple[Floats, int]:
     K = codebooks.shape[1]
     nbits = max(K - 1, 1).bit_length()
     if (1 << nbits) != K:
-        raise ValueError(f"codebooks: {K} codewords per level, expected a power of two from 2 to 65536")
+        raise ValueError(f"codebooks: got {K} codewords per level, expected a power of two from 2 to 65536")
     check.finite("codebooks", codebooks)
     return codebooks, nbits
 
@@ -192,7 +192,7 @@ class LevelsIndex(faiss.Index, ABC):
         if reason := engine_of(self).why_not(self):  # FAISS reads codewords without a check
             raise RuntimeError(f"the index cannot decode: {reason}")
         if self.code_size != self.rq.code_size:
-            raise RuntimeError(f"code_size is {self.code_size}, expected {self.rq.code_size}")
+            raise RuntimeError(f"code_size: got {self.code_size}, expected {self.rq.code_size}")
         x = check.output("x", x, (len(codes), self.d), np.float32)
         self.sa_decode_c(len(codes), faiss.swig_ptr(codes), faiss.swig_ptr(x))
         return x
@@ -261,7 +261,7 @@ class LevelsIndex(faiss.Index, ABC):
         codewords = 1 << max(faiss.vector_to_array(self.rq.nbits).tolist())
         if n < codewords:
             raise ValueError(
-                f"x: {n} training vectors, expected at least the {codewords} codewords of a level"
+                f"x: got {n} training vectors, expected at least the {codewords} codewords of a level"
             )
 
     def _require_trained(self) -> None:

@@ -74,7 +74,9 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         """Append codes, shape (n, code_size), as ``sa_encode`` returns them. Ids need an ``IndexIDMap``."""
         codes = check.codes("codes", codes, self.code_size)
         if ids is not None:
-            raise ValueError("ids: an IndexDRQ numbers its vectors itself, expected None")
+            raise ValueError(
+                f"ids: got {check.shown(ids)}, expected None: an IndexDRQ numbers its vectors itself"
+            )
         self._require_trained()
         append_codes(self, codes, None)
 

@@ -65,11 +65,9 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         metric = check.metric("metric", metric)
         options = TrainingOptions(**training).for_shape(M, nbits)
         if quantizer.d != d:
-            raise ValueError(f"quantizer: it has {quantizer.d} dimensions, expected {d}")
+            raise ValueError(f"quantizer: got {quantizer.d} dimensions, expected {d}")
         if by_residual and quantizer.metric_type != metric:
-            raise ValueError(
-                f"quantizer: it has metric {quantizer.metric_type}, expected the index's, {metric}"
-            )
+            raise ValueError(f"quantizer: got metric {quantizer.metric_type}, expected the index's, {metric}")
         super().__init__(quantizer, d, nlist, M, nbits, metric, stored_search_type(M, nbits))
         use_storable_tables(self.rq)
         self.by_residual = bool(by_residual)
@@ -92,7 +90,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         codebooks, nbits = checked_codebooks(codebooks)
         check.instance("quantizer", quantizer, faiss.Index)
         if not (quantizer.is_trained and quantizer.ntotal):
-            raise ValueError("quantizer: it holds no centroids, expected a filled index")
+            raise ValueError("quantizer: got an index without centroids, expected a filled one")
         shape = codebooks.shape[2], quantizer.ntotal, len(codebooks), nbits
         index = cls(quantizer, *shape, metric, by_residual, **training)
         index._take_codebooks(codebooks)
@@ -198,13 +196,15 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
     def _require_enough(self, n: int) -> None:
         super()._require_enough(n)
         if n < self.nlist:
-            raise ValueError(f"x: {n} training vectors, expected at least {self.nlist}, one for each list")
+            raise ValueError(
+                f"x: got {n} training vectors, expected at least {self.nlist}, one for each list"
+            )
 
     def _require_lists(self, codes: NDArray[np.uint8]) -> None:
         width = self.coarse_code_size()
         numbers = (codes[:, :width].astype(np.int64) << (8 * np.arange(width))).sum(1)
         if len(numbers) and numbers.max() >= self.nlist:
-            raise ValueError(f"codes: one is of list {numbers.max()}, expected 0 to {self.nlist - 1}")
+            raise ValueError(f"codes: got one of list {numbers.max()}, expected 0 to {self.nlist - 1}")
 
     def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
         query = super()._query(x, k, params)

@@ -29,9 +29,12 @@ def set_levels(index: faiss.Index, levels: int | None) -> None:
         return
     found = drq_indexes(index)
     if not found:
-        raise ValueError(f"levels: {type(index).__name__} has no levels to choose")
+        raise ValueError(f"levels: got {type(index).__name__}, expected an index with levels to choose")
     if found[0] is not index and any(engine_of(quantizer) is not IN_FAISS for quantizer in found):
-        raise ValueError(f"levels: what is inside a {type(index).__name__} compares all without the plug-in")
+        raise ValueError(
+            f"levels: got {type(index).__name__}, expected no index around it: without the plug-in, what is "
+            "inside others compares all levels"
+        )
     for quantizer in found:
         quantizer.levels = levels
 
@@ -46,7 +49,7 @@ def set_nprobe(index: faiss.Index, nprobe: int | None) -> None:
         return
     ivf = faiss.try_extract_index_ivf(index)
     if ivf is None:
-        raise ValueError(f"nprobe: {type(index).__name__} has no inverted lists")
+        raise ValueError(f"nprobe: got {type(index).__name__}, expected an index with inverted lists")
     ivf.nprobe = check.integer("nprobe", nprobe, 1, ivf.nlist)
 
 

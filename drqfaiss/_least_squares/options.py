@@ -154,5 +154,5 @@ def check_size(levels: int, bits: int) -> None:
     codewords, most = levels * 2**bits, int((MAX_COUNT_BYTES / 4) ** 0.5)
     if codewords > most:
         raise ValueError(
-            f"levels * 2**bits: {levels} * {2**bits} = {codewords}, expected at most {most} in training"
+            f"levels * 2**bits: got {levels} * {2**bits} = {codewords}, expected at most {most} in training"
         )

@@ -47,7 +47,7 @@ def polish(
     x = _check.vectors("x", x, quantizer.d)
     _check.finite("x", x)
     if len(x) == 0:
-        raise ValueError("x: no vectors, expected at least one")
+        raise ValueError("x: got no vectors, expected at least one")
     own = "vector" if quantizer.scales.ndim == 2 else "level"
     scale = own if scale is None else scale
     fitting = ("vector",) if own == "vector" else SCALES[:2]

@@ -60,7 +60,7 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
     check_size(levels, bits)
     K, work, scale = 2**bits, options.work, options.scale
     if len(x) < K:
-        raise ValueError(f"x: {len(x)} training vectors, expected at least the {K} codewords of a level")
+        raise ValueError(f"x: got {len(x)} training vectors, expected at least the {K} codewords of a level")
     tail, gains = tail_weights(levels, options.prefix_weights), gain_weights(levels, options.prefix_weights)
     rng = np.random.default_rng(options.seed)
     x, mean, unit, rotation = prepare(x, max(work.max_vectors, K), rotate=scale == "vector", rng=rng)

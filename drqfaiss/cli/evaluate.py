@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     index = read_index(options.index)
     queries = finite_floats(shared.open_for(index, options.queries), normalize=options.normalize)
     if not len(queries):
-        raise ValueError(f"{options.queries}: no queries, expected at least one")
+        raise ValueError(f"{options.queries}: got no queries, expected at least one")
     truth = (
         _given(options.groundtruth, len(queries)) if options.base is None else _found(index, queries, options)
     )
@@ -51,11 +51,11 @@ def _given(name: str, queries: int) -> np.ndarray:
     """Return the exact neighbours that a file holds."""
     stored = open_vectors(name)
     if len(stored) != queries:
-        raise ValueError(f"{name}: {len(stored)} rows, expected {queries}, one per query")
+        raise ValueError(f"{name}: got {len(stored)} rows, expected {queries}, one per query")
     truth = check.integers(name, stored[:], 2)
     if not truth.shape[1] or truth[:, 0].min() < 0:
         raise ValueError(
-            f"{name}: a query has no neighbour, expected the id of the nearest in the first column"
+            f"{name}: got a query without a neighbour, expected the id of the nearest in the first column"
         )
     return truth
 
@@ -65,7 +65,8 @@ def _found(index: faiss.Index, queries: np.ndarray, options: argparse.Namespace)
     vectors = shared.open_for(index, options.base)
     if len(vectors) != index.ntotal:
         raise ValueError(
-            f"{options.base}: {len(vectors)} vectors, expected the {index.ntotal} of the index, in its order"
+            f"{options.base}: got {len(vectors)} vectors, expected the {index.ntotal} of the index, in its "
+            "order"
         )
     base = finite_floats(vectors, normalize=options.normalize)
     return exact_neighbours(base, queries, 1, index.metric_type)

@@ -20,7 +20,7 @@ def positive(text: str) -> int:
     """Read an integer of at least 1."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}, expected at least 1")
+        raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
     return number
 
 
@@ -28,7 +28,7 @@ def seconds(text: str) -> float:
     """Read a time: a finite number of at least 0."""
     number = float(text)
     if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{number}, expected a finite number of at least 0")
+        raise argparse.ArgumentTypeError(f"got {number}, expected a finite number of at least 0")
     return number
 
 
@@ -53,7 +53,7 @@ def require_output(output: str, vectors: str) -> None:
     require_writable(output)
     path, _ = file_and_part(vectors)
     if os.path.isfile(output) and path.exists() and os.path.samefile(output, path):
-        raise ValueError(f"{output}: it holds the vectors to read, expected another file to write")
+        raise ValueError(f"{output}: got the file of the vectors to read, expected another file to write")
 
 
 def open_for(index: faiss.Index, name: str) -> VectorsOnDisk:
@@ -65,6 +65,6 @@ def open_for(index: faiss.Index, name: str) -> VectorsOnDisk:
     vectors = open_vectors(name)
     if vectors.shape[1] != index.d:
         raise ValueError(
-            f"{name}: vectors of {vectors.shape[1]} dimensions, expected {index.d} as the index has"
+            f"{name}: got vectors of {vectors.shape[1]} dimensions, expected {index.d} as the index has"
         )
     return vectors

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if output is not None:
         shared.require_output(options.output, options.queries)
         if output.suffix.lower() not in OUTPUTS:
-            raise ValueError(f"{output}: suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
+            raise ValueError(f"{output}: got suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
     index = read_index(options.index)
     set_levels(index, options.levels)
     set_nprobe(index, options.nprobe)

@@ -42,10 +42,10 @@ def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: not a {kind} file, or damaged ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != kind:
-        raise ValueError(f"{path}: another kind of file, expected {kind}")
+        raise ValueError(f"{path}: got another kind of file, expected {kind}")
     written = content.get("version")
     if not isinstance(written, int):
-        raise ValueError(f"{path}: a damaged {kind} file (version {written!r}, expected a number)")
+        raise ValueError(f"{path}: a damaged {kind} file (got version {written!r}, expected a number)")
     if written > version:
-        raise ValueError(f"{path}: {kind} version {written}, expected at most {version}: newer code")
+        raise ValueError(f"{path}: got {kind} version {written}, expected at most {version}: newer code")
     return content

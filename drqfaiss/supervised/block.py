@@ -153,7 +153,7 @@ class RecurrentQuantizer(nn.Module):
             ValueError: It has a mean or a rotation, or other sizes.
         """
         if quantizer.mean.any() or quantizer.rotation is not None:
-            raise ValueError("quantizer: it has a mean or a rotation, expected neither")
+            raise ValueError("quantizer: got one with a mean or a rotation, expected neither")
         self.set_codebook(quantizer.codebook)
         self.set_scales(quantizer.scales)
 

@@ -67,7 +67,9 @@ def read_cifar10(path: str | Path, skip_unreadable: bool = False) -> Images:
         return Images(pixels, labels, CIFAR10_NAMES)
     images = read_folder(path, 32, skip_unreadable)
     if len(images.names) != 10:
-        raise ValueError(f"{path}: {len(images.names)} classes {images.names}, expected the 10 of CIFAR-10")
+        raise ValueError(
+            f"{path}: got {len(images.names)} classes {images.names}, expected the 10 of CIFAR-10"
+        )
     return images
 
 
@@ -128,7 +130,7 @@ def read_lists(
             origin.append(number)
     if len({len(row) for row in rows}) != 1:
         raise ValueError(
-            f"{folder}: lines with {sorted({len(row) for row in rows})} classes, expected as many in all"
+            f"{folder}: got lines with {sorted({len(row) for row in rows})} classes, expected as many in all"
         )
     labels = np.array(rows, np.uint8)
     both = np.concatenate([labels, np.array(origin, np.uint8)[:, None]], 1)
@@ -253,7 +255,7 @@ def _complain(unreadable: list[str], skip: bool, cache: Path | None) -> None:
     if not skip:
         if cache is not None:
             _unfinished(cache).unlink(missing_ok=True)
-        raise ValueError(f"{message}; expected readable ones, or skip_unreadable")
+        raise ValueError(f"{message}, expected readable ones, or skip_unreadable")
     warnings.warn(f"{message}; left out", stacklevel=3)
 
 
@@ -265,20 +267,24 @@ def _cached(cache: Path, sources: Sequence[Source], size: int) -> tuple[np.ndarr
     unreadable = {int(i): reason for i, reason in json.loads(reasons or "{}").items()}
     shape = (len(sources) - len(unreadable), 3, size, size)
     if pixels.shape != shape:
-        raise ValueError(f"{cache}: pixels of shape {pixels.shape}, expected {shape}; remove the file")
+        raise ValueError(f"{cache}: got pixels of shape {pixels.shape}, expected {shape}; remove the file")
     if fingerprint != _fingerprint(sources):
-        raise ValueError(f"{cache}: pixels of other images than these {len(sources)}; remove the file")
+        raise ValueError(
+            f"{cache}: got pixels of other images, expected those of these {len(sources)}; remove the file"
+        )
     return pixels, unreadable
 
 
 def _read_cifar10_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
     content = np.fromfile(path, np.uint8)
     if len(content) == 0 or len(content) % CIFAR10_ROW:
-        raise ValueError(f"{path}: {len(content)} bytes, expected a multiple of {CIFAR10_ROW}; truncated?")
+        raise ValueError(
+            f"{path}: got {len(content)} bytes, expected a multiple of {CIFAR10_ROW}; truncated?"
+        )
     rows = content.reshape(-1, CIFAR10_ROW)
     labels = rows[:, 0].astype(np.int64)
     if labels.max() > 9:
-        raise ValueError(f"{path}: label {labels.max()} of image {labels.argmax()}, expected 0 to 9")
+        raise ValueError(f"{path}: got label {labels.max()} of image {labels.argmax()}, expected 0 to 9")
     return rows[:, 1:].reshape(-1, 3, 32, 32), labels
 
 
@@ -287,7 +293,7 @@ def _read_jpeg_archive(path: Path, skip_unreadable: bool) -> Images:
         missing = {"prefix", "bytes", "offsets", "labels"} - set(archive)
         if missing:
             raise ValueError(
-                f"{path}: no {sorted(missing)}, expected JPEGs as bytes, offsets, prefix, labels"
+                f"{path}: got no {sorted(missing)}, expected JPEGs as bytes, offsets, prefix, labels"
             )
         prefix, content = archive["prefix"].tobytes(), archive["bytes"].tobytes()
         offsets, labels = archive["offsets"], archive["labels"].astype(np.int64)

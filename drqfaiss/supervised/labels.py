@@ -36,10 +36,12 @@ def label_matrix(labels: ArrayLike, n: int, classes: int | None = None) -> Tenso
     if classes is not None and labels.shape[1] != classes:
         raise ValueError(f"labels: got shape {labels.shape}, expected ({n}, {classes})")
     if labels.size and not (labels.min() >= 0 and labels.max() <= 1):
-        raise ValueError(f"labels: from {labels.min()} to {labels.max()}, expected a matrix of 0 and 1")
+        raise ValueError(f"labels: got {labels.min()} to {labels.max()}, expected a matrix of 0 and 1")
     empty = np.flatnonzero(~labels.any(1))
     if len(empty):
-        raise ValueError(f"labels: {len(empty)} samples without a class, the first is {empty[0]}")
+        raise ValueError(
+            f"labels: got {len(empty)} samples without a class, the first is {empty[0]}, expected one each"
+        )
     return torch.from_numpy(labels.astype(bool))
 
 
@@ -48,7 +50,7 @@ def _one_hot(labels: np.ndarray, classes: int | None) -> Tensor:
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):
         raise ValueError(
-            f"labels: class {labels[wrong[0]]} of sample {wrong[0]}, expected 0 to {classes - 1}"
+            f"labels: got class {labels[wrong[0]]} of sample {wrong[0]}, expected 0 to {classes - 1}"
         )
     return torch.from_numpy(labels[:, None] == np.arange(classes))
 
@@ -74,7 +76,7 @@ def read_word_vectors(path: str | os.PathLike[str], names: Sequence[str]) -> np.
                 found[word] = _parse(numbers, f"{path}: line {number}")
     missing = [name for name, parts in words.items() if not parts or any(part not in found for part in parts)]
     if missing:
-        raise ValueError(f"{path}: no word vector for the classes {missing}")
+        raise ValueError(f"{path}: got no word vector for the classes {missing}, expected one each")
     return np.stack([np.mean([found[part] for part in parts], 0) for parts in words.values()])
 
 

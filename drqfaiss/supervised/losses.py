@@ -68,7 +68,7 @@ class AdaptiveMarginLoss(nn.Module):
         norms = word_vectors.norm(dim=1)
         missing = torch.nonzero(~(norms.isfinite() & (norms > 0)))[:, 0].tolist()
         if missing:
-            raise ValueError(f"word_vectors: zero or not finite for classes {missing}, expected one each")
+            raise ValueError(f"word_vectors: got zero or not finite for classes {missing}, expected one each")
         directions = F.normalize(word_vectors)
         self.register_buffer("directions", directions, persistent=False)
         self.register_buffer("margins", 1 - directions @ directions.T, persistent=False)
@@ -135,7 +135,7 @@ class SemiHardTripletLoss(nn.Module):
         usable = positive & ~alike.all(1, keepdim=True)
         if not usable.any():
             what = "negatives" if positive.any() else "positives"
-            raise ValueError(f"labels: a batch of {len(labels)} samples without {what}, expected some")
+            raise ValueError(f"labels: got a batch of {len(labels)} samples without {what}, expected some")
         far = self._semi_hard(distances, alike)
         return (self.margin + distances - far).clamp(min=0)[usable].mean()
 

@@ -113,7 +113,9 @@ class DRQModel(nn.Module):
             backbone = backbones.build(backbone, self.config["backbone_options"])
         width = getattr(backbone, "out_features", None)
         if not isinstance(width, int):
-            raise TypeError("backbone: it has no integer `out_features`, the width of what it returns")
+            raise TypeError(
+                "backbone: got one without an integer `out_features`, expected the width of what it returns"
+            )
         self.backbone: nn.Module = backbone
         self.head = Head(width, hidden_features, word_features, head, normalize)
         self.block = RecurrentQuantizer(self.head.out_features, levels, bits, **quantizer)
@@ -196,7 +198,7 @@ class DRQModel(nn.Module):
         config = dict(content["config"])
         if (config["backbone"] is None) != (backbone is not None):
             needed = "a backbone of its own" if config["backbone"] is None else "no backbone"
-            raise ValueError(f"{path}: the model was saved with {needed}, expected the same here")
+            raise ValueError(f"{path}: got a model that was saved with {needed}, expected the same here")
         model = cls(**{**config, "backbone": backbone or config["backbone"]})
         try:
             model.load_state_dict(content["state"])

@@ -280,7 +280,7 @@ class Trainer:
         differing = [name for name in mine if mine[name] != theirs.get(name)]
         if differing:
             raise ValueError(
-                f"{self.checkpoint}: a checkpoint of another run, with other {', '.join(differing)}; "
+                f"{self.checkpoint}: got a checkpoint of another run, with other {', '.join(differing)}, "
                 "expected the same, or another file"
             )
         self.model.load_state_dict(state["model"])
@@ -346,7 +346,7 @@ class Trainer:
         share, needed = self.schedule.batch_size // self.processes.world, 2 if self.sampler is None else 3
         if share < needed:
             raise ValueError(
-                f"batch_size: {self.schedule.batch_size} of {len(self.inputs)} samples for "
+                f"batch_size: got {self.schedule.batch_size} of {len(self.inputs)} samples for "
                 f"{self.processes.world} processes, expected at least {needed} for each"
             )
 
@@ -354,7 +354,7 @@ class Trainer:
         """Require enough samples for the k-means at the end of stage 1, before that is trained."""
         n, K = len(self.inputs), len(model.block.codebook)
         if self.options.start == "kmeans" and any(self.options.epochs[1:]) and n < K:
-            raise ValueError(f"inputs: {n} samples, expected at least the {K} codewords to cluster")
+            raise ValueError(f"inputs: got {n} samples, expected at least the {K} codewords to cluster")
 
 
 def _half_precision(device: torch.device) -> torch.dtype:
@@ -385,6 +385,6 @@ def _require_pairs(labels: Tensor) -> None:
     """Raise ValueError if the samples have no positives or no negatives at all."""
     sizes = labels.sum(0)
     if sizes.max() < 2:
-        raise ValueError("labels: no two samples share a label, expected positives")
+        raise ValueError("labels: got no two samples that share a label, expected positives")
     if labels.all(0).any():
-        raise ValueError("labels: all samples share a label, expected negatives")
+        raise ValueError("labels: got samples that all share a label, expected negatives")

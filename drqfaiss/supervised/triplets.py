@@ -23,7 +23,7 @@ class TripletSampler:
         self.members = [column.nonzero()[:, 0] for column in labels.T]
         self.useful = labels & (labels.sum(0) > 1)  # a class of one sample gives no positive
         if not self.useful.any():
-            raise ValueError("labels: no two samples share a label, expected positives")
+            raise ValueError("labels: got no two samples that share a label, expected positives")
 
     def draw(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
         """Return rows (3 · t): t anchors, their positives, their negatives.
@@ -35,7 +35,7 @@ class TripletSampler:
         """
         anchors = anchors[self.useful[anchors].any(1)]
         if len(anchors) == 0:
-            raise ValueError("labels: a batch of anchors without positives, expected some")
+            raise ValueError("labels: got a batch of anchors without positives, expected some")
         return torch.cat([anchors, self._positives(anchors, generator), self._negatives(anchors, generator)])
 
     def _positives(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
@@ -56,5 +56,6 @@ class TripletSampler:
                 return negatives
             negatives[wrong] = torch.randint(len(self.labels), (len(wrong),), generator=generator)
         raise ValueError(
-            f"labels: sample {int(anchors[wrong[0]])} shares a label with all others, expected negatives"
+            f"labels: got sample {int(anchors[wrong[0]])} that shares a label with all others, expected "
+            "negatives"
         )

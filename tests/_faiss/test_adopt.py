@@ -191,7 +191,7 @@ def test_nested_containers():
     ids=lambda index: type(index).__name__,
 )
 def test_nothing_to_adopt(index):
-    with pytest.raises(TypeError, match=f"index: {type(index).__name__} holds no residual quantizer index"):
+    with pytest.raises(TypeError, match=f"index: got {type(index).__name__} without a residual quantizer"):
         adopt(index)
 
 

@@ -97,7 +97,7 @@ def test_bad_options():
         index_factory(D, "DRQ8x8", scale="log")
     with pytest.raises(ValueError, match="no weight for all 4 levels"):
         index_factory(D, "DRQ4x4", prefix_weights={2: 1})
-    with pytest.raises(TypeError, match="seed: options of DRQ, but description is 'RQ8x8'"):
+    with pytest.raises(TypeError, match="seed: got options of DRQ, expected none for description 'RQ8x8'"):
         index_factory(D, "RQ8x8", seed=1)
     with pytest.raises(TypeError, match="epochs"):
         index_factory(D, "DRQ8x8", epochs=2)

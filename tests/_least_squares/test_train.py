@@ -202,7 +202,7 @@ WITH_INF[9, 0] = np.inf
     [
         (WITH_NAN, {}, ValueError, r"x: .*\(7, 2\)"),
         (WITH_INF, {}, ValueError, r"x: .*\(9, 0\)"),
-        (X[:31], {}, ValueError, "x: 31 training vectors, expected at least the 32 codewords"),
+        (X[:31], {}, ValueError, "x: got 31 training vectors, expected at least the 32 codewords"),
         (X, {"max_vectors": 31}, ValueError, "max_vectors: got 31, expected at least 32"),
         (X, {"seed": 2**31}, ValueError, "seed: got 2147483648"),
         (X[0], {}, ValueError, "x: got shape"),

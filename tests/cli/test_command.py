@@ -123,5 +123,5 @@ def test_vectors_are_not_written_over(files, fails, name, tmp_path, monkeypatch)
     before = vectors.read_bytes()
     for called in (["train"], ["build", files / "trained.faiss"], ["search", files / "filled.faiss"]):
         told = fails(*called, vectors, "-o", name)
-        assert f"{name}: it holds the vectors to read, expected another file to write" in told
+        assert f"{name}: got the file of the vectors to read, expected another file to write" in told
     assert vectors.read_bytes() == before

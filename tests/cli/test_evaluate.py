@@ -40,7 +40,7 @@ def test_ranks_beyond_the_index_count_all_vectors(files, run):
 
 def test_errors_name_what_was_expected(files, fails):
     arguments = (files / "filled.faiss", files / "query.npy", "--groundtruth")
-    assert "base.npy: 600 rows, expected 20, one per query" in fails("eval", *arguments, files / "base.npy")
+    assert "base.npy: got 600 rows, expected 20, one per" in fails("eval", *arguments, files / "base.npy")
     assert "levels: got 7, expected 0 to 3" in fails("eval", *arguments, files / "truth.ivecs", "--levels", 7)
     assert "no such file" in fails("eval", *arguments, "none.ivecs")
 
@@ -48,7 +48,7 @@ def test_errors_name_what_was_expected(files, fails):
 def test_neighbours_that_are_none_are_refused(files, fails, tmp_path):
     truth, arguments = tmp_path / "truth.npy", (files / "filled.faiss", files / "query.npy", "--groundtruth")
     np.save(truth, np.full((20, 2), -1))
-    assert "truth.npy: a query has no neighbour" in fails("eval", *arguments, truth)
+    assert "truth.npy: got a query without a neighbour" in fails("eval", *arguments, truth)
     np.save(truth, np.zeros((20, 2)))
     assert "truth.npy: got float64, expected integers" in fails("eval", *arguments, truth)
 
@@ -56,7 +56,7 @@ def test_neighbours_that_are_none_are_refused(files, fails, tmp_path):
 def test_other_base_vectors_and_no_queries_are_refused(files, fails, tmp_path):
     index, query = files / "filled.faiss", files / "query.npy"
     told = fails("eval", index, query, "--base", query)
-    assert "query.npy: 20 vectors, expected the 600 of the index" in told
+    assert "query.npy: got 20 vectors, expected the 600 of the index" in told
     np.save(tmp_path / "none.npy", np.load(query)[:0])
     told = fails("eval", index, tmp_path / "none.npy", "--base", files / "base.npy")
-    assert "none.npy: no queries, expected at least one" in told
+    assert "none.npy: got no queries, expected at least one" in told

@@ -18,12 +18,12 @@ def test_several_classes_stay():
 @pytest.mark.parametrize(
     ("labels", "classes", "message"),
     [
-        ([0, 3], 3, "labels: class 3 of sample 1, expected 0 to 2"),
-        ([0, -1], None, "labels: class -1 of sample 1, expected 0 to 0"),
+        ([0, 3], 3, "labels: got class 3 of sample 1, expected 0 to 2"),
+        ([0, -1], None, "labels: got class -1 of sample 1, expected 0 to 0"),
         ([0, 1, 2], None, r"labels: got shape \(3,\), expected \(2,\) or \(2, classes\)"),
         ([[0, 1], [1, 0]], 3, r"labels: got shape \(2, 2\), expected \(2, 3\)"),
-        ([[0, 2], [1, 0]], None, "labels: from 0 to 2, expected a matrix of 0 and 1"),
-        ([[0, 0], [1, 0]], None, "labels: 1 samples without a class, the first is 0"),
+        ([[0, 2], [1, 0]], None, "labels: got 0 to 2, expected a matrix of 0 and 1"),
+        ([[0, 0], [1, 0]], None, "labels: got 1 samples without a class, the first is 0"),
         ([[[0]], [[1]]], None, "labels: got shape"),
     ],
 )

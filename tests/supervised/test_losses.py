@@ -149,7 +149,7 @@ def test_batches_without_positives_or_negatives():
 def test_a_class_without_word_vector(value):
     words = torch.tensor(WORDS)
     words[1] = value
-    with pytest.raises(ValueError, match=r"word_vectors: zero or not finite for classes \[1\]"):
+    with pytest.raises(ValueError, match=r"word_vectors: got zero or not finite for classes \[1\]"):
         AdaptiveMarginLoss(words)
 
 

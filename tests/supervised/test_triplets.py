@@ -33,7 +33,7 @@ def test_anchors_without_positives_are_left_out():
 
 
 def test_no_positives_or_negatives_at_all():
-    with pytest.raises(ValueError, match="no two samples share a label"):
+    with pytest.raises(ValueError, match="no two samples that share a label"):
         TripletSampler(torch.eye(3, dtype=torch.bool))
-    with pytest.raises(ValueError, match="sample 0 shares a label with all others"):
+    with pytest.raises(ValueError, match="sample 0 that shares a label with all others"):
         TripletSampler(torch.ones(4, 1, dtype=torch.bool)).draw(torch.arange(4), generator(0))
