@@ -93,13 +93,16 @@ test: $(VENV)/built $(VENV)/torch
 
 test-wheels: $(WHEELS:%=test-wheel-%)
 
+# Minutes of forks: once, with the pinned wheel, is enough.
+THOUSAND_FORKS := tests/faiss_plugin/test_fork.py::test_a_thousand_children_forked_under_load_answer
+
 # The same build against another faiss-cpu wheel, which shadows the one in the environment. What never meets
 # FAISS's objects, or meets them by way of what is tested here, is not repeated.
 NOT_OF_WHEELS := $(addprefix --ignore=tests/,core benchmarks cli fuzz soak _least_squares supervised test_build.py test_crashes.py \
 	test_datasets.py test_docs.py test_evaluation.py test_files.py test_hostile_files.py test_readme.py)
 test-wheel-%: $(VENV)/built $(VENV)/torch $(VENV)/faiss-%
 	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -c 'import faiss; assert faiss.__version__ == "$*", faiss.__version__'
-	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest -m "not slow" $(NOT_OF_WHEELS) $(ARGS)
+	PYTHONPATH=$(VENV)/faiss-$* $(BIN)/python -m pytest $(NOT_OF_WHEELS) --deselect $(THOUSAND_FORKS) $(ARGS)
 
 $(VENV)/faiss-newest: $(VENV)/tools
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target $@ faiss-cpu
@@ -262,8 +265,8 @@ test-package: $(VENV)/package-tools
 	cd $(PACKAGE) && venv/bin/drqfaiss info
 	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[cli,test]"
 	tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE) && rm -r $(PACKAGE)/drqfaiss-*/drqfaiss
-	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest -m "not slow" $(addprefix --ignore=tests/,benchmarks fuzz soak supervised) \
-		$(patsubst %,--deselect '%',$(NEEDS_TORCH) $(NEEDS_SOURCES)) $(ARGS)
+	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest $(addprefix --ignore=tests/,benchmarks fuzz soak supervised) \
+		$(patsubst %,--deselect '%',$(NEEDS_TORCH) $(NEEDS_SOURCES) $(THOUSAND_FORKS)) $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a process for every call of the system that a writer makes
+
 CRASHES = Path(__file__).parent / "crashes"
 LEAST_CALLS = {
     "write_index": 10,

@@ -46,6 +46,7 @@ def script(page):
     return "".join(code if language == "python" else shell.format(code) for language, code in blocks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_snippets_run(name, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")

@@ -152,6 +152,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "refused"), [("codebook", True), ("rotation", True), ("comment", False), ("x.hdf5", True)]
 )

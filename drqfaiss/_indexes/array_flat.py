@@ -71,7 +71,7 @@ def _flat_codes(index: faiss.Index) -> Codes:
     shape = index.ntotal, index.code_size
     held, needed = index.codes.size(), index.ntotal * index.code_size
     if held < needed:
-        raise RuntimeError(f"codes: got {held} bytes, expected {needed}")
+        raise RuntimeError(f"the index holds {held} bytes of codes, expected {needed}")
     return (
         faiss.rev_swig_ptr(index.codes.data(), needed).reshape(shape) if needed else np.empty(shape, np.uint8)
     )

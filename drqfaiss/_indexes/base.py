@@ -192,7 +192,7 @@ class LevelsIndex(faiss.Index, ABC):
         if reason := engine_of(self).why_not(self):  # FAISS reads codewords without a check
             raise RuntimeError(f"the index cannot decode: {reason}")
         if self.code_size != self.rq.code_size:
-            raise RuntimeError(f"code_size: got {self.code_size}, expected {self.rq.code_size}")
+            raise RuntimeError(f"code_size is {self.code_size}, expected {self.rq.code_size}")
         x = check.output("x", x, (len(codes), self.d), np.float32)
         self.sa_decode_c(len(codes), faiss.swig_ptr(codes), faiss.swig_ptr(x))
         return x

@@ -149,6 +149,7 @@ def test_a_crash_is_a_verdict(capability, doctored, tmp_path, expected_ids):
     assert ids == expected_ids
 
 
+@pytest.mark.slow
 def test_a_hang_is_a_verdict(doctored, tmp_path, monkeypatch):
     hanging = with_customization(
         tmp_path, "def hang(*_):\n    import time; time.sleep(100)\ncore.plugin.describe = hang"

@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from benchmarks import pictures
+
+pytestmark = pytest.mark.slow  # draws every picture
 
 STORED = [*pictures.RESULTS.rglob("*.svg"), *pictures.PICTURES.glob("*.svg")]
 

@@ -86,6 +86,7 @@ def test_knn_is_exact(
     assert ties_by_id.all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", ["shared", "independent"])
 def test_many_levels(metric, kind):

@@ -17,6 +17,7 @@ def fork_under_load(forks, seconds):
     return int(done.stdout.split()[0])
 
 
+@pytest.mark.slow
 def test_children_forked_under_load_answer():
     assert fork_under_load(60, 10) > 0
 

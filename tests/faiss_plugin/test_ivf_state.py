@@ -257,7 +257,7 @@ def test_lists_on_disk_that_are_cut_off(tmp_path, monkeypatch):
     merge_ondisk(index, ["part.faiss"], "lists.data")
     write_index(index, "whole.faiss")
     os.truncate("lists.data", 100)
-    with pytest.raises(RuntimeError, match=r"lists\.data: 100 bytes, expected"):
+    with pytest.raises(RuntimeError, match=r"lists\.data: got 100 bytes, expected"):
         read_index("whole.faiss")
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a process for every race
+
 RACE = """
 import os, sys, threading, time
 import numpy as np, faiss, drqfaiss

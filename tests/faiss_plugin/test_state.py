@@ -220,6 +220,7 @@ def test_adopting_again_is_for_changes_too_small_to_be_noticed():
     assert_right_at_every_length(index)
 
 
+@pytest.mark.slow
 def test_any_single_float_of_the_codebooks_is_noticed_by_a_large_search():
     """Enough work for all codebooks to be compared with what they were."""
     index = make_index(5000)
@@ -388,6 +389,7 @@ def test_state_ends_with_an_object_that_faiss_owns():
     assert state_count() == before
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow():
     def create_and_delete(times):
         for _ in range(times):

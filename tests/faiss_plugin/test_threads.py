@@ -130,6 +130,7 @@ print(before, tasks())
     assert before == after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "work",
     ["index.search(x, 5)", "drqfaiss.IndexDRQ(16, 4, 6, progress=False).train(y)", "index.sa_encode(x)"],

@@ -156,10 +156,13 @@ def test_training_again_replaces_what_was_cached():
 
 
 BAD_TRAINING = [
-    (TRAIN[:15], "x: 15 training vectors, expected at least the 16 codewords"),
-    (np.where(np.arange(D) == 3, np.nan, TRAIN), r"x: 600 values are NaN or infinite, the first at \(0, 3\)"),
-    (np.where(np.arange(D) == 3, np.inf, TRAIN), "x: 600 values are NaN or infinite"),
-    (TRAIN[:0], "x: 0 training vectors"),
+    (TRAIN[:15], "x: got 15 training vectors, expected at least the 16 codewords"),
+    (
+        np.where(np.arange(D) == 3, np.nan, TRAIN),
+        r"x: got 600 values that are NaN .*, the first at \(0, 3\)",
+    ),
+    (np.where(np.arange(D) == 3, np.inf, TRAIN), "x: got 600 values that are NaN or infinite"),
+    (TRAIN[:0], "x: got 0 training vectors"),
 ]
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.fuzz.run import TARGETS, look
 
+pytestmark = pytest.mark.slow  # a second for every target
+
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_inputs_are_read_or_refused(target):

@@ -24,6 +24,7 @@ def states_equal(one, other):
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_training_beats_raw_pixels_and_untrained_features():
     x, y = labelled.digits()
     train, rest = slice(0, 1200), slice(1200, None)
@@ -151,6 +152,7 @@ trainer.fit()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on(tmp_path):
     """The same with a real kill: the process has no chance to clean up."""
     path, options = tmp_path / "checkpoint.pt", small_options(checkpoint_steps=2)
@@ -178,6 +180,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_batches(tmp_path):
     (tmp_path / "script.py").write_text(PROCESS)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.accuracy import report
 
+pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
+
 ROOT = Path(__file__).parents[3]
 COMPARE = "benchmarks.accuracy.compare"
 

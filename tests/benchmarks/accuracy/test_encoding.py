@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,6 +13,8 @@ import yaml
 
 from tests.indexes import make_vectors
 
+pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
+
 FOLDER = Path(__file__).parents[3] / "benchmarks" / "ann_benchmarks"
 D = 16
 BASE, X = make_vectors(1500, 0, D), make_vectors(20, 1, D)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
+
 ROOT = Path(__file__).parents[3]
 OWN = ["DRQ2x8", "DRQ2x8 vector", "DRQ2x8 no residual", "DRQ2x8 no residual own first"]
 OWN += ["DRQ2x8 half weighted", "DRQ4x4", "DRQ1x8", "DRQ2x8+RFlat"]

@@ -13,6 +13,8 @@ from sklearn.datasets import load_digits
 
 from benchmarks.paper import tasks
 
+pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
+
 ROOT = Path(__file__).parents[3]
 PEERS = {"PQ", "ITQ"}
 

@@ -11,6 +11,8 @@ import pytest
 
 import drqfaiss
 
+pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
+
 ROOT = Path(__file__).parents[3]
 GROUPS = ["search", "sizes", "single", "levels", "tables", "wide", "order", "subsets", "changes"]
 GROUPS += ["avx2", "encode", "train"] if drqfaiss.simd_level() != "scalar" else ["encode", "train"]
