@@ -362,7 +362,7 @@ def test_levels_may_differ_in_bits():
     np.testing.assert_array_equal(q.decode([[7, 3]]), [[0, 1, 1]])
     with pytest.raises(ValueError, match=r"bits: levels of \[2, 4\] bits, see level_bits"):
         q.codebooks()
-    with pytest.raises(ValueError, match="codes: from 4 to 4 at level 1, expected 0 to 3"):
+    with pytest.raises(ValueError, match="codes: got 4 to 4 at level 1, expected 0 to 3"):
         q.decode([[7, 4]])
 
 

@@ -52,7 +52,7 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
         return train_shared(x, levels, bits, options)
     if len(x) < 2**bits:
         raise ValueError(
-            f"x: {len(x)} training vectors, expected at least the {2**bits} codewords of a level"
+            f"x: got {len(x)} training vectors, expected at least the {2**bits} codewords of a level"
         )
     return blocks.train_blocks(x, levels, bits, *layout, options)
 

@@ -61,7 +61,7 @@ def _argument(option: Field[Any]) -> dict[str, Any]:
         return {"choices": option.metadata["choices"]}
     if isinstance(option.default, bool):
         return {"action": "store_true"}
-    return {"type": shared.positive, "metavar": "N"}
+    return {"type": int, "metavar": "N"}  # its range is checked where its default is
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

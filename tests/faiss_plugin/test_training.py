@@ -11,7 +11,7 @@ from drqfaiss import IndexDRQ, adopt, clone_index
 from drqfaiss._core import factor, plugin
 from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes import trainer
-from drqfaiss._least_squares import train as least_squares
+from drqfaiss._least_squares import layouts
 from drqfaiss._least_squares.options import QUALITIES
 from drqfaiss.quantizer import Quantizer
 from tests.indexes import NBITS, D, M, assert_searches_right, make_vectors
@@ -182,7 +182,7 @@ def test_exceptions_of_the_trainer_come_out_unchanged(monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(least_squares, "train", fail)
+    monkeypatch.setattr(layouts, "train", fail)
     index = IndexDRQ(D, M, NBITS)
     for container in (index, faiss.IndexIDMap(index), faiss.IndexPreTransform(index)):
         with pytest.raises(error if isinstance(error, type) else type(error)):
@@ -196,7 +196,7 @@ def test_codebooks_of_another_size_are_refused(monkeypatch):
         def codebooks():
             return np.zeros((M, 3, D), np.float32)
 
-    monkeypatch.setattr(trainer, "Quantizer", lambda *_: Wrong)
+    monkeypatch.setattr(trainer.Quantizer, "from_groups", lambda *_: Wrong)
     index = IndexDRQ(D, M, NBITS)
     with pytest.raises(
         RuntimeError, match=f"training returned {M * 3 * D} floats of codebooks, expected {M * 16 * D}"
