@@ -72,7 +72,7 @@ def recall_bytes(path: Path) -> None:
         1,
         2,
         "One DRQ training serves every length; the others are trained for each",
-        "Recall@10 over the bytes of a code. " + machine(results[0]["about"], threads=False),
+        "Recall 1@10 over the bytes of a code. " + machine(results[0]["about"], threads=False),
     )
     for panel, result in zip(panels.flat, results, strict=True):
         named = accuracy_report.curves(accuracy_report.rows_of(result))
@@ -85,12 +85,12 @@ def recall_bytes(path: Path) -> None:
             xticks=[2, 4, 8, 12, 16], ylim=(0, 1.02), title=data(result["about"]), xlabel="bytes per code"
         )
         plots.label(picture, panel, curves)
-    panels[0, 0].set_ylabel("recall@10")
+    panels[0, 0].set_ylabel("recall 1@10")
     plots.save(picture, path)
 
 
 def length_curve(name: str, lengths: list[list[accuracy_report.Row]], first: int = 2) -> Curve:
-    """Return recall@10 over code bytes, means of all seeds."""
+    """Return recall 1@10 over code bytes, means of all seeds."""
     shown = [seeds for seeds in lengths if seeds[0].code_bytes >= first]
     recalls = [sum(row.recall[10] for row in seeds) / len(seeds) for seeds in shown]
     return Curve(name, [seeds[0].code_bytes for seeds in shown], recalls)
@@ -103,7 +103,7 @@ def recall_speed(path: Path) -> None:
         1,
         2,
         "Inverted lists, codes of 8 bytes: speed at equal recall",
-        "Queries per second (log) over recall@10; up and right is better. " + machine(results[0]["about"]),
+        "Queries per second (log) over recall 1@10; up and right is better. " + machine(results[0]["about"]),
         sharey=True,
     )
     for panel, result in zip(panels.flat, results, strict=True):
@@ -114,7 +114,7 @@ def recall_speed(path: Path) -> None:
             for family in (FAST_SCAN, IVF_PQ, IVF_RQ)
         ]
         plots.draw(panel, curves)
-        panel.set(yscale="log", title=data(result["about"]), xlabel="recall@10")
+        panel.set(yscale="log", title=data(result["about"]), xlabel="recall 1@10")
         plots.label(picture, panel, curves)
     plots.plain_numbers(panels[0, 0].yaxis)
     panels[0, 0].set_ylabel("queries per second")
@@ -122,7 +122,7 @@ def recall_speed(path: Path) -> None:
 
 
 def speed_curve(name: str, points: list[Point]) -> Curve:
-    """Return queries per second over recall@10 of the searches that no other of the method beats."""
+    """Return queries per second over recall 1@10 of the searches that no other of the method beats."""
     best = front(points, JUDGED_K)
     return Curve(name, [point.recall[JUDGED_K] for point in best], [point.qps for point in best])
 
@@ -145,7 +145,7 @@ def levels(path: Path) -> None:
         panel=(3.6, 2.4),
     )
     plots.draw(panels[0, 0], [length_curve("DRQ", lengths)])
-    panels[0, 0].set(xlabel="levels compared", title="recall@10", ylim=(0, 1.02), xticks=[2, 4, 6, 8])
+    panels[0, 0].set(xlabel="levels compared", title="recall 1@10", ylim=(0, 1.02), xticks=[2, 4, 6, 8])
     names = {case: case.removeprefix("4 of 8 levels, ") for case in share}
     places = range(len(share))
     panels[0, 1].barh(places, list(share.values()), color=plots.DRQ, height=0.6)

@@ -1,4 +1,4 @@
-"""How good a search is: exact neighbours and recall@k; with labels, mAP@R."""
+"""How good a search is: exact neighbours, 1@k and k@k; with labels, mAP@R."""
 
 from __future__ import annotations
 
@@ -58,7 +58,11 @@ def _rank(base: np.ndarray, query: np.ndarray, candidates: np.ndarray, metric: i
 
 
 def recall_at(ids: np.ndarray, groundtruth: np.ndarray, k: int) -> float:
-    """Return recall@k: the share of queries whose true nearest neighbour is among the first k results.
+    """Return 1@k: the share of queries whose true nearest neighbour is among the first k results.
+
+    Papers on quantizers call it R@k or recall@k (Jégou, Douze and Schmid, "Product Quantization for Nearest
+    Neighbor Search", section V); what vector databases call recall@k is `intersection_at`. Both are the same
+    for k = 1.
 
     Args:
         ids: what the search returned, (nq, ≥ k).
@@ -68,13 +72,43 @@ def recall_at(ids: np.ndarray, groundtruth: np.ndarray, k: int) -> float:
     Raises:
         ValueError: shapes that do not fit.
     """
+    _require_results(ids, groundtruth, k)
+    return float((ids[:, :k] == groundtruth[:, :1]).any(axis=1).mean())
+
+
+def intersection_at(ids: np.ndarray, exact: np.ndarray, k: int) -> float:
+    """Return k@k: the share of the k exact nearest neighbours that are among the first k results.
+
+    Most people mean this by recall: it is ``knn_intersection_measure`` of ``faiss.contrib.evaluation`` and
+    the k-nn recall of ann-benchmarks, which counts by distance where this counts by id, so that of vectors
+    equally far away only those in ``exact`` count.
+
+    Args:
+        ids: what the search returned, (nq, ≥ k); negative ids are none.
+        exact: exact neighbours, nearest first, (nq, ≥ k).
+        k: how many results count.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    _require_results(ids, exact, k)
+    if k > exact.shape[1]:
+        raise ValueError(
+            f"k: got {k}, expected 1 to {exact.shape[1]}, the number of exact neighbours per query"
+        )
+    found = [
+        np.intersect1d(row[row >= 0], true).size for row, true in zip(ids[:, :k], exact[:, :k], strict=True)
+    ]
+    return float(np.mean(found) / k)
+
+
+def _require_results(ids: np.ndarray, groundtruth: np.ndarray, k: int) -> None:
     if len(ids) != len(groundtruth):
         raise ValueError(
             f"ids: got results for {len(ids)} queries, expected {len(groundtruth)} as in the ground truth"
         )
     if not 1 <= k <= ids.shape[1]:
         raise ValueError(f"k: got {k}, expected 1 to {ids.shape[1]}, the number of results per query")
-    return float((ids[:, :k] == groundtruth[:, :1]).any(axis=1).mean())
 
 
 def relevance(

@@ -1,12 +1,14 @@
 import faiss
 import numpy as np
 import pytest
+from faiss.contrib.evaluation import knn_intersection_measure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drqfaiss
 from drqfaiss.evaluation import (
     exact_neighbours,
+    intersection_at,
     mean_average_precision,
     recall_at,
     relevance,
@@ -64,6 +66,31 @@ def test_recall_refuses_shapes_that_do_not_fit():
         recall_at(np.zeros((2, 5)), np.zeros((3, 1)), 1)
     with pytest.raises(ValueError, match=r"k: got 6, expected 1 to 5"):
         recall_at(np.zeros((3, 5)), np.zeros((3, 1)), 6)
+
+
+def test_intersection_counts_the_exact_neighbours_that_are_found():
+    ids = np.array([[1, 2, 3], [9, 4, 5], [-1, -1, -1]])
+    exact = np.array([[3, 1, 7], [9, 5, 4], [0, 1, -1]])
+    assert intersection_at(ids, exact, 1) == pytest.approx(1 / 3)
+    assert intersection_at(ids, exact, 2) == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
+    assert intersection_at(ids, exact, 3) == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_intersection_is_that_of_faiss():
+    rng = np.random.default_rng(0)
+    ids, exact = (np.array([rng.permutation(30)[:20] for _ in range(50)]) for _ in range(2))
+    for k in (1, 10, 20):
+        expected = knn_intersection_measure(ids[:, :k], exact[:, :k])
+        assert intersection_at(ids, exact, k) == pytest.approx(expected)
+
+
+def test_intersection_refuses_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="results for 2 queries, expected 3"):
+        intersection_at(np.zeros((2, 5)), np.zeros((3, 5)), 1)
+    with pytest.raises(ValueError, match="k: got 6, expected 1 to 5, the number of results"):
+        intersection_at(np.zeros((3, 5)), np.zeros((3, 9)), 6)
+    with pytest.raises(ValueError, match="k: got 5, expected 1 to 4, the number of exact neighbours"):
+        intersection_at(np.zeros((3, 5)), np.zeros((3, 4)), 5)
 
 
 def ranked_by_loops(relevant):

@@ -80,7 +80,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=_numbers,
         help="models of DRQ, whose prefixes the shorter codes are, by their bytes; default: one",
     )
-    parser.add_argument("--seeds", type=int, default=1, help="train everything so often; R@k with its spread")
+    parser.add_argument("--seeds", type=int, default=1, help="train everything so often; 1@k with its spread")
     parser.add_argument("--k", type=int, default=10, help="neighbours asked for when timing a search")
     parser.add_argument("--threads", type=int, default=1, help="to encode and search; training takes all")
     parser.add_argument("--untimed", action="store_true", help="do not time searches")

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     data = vectors.load(options, vectors.METRICS.get(options.metric))
     data.groundtruth = exact_neighbours(data.base, data.query, k=1, metric=data.metric)
     quantizer = Quantizer.train(data.learn, own_first=True, seed=options.seed, progress=False)
-    columns = ["encoding", "µs/vector", "changed", *(f"error at {L}" for L in LENGTHS), "R@1", "R@10"]
+    columns = ["encoding", "µs/vector", "changed", *(f"error at {L}" for L in LENGTHS), "1@1", "1@10"]
     table = report.page(report.machine(data, options.seed, "1"), columns, lines(quantizer, data), NOTES)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def lines(quantizer: Quantizer, data: Dataset) -> list[list[str]]:
 
 
 def figures(quantizer: Quantizer, codes: np.ndarray, data: Dataset) -> list[str]:
-    """Return the errors of the prefixes, R@1 and R@10 of the whole code."""
+    """Return the errors of the prefixes, 1@1 and 1@10 of the whole code."""
     variance = np.square(data.base - data.base.mean(0)).sum(dtype=float)
     errors = [np.square(data.base - quantizer.decode(codes, L)).sum(dtype=float) / variance for L in LENGTHS]
     flat = faiss.IndexFlat(data.d, data.metric)

@@ -22,7 +22,7 @@ NOTES = """
 - Training is CPU time, all threads added up. Encoding and search times are medians of several runs, searches
   of all rows in turns; each FAISS row is quoted at the SIMD level that is fastest for it, in brackets.
 - Error: mean squared reconstruction error of base vectors, as a share of their variance.
-- R@k: share of the queries whose true nearest neighbour is among the first k results.
+- 1@k: share of the queries whose true nearest neighbour is among the first k results.
 - With several seeds: mean ± standard deviation, medians of training and encoding times, searches timed on the
   first. A seed is another order of the learn set, which starts every method elsewhere.
 """.strip()
@@ -73,7 +73,7 @@ def markdown(about: dict[str, str], rows: list[Row]) -> str:
     ranks = list(rows[0].recall)
     columns = ["method", "code bytes", "bytes in memory", "parameters", "training s", "encode µs/vector"]
     timings = any(row.search_us is not None for row in rows)
-    columns += ["error", *(f"R@{k}" for k in ranks), *["µs/query"] * timings]
+    columns += ["error", *(f"1@{k}" for k in ranks), *["µs/query"] * timings]
     lines, shared = [], None
     for name, curve in curves(rows).items():
         for seeds in curve:
@@ -158,7 +158,7 @@ def save(folder: Path, about: dict[str, str], rows: list[Row]) -> str:
 
 
 def middle_rank(rows: list[Row]) -> int:
-    """Return the k of the recall@k that plots show."""
+    """Return the k of the 1@k that plots show."""
     return sorted(rows[0].recall)[len(rows[0].recall) // 2]
 
 
@@ -177,10 +177,10 @@ def plot_recall_bytes(path: Path, about: dict[str, str], rows: list[Row]) -> Non
     plots.save(
         plots.compare(
             drawn,
-            f"Recall@{k} over the bytes of a code",
+            f"Recall 1@{k} over the bytes of a code",
             report.caption(about),
             xlabel="bytes per code",
-            ylabel=f"recall@{k}",
+            ylabel=f"recall 1@{k}",
             ylim=(0, 1.02),
         ),
         path,
@@ -198,10 +198,10 @@ def plot_recall_speed(path: Path, about: dict[str, str], rows: list[Row]) -> Non
     plots.save(
         plots.compare(
             drawn,
-            f"Recall@{k} over the time of a query; codes of {lengths} bytes",
+            f"Recall 1@{k} over the time of a query; codes of {lengths} bytes",
             report.caption(about),
             xlabel="µs per query (log)",
-            ylabel=f"recall@{k}",
+            ylabel=f"recall 1@{k}",
             xscale="log",
             ylim=(0, 1.02),
         ),

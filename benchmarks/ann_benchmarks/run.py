@@ -211,7 +211,7 @@ def answer(
 
 
 def recall(data: Data, ids: list[np.ndarray]) -> float:
-    """Return the share of results that are no farther than the last true neighbour."""
+    """Return ann-benchmarks's k@k: the share of results no farther than the last true neighbour."""
     shares = []
     for q, found, true in zip(data.query, ids, data.distances, strict=True):
         distances = distance(data.metric, q, data.base[found[found >= 0]])
@@ -232,7 +232,7 @@ def table(data: Data, results: list[Result], k: int) -> str:
         f"{data.name}: {len(data.base):,} vectors, {len(data.query):,} queries, one thread, "
         f"drqfaiss {drqfaiss.__version__} {drqfaiss.simd_level()}, FAISS {faiss.__version__}",
         "",
-        f"| algorithm | recall@{k} | queries/s | build s | code bytes |",
+        f"| algorithm | recall {k}@{k} | queries/s | build s | code bytes |",
         "|---|--:|--:|--:|--:|",
     ]
     lines += [
@@ -249,7 +249,7 @@ def plot(data: Data, results: list[Result], k: int, path: Path) -> None:
         points = sorted((r.recall, r.queries_per_second) for r in results if r.group == group)
         front = [p for i, p in enumerate(points) if all(p[1] > q[1] for q in points[i + 1 :])]
         curves.append(Curve(f"DRQ, {group}", *zip(*front, strict=True)))
-    axes = {"xlabel": f"recall@{k}", "ylabel": "queries per second", "yscale": "log"}
+    axes = {"xlabel": f"recall {k}@{k}", "ylabel": "queries per second", "yscale": "log"}
     picture = plots.small_multiples(curves, f"{data.name}: speed over recall", "One query at a time", **axes)
     plots.save(picture, path)
 

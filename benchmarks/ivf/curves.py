@@ -72,7 +72,7 @@ class Check:
 
 
 def front(points: Iterable[Point], rank: int) -> list[Point]:
-    """Return the points that no other beats in both recall@rank and speed, fastest first."""
+    """Return the points that no other beats in both 1@rank and speed, fastest first."""
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (-p.qps, -p.recall[rank])):
         if not best or point.recall[rank] > best[-1].recall[rank]:
@@ -81,7 +81,7 @@ def front(points: Iterable[Point], rank: int) -> list[Point]:
 
 
 def fastest(points: Iterable[Point], recall: float, rank: int = JUDGED_K) -> Point | None:
-    """Return the fastest point of at least this recall@rank, None if there is none."""
+    """Return the fastest point of at least this 1@rank, None if there is none."""
     reaching = [point for point in points if point.recall[rank] >= recall]
     return max(reaching, key=lambda point: point.qps, default=None)
 
@@ -102,13 +102,13 @@ def _checks(points: list[Point], threads: int) -> Iterator[Check]:
     for family, target in SPEED_TARGETS.items():
         own = families.get(DRQ + REFINED if family.endswith(REFINED) else DRQ, [])
         ratios = _ratios(own, families.get(family, [])) if own else {}
-        yield Check(f"times as fast as {family} at its R@10", threads, ratios, target)
+        yield Check(f"times as fast as {family} at its 1@10", threads, ratios, target)
     for variant in ("", HALF_WEIGHTED):
         yield from _half_levels(variant, families.get(DRQ, []), families.get(DRQ_SHORT, []), threads)
     equal_bytes = [families[family] for family in (IVF_PQ, IVF_RQ, FAST_SCAN) if family in families]
     if DRQ in families:
         above = {peer[0].family: _ceiling(families[DRQ]) - _ceiling(peer) for peer in equal_bytes}
-        yield Check("highest R@10, above that of", threads, above, 0.0)
+        yield Check("highest 1@10, above that of", threads, above, 0.0)
 
 
 def _ratios(own: list[Point], peer: list[Point]) -> dict[str, float]:
@@ -135,7 +135,7 @@ def _half_levels(variant: str, own: list[Point], short: list[Point], threads: in
             recall[place] = half.recall[JUDGED_K] - trained.recall[JUDGED_K]
     title = f"half of the levels{variant and ','}{variant}: "
     yield Check(title + "times as fast as all, same nprobe", threads, speed, HALF_SPEED_TARGET)
-    yield Check(title + "R@10 above an index trained for it", threads, recall, HALF_RECALL_TARGET)
+    yield Check(title + "1@10 above an index trained for it", threads, recall, HALF_RECALL_TARGET)
 
 
 def _ceiling(points: list[Point]) -> float:

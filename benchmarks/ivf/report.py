@@ -15,9 +15,9 @@ from drqfaiss.datasets import Dataset
 RANKS = (1, 10, 100)
 RECALLS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NOTES = """
-- Queries per second at recall@10 of at least so much: the fastest search for 10 results that attains it.
-- R@k: share of the queries whose true nearest neighbour is among the first k results. R@1 and R@10 are those
-  of a search for 10 results, R@100 of one for 100, which is plotted with its own speed.
+- Queries per second at recall 1@10 of at least so much: the fastest search for 10 results that attains it.
+- 1@k: share of the queries whose true nearest neighbour is among the first k results. 1@1 and 1@10 are those
+  of a search for 10 results, 1@100 of one for 100, which is plotted with its own speed.
 - Bytes per vector: all that the filled index holds more than the empty one (codes, ids, norms, RFlat's
   vectors, HNSW's links), and the float32 norm that DRQ caches for L2, for one code length. Product quantizers
   whose code has 4 bytes more spend on it what DRQ spends on that norm.
@@ -27,7 +27,7 @@ NOTES = """
   that is fastest for it, ours too. One thread is timed by its CPU time, several by the clock.
 """.strip()
 CHECK_NOTES = """
-- Each figure is followed by where it was found: the peer's recall@10, at every point of its front, or nprobe.
+- Each figure is followed by where it was found: the peer's 1@10, at every point of its front, or nprobe.
   0: none of our searches attains that recall. A target is to be reached everywhere: the least figure decides.
 """.strip()
 
@@ -75,8 +75,8 @@ def markdown(
     checked: list[Check],
 ) -> str:
     """Lay out header, speeds at equal recall, and targets."""
-    columns = ["method", "threads", "bytes/vector", *(f"max R@{rank}" for rank in RANKS)]
-    columns += [f"at R@10 ≥ {recall}" for recall in RECALLS]
+    columns = ["method", "threads", "bytes/vector", *(f"max 1@{rank}" for rank in RANKS)]
+    columns += [f"at 1@10 ≥ {recall}" for recall in RECALLS]
     threads = sorted({point.threads for point in points})
     lines = [_speeds(name, n, sizes[name], points) for n, name in product(threads, sizes)]
     targets = ["figure", "threads", "everywhere", "least", "target", "met"]
@@ -123,9 +123,9 @@ def plot(path: Path, about: dict[str, str], points: list[Point]) -> None:
         drawn.append(Curve(name, [p.recall[JUDGED_K] for p in curve], [p.qps for p in curve]))
     picture = plots.small_multiples(
         drawn,
-        f"Queries per second over recall@{JUDGED_K}, inverted lists",
+        f"Queries per second over recall 1@{JUDGED_K}, inverted lists",
         report.caption(about),
-        xlabel=f"recall@{JUDGED_K}",
+        xlabel=f"recall 1@{JUDGED_K}",
         ylabel="queries per second (log)",
         yscale="log",
     )

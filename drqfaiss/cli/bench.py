@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         indexes[factory] = index_factory(data.d, factory, data.metric, **training)
     truth = data.groundtruth
     if truth is None:
-        truth = exact_neighbours(data.base, data.query, 1, data.metric)
+        truth = exact_neighbours(data.base, data.query, min(max(options.ranks), len(data.base)), data.metric)
     rows = []
     for factory, index in indexes.items():
         if not options.quiet:

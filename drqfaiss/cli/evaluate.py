@@ -69,4 +69,4 @@ def _found(index: faiss.Index, queries: np.ndarray, options: argparse.Namespace)
             "order"
         )
     base = finite_floats(vectors, normalize=options.normalize)
-    return exact_neighbours(base, queries, 1, index.metric_type)
+    return exact_neighbours(base, queries, min(max(options.ranks), index.ntotal), index.metric_type)

@@ -14,7 +14,7 @@ from drqfaiss._indexes.flat import IndexDRQ
 from drqfaiss._indexes.settings import set_levels, set_nprobe
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.timing import Task, best_times
-from drqfaiss.evaluation import recall_at
+from drqfaiss.evaluation import intersection_at, recall_at
 
 RANKS = "1,10,100"
 
@@ -48,7 +48,11 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         help="inverted lists to look into, such as 1,4,16",
     )
     parser.add_argument(
-        "--ranks", type=shared.numbers, default=RANKS, metavar="K,…", help=f"k of recall@k (default: {RANKS})"
+        "--ranks",
+        type=shared.numbers,
+        default=RANKS,
+        metavar="K,…",
+        help=f"k of 1@k and k@k (default: {RANKS})",
     )
     parser.add_argument(
         "-k", type=shared.positive, default=10, metavar="K", help="neighbours of a timed search (default: 10)"
@@ -72,10 +76,10 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
 def sweep(
     index: faiss.Index, queries: np.ndarray, truth: np.ndarray, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Return levels, nprobe, recall@k and µs per query of every setting.
+    """Return levels, nprobe, 1@k, k@k and µs per query of every setting.
 
-    FAISS's own indexes are timed at every SIMD level of the wheel and quoted at the best. One thread's time
-    is CPU time, several threads' the clock's.
+    k@k is None where `truth` has fewer than k neighbours. FAISS's own indexes are timed at every SIMD
+    level of the wheel and quoted at the best. One thread's time is CPU time, several threads' the clock's.
     """
     settings = [Setting(*values) for values in product(options.levels, options.nprobe)]
     for setting in settings:  # a number out of range is an error before the first measurement
@@ -100,7 +104,18 @@ def sweep(
         setting.apply(index)
         most = min(max(options.ranks), index.ntotal)
         ids = index.search(queries, most)[1]
-        recall = {f"R@{k}": recall_at(ids, truth, min(k, most)) for k in options.ranks}
         timing = times[str(setting)]
-        rows.append({**setting._asdict(), **recall, "µs/query": timing.us, "FAISS SIMD": timing.simd})
+        found = recalls(ids, truth, options.ranks)
+        rows.append({**setting._asdict(), **found, "µs/query": timing.us, "FAISS SIMD": timing.simd})
     return rows
+
+
+def recalls(ids: np.ndarray, truth: np.ndarray, ranks: list[int]) -> dict[str, float | None]:
+    """Return 1@k of all ranks, then k@k of those above 1."""
+    most = ids.shape[1]
+    shares: dict[str, float | None] = {f"1@{k}": recall_at(ids, truth, min(k, most)) for k in ranks}
+    for k in ranks:
+        if k > 1:
+            known = min(k, most) <= truth.shape[1]
+            shares[f"{k}@{k}"] = intersection_at(ids, truth, min(k, most)) if known else None
+    return shares

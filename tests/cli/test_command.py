@@ -38,14 +38,14 @@ def test_help_fits_a_terminal_of_80_columns(name, capsys, monkeypatch):
 
 
 def test_long_values_and_names_are_folded():
-    rows = [{"index": "DRQ4x8", "add µs/vector": 1.5, "R@1": 0.25}]
+    rows = [{"index": "DRQ4x8", "add µs/vector": 1.5, "1@1": 0.25}]
     assert command.as_text({"d": 2, "path": "one/two  three four/five/six/seven", "rows": rows}, 30) == (
         "d:    2\n"
         "path: one/two  three\n"
         "      four/five/six/seven\n"
         "           add\n"
         "           µs/\n"
-        " index  vector   R@1\n"
+        " index  vector   1@1\n"
         "DRQ4x8     1.5  0.25"
     )
 

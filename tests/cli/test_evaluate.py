@@ -3,7 +3,7 @@ import pytest
 
 import drqfaiss
 from drqfaiss.datasets import read_vectors
-from drqfaiss.evaluation import recall_at
+from drqfaiss.evaluation import intersection_at, recall_at
 
 QUICK = ("--runs", 1, "--seconds", 0)
 
@@ -15,14 +15,15 @@ QUICK = ("--runs", 1, "--seconds", 0)
 def test_recall_is_that_of_the_search(truth, files, run):
     option, name = truth
     arguments = (files / "filled.faiss", files / "query.npy", option, files / name)
-    told = run("eval", *arguments, "--levels", "1,3", "--ranks", "1,20", *QUICK)
+    told = run("eval", *arguments, "--levels", "1,3", "--ranks", "1,10", *QUICK)
     assert (told["vectors"], told["queries"]) == (600, 20)
     index, exact = drqfaiss.read_index(files / "filled.faiss"), read_vectors(files / "truth.ivecs")
     for row, levels in zip(told["rows"], (1, 3), strict=True):
         index.levels = levels
         ids = index.search(np.load(files / "query.npy"), 20)[1]
         assert row["levels"] == levels
-        assert [row["R@1"], row["R@20"]] == [recall_at(ids, exact, k) for k in (1, 20)]
+        assert [row["1@1"], row["1@10"]] == [recall_at(ids, exact, k) for k in (1, 10)]
+        assert row["10@10"] == intersection_at(ids, exact, 10)
         assert row["µs/query"] > 0
 
 
@@ -30,12 +31,21 @@ def test_numbers_of_lists_are_swept(files, run):
     arguments = (files / "ivf.faiss", files / "query.npy", "--groundtruth", files / "truth.ivecs")
     rows = run("eval", *arguments, "--nprobe", "1,8", "--ranks", "1", *QUICK)["rows"]
     assert [(row["nprobe"], row["levels"]) for row in rows] == [(1, None), (8, None)]
-    assert rows[0]["R@1"] < rows[1]["R@1"] == 1
+    assert rows[0]["1@1"] < rows[1]["1@1"] == 1
 
 
 def test_ranks_beyond_the_index_count_all_vectors(files, run):
     arguments = (files / "filled.faiss", files / "query.npy", "--base", files / "base.npy")
-    assert run("eval", *arguments, "--ranks", "1000", *QUICK)["rows"][0]["R@1000"] == 1
+    row = run("eval", *arguments, "--ranks", "1000", *QUICK)["rows"][0]
+    assert (row["1@1000"], row["1000@1000"]) == (1, 1)
+
+
+def test_all_of_k_need_as_many_exact_neighbours(files, run, tmp_path):
+    np.save(tmp_path / "truth.npy", read_vectors(files / "truth.ivecs")[:, :2])
+    arguments = (files / "filled.faiss", files / "query.npy", "--groundtruth", tmp_path / "truth.npy")
+    row = run("eval", *arguments, "--ranks", "2,5", *QUICK)["rows"][0]
+    assert 0 < row["2@2"] < 1
+    assert row["5@5"] is None
 
 
 def test_errors_name_what_was_expected(files, fails):
