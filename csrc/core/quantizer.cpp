@@ -20,11 +20,14 @@ size_t size_of(const Codebooks& codebooks, size_t m) {
 
 /// The largest absolute value of each dimension of level m, (d).
 std::vector<double> max_abs(const Codebooks& codebooks, size_t m) {
-    std::vector<double> largest(codebooks.d);
-    for (size_t i = 0; i < size_of(codebooks, m); i++)
-        largest[i % codebooks.d] =
-            std::max(largest[i % codebooks.d], double(std::fabs(codebooks.level[m][i])));
-    return largest;
+    const size_t d = codebooks.d;
+    std::vector<float> largest(d);
+    for (const float *row = codebooks.level[m], *end = row + size_of(codebooks, m); row < end; row += d)
+        for (size_t j = 0; j < d; j++) {
+            const float value = std::fabs(row[j]);
+            largest[j] = largest[j] < value ? value : largest[j];
+        }
+    return {largest.begin(), largest.end()};
 }
 
 void check(const Codebooks& codebooks) {
@@ -53,11 +56,13 @@ double fitted_scale(const Codebooks& codebooks, size_t base, size_t m) {
     const size_t d = codebooks.d, n = size_of(codebooks, m);
     const std::vector<double> mean0 = mean_codeword(codebooks, base), mean = mean_codeword(codebooks, m);
     double cross = 0, square = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double b = codebooks.level[base][i] - mean0[i % d], v = codebooks.level[m][i] - mean[i % d];
-        cross += b * v;
-        square += b * b;
-    }
+    for (size_t row = 0; row < n; row += d)
+        for (size_t j = 0; j < d; j++) {
+            const double b = codebooks.level[base][row + j] - mean0[j];
+            const double v = codebooks.level[m][row + j] - mean[j];
+            cross += b * v;
+            square += b * b;
+        }
     return square > 0 ? cross / square : 0;
 }
 
@@ -66,8 +71,9 @@ bool varies(const Codebooks& codebooks, size_t base, size_t m, double scale) {
     constexpr double kLeast = 1.0 / (1 << 12);
     const std::vector<double> mean = mean_codeword(codebooks, base), largest = max_abs(codebooks, m);
     double spread = 0;
-    for (size_t i = 0; i < size_of(codebooks, base); i++)
-        spread = std::max(spread, std::fabs(codebooks.level[base][i] - mean[i % codebooks.d]));
+    for (size_t row = 0; row < size_of(codebooks, base); row += codebooks.d)
+        for (size_t j = 0; j < codebooks.d; j++)
+            spread = std::max(spread, std::fabs(codebooks.level[base][row + j] - mean[j]));
     return scale * spread >= kLeast * *std::max_element(largest.begin(), largest.end());
 }
 
@@ -80,17 +86,39 @@ std::vector<double> tolerance(const Codebooks& codebooks, size_t base, size_t m,
     return allowed;
 }
 
+/// Whether two of its codewords rule out that a level is a multiple of another, up to a constant: what they
+/// differ by has the same direction in both then. Saves nearly all of the work for codes of many codebooks.
+bool is_no_multiple(const Codebooks& codebooks, size_t base, size_t m) {
+    constexpr double kSurely = 0.9, kRounded = 1e-6;  // squared cosine; squared difference by squared length
+    const size_t d = codebooks.d;
+    double cross = 0, squares[2] = {}, lengths[2] = {};
+    for (size_t j = 0; j < d; j++) {
+        double difference[2];
+        for (int i = 0; i < 2; i++) {
+            const float* level = codebooks.level[i ? m : base];
+            difference[i] = double(level[d + j]) - level[j];
+            squares[i] += difference[i] * difference[i];
+            lengths[i] += double(level[j]) * level[j];
+        }
+        cross += difference[0] * difference[1];
+    }
+    if (squares[0] <= kRounded * lengths[0] || squares[1] <= kRounded * lengths[1]) return false;
+    return cross <= 0 || cross * cross < kSurely * squares[0] * squares[1];
+}
+
 /// The scale s > 0 for which level m is s · (level `base` − shift), if there is one.
 std::optional<double> multiple_of(const Codebooks& codebooks, size_t base, size_t m,
                                   const std::vector<double>& shift) {
-    if (codebooks.nbits[base] != codebooks.nbits[m]) return std::nullopt;
+    if (codebooks.nbits[base] != codebooks.nbits[m] || is_no_multiple(codebooks, base, m))
+        return std::nullopt;
     const double scale = fitted_scale(codebooks, base, m);
     if (!(scale > 0) || !varies(codebooks, base, m, scale)) return std::nullopt;
     const std::vector<double> allowed = tolerance(codebooks, base, m, scale);
-    for (size_t i = 0; i < size_of(codebooks, m); i++) {
-        const double expected = scale * (codebooks.level[base][i] - shift[i % codebooks.d]);
-        if (!(std::fabs(expected - codebooks.level[m][i]) <= allowed[i % codebooks.d])) return std::nullopt;
-    }
+    for (size_t row = 0; row < size_of(codebooks, m); row += codebooks.d)
+        for (size_t j = 0; j < codebooks.d; j++) {
+            const double expected = scale * (codebooks.level[base][row + j] - shift[j]);
+            if (!(std::fabs(expected - codebooks.level[m][row + j]) <= allowed[j])) return std::nullopt;
+        }
     return scale;
 }
 
@@ -101,7 +129,7 @@ std::vector<double> folded_shift(const Codebooks& codebooks) {
     const size_t d = codebooks.d;
     const std::vector<double> mean0 = mean_codeword(codebooks, 0);
     for (size_t m = 1; m < codebooks.level.size(); m++) {
-        if (codebooks.nbits[m] != codebooks.nbits[0]) continue;
+        if (codebooks.nbits[m] != codebooks.nbits[0] || is_no_multiple(codebooks, 0, m)) continue;
         const double scale = fitted_scale(codebooks, 0, m);
         if (!(scale > 0)) continue;
         const std::vector<double> mean = mean_codeword(codebooks, m);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -22,6 +23,7 @@ LONGEST_SHARED = 16  # levels in all dimensions; beyond, these gain less than le
 GLOBAL_LEVELS = (0, 2, 4, 6, 8, 12, 16)  # to choose from
 DIMENSIONS_PER_BIT = 2  # of a block: 16 for codebooks of 256 codewords
 DRAFT = QUALITIES["fast"]  # of the levels in all dimensions
+MEASURED, UNREACHABLE = 4096, 0.5  # vectors, and a share of the error: see `warn_of_unreachable`
 SHORTEST = 4  # levels of a prefix that counts in the choice
 
 
@@ -49,7 +51,10 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
     options = options.for_shape(levels, bits)
     layout = choose(x, levels, bits, options)
     if layout.global_levels == levels:
-        return train_shared(x, levels, bits, options)
+        model = train_shared(x, levels, bits, options)
+        if options.scale != "vector":
+            warn_of_unreachable(sample(x, MEASURED, options.seed), model)
+        return model
     if len(x) < 2**bits:
         raise ValueError(
             f"x: got {len(x)} training vectors, expected at least the {2**bits} codewords of a level"
@@ -121,6 +126,28 @@ def errors_on_blocks(left: np.ndarray, levels: int, bits: int, block_size: int) 
         given[block] += 1
         errors.append(total)
     return errors
+
+
+def warn_of_unreachable(x: np.ndarray, model: Model) -> None:
+    """Warn where most of what codes leave over lies in directions that no sum of codewords can reach.
+
+    Multiples of K codewords less their mean span K − 1 dimensions, however many levels there are.
+    """
+    d, K = x.shape[1], len(model.groups[0].codebook)
+    reached = len(model.groups) * (K - 1)
+    if reached >= d or len(model.scales) == len(model.groups):  # no level uses a codebook again
+        return
+    left = x - model.mean
+    left = left[inlying(left)]
+    unreachable = float(np.linalg.eigvalsh(np.cov(left.T, bias=True))[: d - reached].sum())
+    error = blocks.prefix_errors(model, left + model.mean, blocks.MEASURING_BEAM)[-1]
+    if unreachable > UNREACHABLE * error:
+        warnings.warn(
+            f"{len(model.groups)} codebook(s) of {K} codewords reach {reached} of {d} dimensions: the others "
+            f"hold {unreachable / error:.0%} of the error of the code, which more levels do not lower. Blocks "
+            'reach all of them (layout="blocks"), so do more bits a level or scale="vector"',
+            stacklevel=2,
+        )
 
 
 def score(errors: Sequence[float], lengths: Sequence[int]) -> float:

@@ -138,3 +138,20 @@ def test_odd_vectors_are_trained_on(vectors, kind):
     usual = np.delete(x, 7, axis=0) if kind == "outlier" else x
     variance = float(((usual - usual.mean(0)) ** 2).sum(1).mean())
     assert error(quantizer, usual) < 0.2 * variance + 1e-6 * float((usual**2).sum(1).mean())
+
+
+def test_codewords_that_reach_too_few_dimensions_are_named(vectors):
+    x = np.random.default_rng(0).standard_normal((1000, 32)).astype(np.float32)
+    with pytest.warns(
+        UserWarning, match=r"1 codebook\(s\) of 8 codewords reach 7 of 32 dimensions: .* hold \d+%"
+    ):
+        Quantizer.train(x, levels=8, bits=3, **QUICK)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "options", [{"bits": 6}, {"bits": 3, "scale": "vector"}, {"bits": 3, "layout": "blocks", "block_size": 8}]
+)
+def test_nothing_is_said_where_all_dimensions_are_reached(options):
+    x = np.random.default_rng(0).standard_normal((1000, 32)).astype(np.float32)
+    Quantizer.train(x, levels=8, **options, **QUICK)
