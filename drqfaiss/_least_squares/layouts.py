@@ -143,9 +143,9 @@ def warn_of_unreachable(x: np.ndarray, model: Model) -> None:
     error = blocks.prefix_errors(model, left + model.mean, blocks.MEASURING_BEAM)[-1]
     if unreachable > UNREACHABLE * error:
         warnings.warn(
-            f"{len(model.groups)} codebook(s) of {K} codewords reach {reached} of {d} dimensions: the others "
-            f"hold {unreachable / error:.0%} of the error of the code, which more levels do not lower. Blocks "
-            'reach all of them (layout="blocks"), so do more bits a level or scale="vector"',
+            f"{len(model.groups)} codebook(s) of {K} codewords reach {reached} of {d} dimensions: the "
+            f"others hold {unreachable / error:.0%} of the error of the code, which more levels do not lower. "
+            'Blocks reach all of them (layout="blocks"), so do more bits a level or scale="vector"',
             stacklevel=2,
         )
 
