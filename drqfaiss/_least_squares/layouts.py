@@ -144,7 +144,7 @@ def warn_of_unreachable(x: np.ndarray, model: Model) -> None:
     if unreachable > UNREACHABLE * error:
         warnings.warn(
             f"{len(model.groups)} codebook(s) of {K} codewords reach {reached} of {d} dimensions: the "
-            f"others hold {unreachable / error:.0%} of the error of the code, which more levels do not lower. "
+            f"others hold {unreachable / error:.0%} of the error of a code, which more levels do not lower. "
             'Blocks reach all of them (layout="blocks"), so do more bits a level or scale="vector"',
             stacklevel=2,
         )
