@@ -9,16 +9,13 @@ namespace drq {
 
 namespace {
 
-/// Two blocks whose axes have larger cosines with each other are one. Axes along which codewords hardly
-/// differ are blurred by rounding, so that those of separate blocks are not quite orthogonal.
-constexpr double kCommonCosine = 0.05;
-
-/// Orthonormal rows (size, d).
+/// Orthonormal rows (size, d), and how far codewords reach along each of them, in multiples of the largest.
 struct Axes {
     size_t d;
     std::vector<double> values;
+    std::vector<double> reach;
 
-    size_t size() const { return values.size() / d; }
+    size_t size() const { return reach.size(); }
     const double* row(size_t i) const { return values.data() + i * d; }
 };
 
@@ -28,10 +25,10 @@ void subtract(size_t d, double factor, const double* a, double* from) {
     for (size_t j = 0; j < d; j++) from[j] -= factor * a[j];
 }
 
-/// Axes that span n rows (n, d) up to `beside`, by Gram-Schmidt with the longest remainder first; nothing if
-/// that takes more than `most`.
-std::optional<Axes> spanning(size_t d, std::vector<double> rows, double beside, size_t most) {
-    Axes axes{d, {}};
+/// Axes that span n rows (n, d), the longest about 1, up to kBesideAxes, by Gram-Schmidt with the longest
+/// remainder first; nothing if that takes more than `most`.
+std::optional<Axes> spanning(size_t d, std::vector<double> rows, size_t most) {
+    Axes axes{d, {}, {}};
     const size_t n = rows.size() / d;
     while (true) {
         size_t longest = 0;
@@ -40,7 +37,7 @@ std::optional<Axes> spanning(size_t d, std::vector<double> rows, double beside, 
             const double own = product(d, &rows[i * d], &rows[i * d]);
             if (own > square) square = own, longest = i;
         }
-        if (!(square > beside * beside)) return axes;
+        if (!(square > kBesideAxes * kBesideAxes)) return axes;
         if (axes.size() == most) return std::nullopt;
         std::vector<double> axis(&rows[longest * d], &rows[longest * d] + d);
         for (size_t i = 0; i < axes.size(); i++)  // again: long rows leave rounding behind
@@ -50,17 +47,35 @@ std::optional<Axes> spanning(size_t d, std::vector<double> rows, double beside, 
         for (size_t i = 0; i < n; i++)
             subtract(d, product(d, axis.data(), &rows[i * d]), axis.data(), &rows[i * d]);
         axes.values.insert(axes.values.end(), axis.begin(), axis.end());
+        axes.reach.push_back(std::sqrt(square));
     }
 }
 
+/// Codewords (K, d) in multiples of the largest.
+std::vector<double> relative_rows(const Quantizer::Base& base) {
+    std::vector<double> rows(base.rows.begin(), base.rows.end());
+    if (base.largest_norm > 0)
+        for (double& value : rows) value /= base.largest_norm;
+    return rows;
+}
+
+/// Adds axes to rows, as long as codewords reach along them.
+void append(const Axes& axes, std::vector<double>& rows) {
+    for (size_t i = 0; i < axes.size(); i++)
+        for (size_t j = 0; j < axes.d; j++) rows.push_back(axes.reach[i] * axes.row(i)[j]);
+}
+
+/// Whether codewords along a and codewords along b may have inner products beyond rounding. Axes along which
+/// codewords reach a little way are blurred by rounding, so that those of separate blocks are not quite
+/// orthogonal: cosines count as much as there is along them.
 bool have_common(const Axes& a, const Axes& b) {
     for (size_t i = 0; i < a.size(); i++) {
         double square = 0;
         for (size_t j = 0; j < b.size(); j++) {
-            const double cosine = product(a.d, a.row(i), b.row(j));
-            square += cosine * cosine;
+            const double common = a.reach[i] * product(a.d, a.row(i), b.row(j)) * b.reach[j];
+            square += common * common;
         }
-        if (square > kCommonCosine * kCommonCosine) return true;
+        if (square > kBesideAxes * kBesideAxes) return true;
     }
     return false;
 }
@@ -83,8 +98,7 @@ struct Found {
 void add_base(const Quantizer& quantizer, size_t g, std::vector<Found>& blocks) {
     const Quantizer::Base& base = quantizer.bases[g];
     const size_t d = quantizer.d, most = most_axes(quantizer, base);
-    const double beside = kBesideAxes * base.largest_norm;
-    auto axes = spanning(d, {base.rows.begin(), base.rows.end()}, beside, most);
+    const auto axes = spanning(d, relative_rows(base), most);
     if (!axes || axes->size() == 0) return;
     Found joined{*axes, most, {g}};
     std::vector<Found> apart;
@@ -93,10 +107,11 @@ void add_base(const Quantizer& quantizer, size_t g, std::vector<Found>& blocks) 
             apart.push_back(block);
             continue;
         }
-        std::vector<double> rows = block.axes.values;
-        rows.insert(rows.end(), joined.axes.values.begin(), joined.axes.values.end());
+        std::vector<double> rows;
+        append(block.axes, rows);
+        append(joined.axes, rows);
         joined.most = std::min(joined.most, block.most);
-        auto both = spanning(d, rows, kCommonCosine, joined.most);
+        const auto both = spanning(d, std::move(rows), joined.most);
         if (!both) return;
         joined.axes = *both;
         joined.bases.insert(joined.bases.end(), block.bases.begin(), block.bases.end());
@@ -105,14 +120,19 @@ void add_base(const Quantizer& quantizer, size_t g, std::vector<Found>& blocks) 
     blocks = apart;
 }
 
-/// The base's codewords along axes, by columns.
-Lines<float> columns_along(const Axes& axes, const Quantizer::Base& base) {
+/// The base's codewords along axes, by columns; nothing if some are not spanned by them.
+std::optional<Lines<float>> columns_along(const Axes& axes, const Quantizer::Base& base) {
+    const size_t d = axes.d;
+    const double beside = kBesideAxes * base.largest_norm;
     Lines<float> columns(axes.size() * base.stride);
     for (size_t k = 0; k < base.K; k++) {
-        const float* codeword = &base.rows[k * axes.d];
-        for (size_t i = 0; i < axes.size(); i++)
-            columns[i * base.stride + k] =
-                float(std::inner_product(codeword, codeword + axes.d, axes.row(i), 0.0));
+        std::vector<double> left(&base.rows[k * d], &base.rows[k * d] + d);
+        for (size_t i = 0; i < axes.size(); i++) {
+            const double coordinate = product(d, axes.row(i), left.data());
+            subtract(d, coordinate, axes.row(i), left.data());
+            columns[i * base.stride + k] = float(coordinate);
+        }
+        if (product(d, left.data(), left.data()) > beside * beside) return std::nullopt;
     }
     return columns;
 }
@@ -125,8 +145,10 @@ void find_blocks(Quantizer& quantizer) {
     size_t size = 0;
     for (const Found& block : found) {
         for (size_t g : block.bases) {
+            auto columns = columns_along(block.axes, quantizer.bases[g]);
+            if (!columns) continue;
             quantizer.bases[g].block = int(quantizer.blocks.size());
-            quantizer.bases[g].columns = columns_along(block.axes, quantizer.bases[g]);
+            quantizer.bases[g].columns = std::move(*columns);
         }
         quantizer.blocks.push_back({size, block.axes.size()});
         size += block.axes.size();

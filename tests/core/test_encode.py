@@ -286,3 +286,19 @@ def test_levels_with_common_axes_share_a_block():
     assert ranges == [(0, 8), (0, 8), (0, 8), (8, 4)]
     np.testing.assert_allclose(found @ found.T, np.eye(12), atol=1e-6)
     np.testing.assert_allclose(codebooks[2] @ found.T @ found, codebooks[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("lean", [0.0, 1e-7, 1e-5, 1e-3, 0.04, 0.3])
+@pytest.mark.parametrize("first", [0, 4])
+def test_blocks_that_lean_towards_each_other_are_one(first, lean):
+    """The second block's axes are the first's, or orthogonal to them, but for a little."""
+    rng = np.random.default_rng(2)
+    axes = np.linalg.qr(rng.standard_normal((32, 32)))[0]
+    spans = [axes[0:4], axes[first : first + 4] + lean * axes[4 - first : 8 - first]]
+    codebooks = np.stack([rng.standard_normal((64, 4)) @ span for span in spans]).astype(np.float32)
+    ranges, found = _core.blocks(codebooks)
+    if lean > 1e-6:
+        assert ranges == [(0, 8), (0, 8)]
+    else:
+        assert ranges == [(0, 4), (first, 4)]
+    np.testing.assert_allclose(codebooks[1] @ found.T @ found, codebooks[1], atol=5e-6)

@@ -43,6 +43,23 @@ def make_codes(rng, N, M, nbits, kind):
     return codes
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("lean", [0.0, 1e-6, 1e-4, 0.04, 0.3])
+def test_blocks_that_lean_towards_each_other_are_searched_exactly(lean, metric):
+    rng = np.random.default_rng(3)
+    axes = np.linalg.qr(rng.standard_normal((32, 32)))[0]
+    spans = [axes[:4], axes[:4] + lean * axes[4:8], axes[8:12], axes[12:16] + lean * axes[8:12]]
+    codebooks = np.stack([rng.standard_normal((64, 4)) @ span for span in spans]).astype(np.float32)
+    codes = rng.integers(0, 64, (300, 4))
+    x = rng.standard_normal((5, 32)).astype(np.float32)
+    found = search_on_all_levels(
+        lambda: _core.knn_search(codebooks, reference.pack_codes(codes, 6), x, 10, 4, metric, None)
+    )
+    vectors = reference.decode(codebooks, codes, 4)
+    expected = reference.nearest(x, vectors, 10, metric)
+    reference.assert_neighbours(found, expected, reference.distance_scale(x, vectors, codebooks))
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     N=st.sampled_from([0, 1, 15, 64, 127, 129, 700, 5000]),
