@@ -15,6 +15,7 @@ import drqfaiss
 from drqfaiss import read_index, write_index
 from drqfaiss.build import build_index
 from drqfaiss.datasets import load_dataset, open_vectors, read_floats, write_vecs
+from drqfaiss.quantizer import Group
 from tests.indexes import make_index, make_vectors
 
 X = make_vectors(40)
@@ -47,8 +48,15 @@ def read_parts(path):
     load_dataset(path)
 
 
+def write_blocks(path):
+    groups = [Group(X[:16]), Group(X[:8, :4], 2), Group(X[:8, :3], 7)]
+    rotation = np.linalg.qr(X[:16])[0]
+    drqfaiss.Quantizer.from_groups(groups, [0, 1, 2, 1], np.ones(4), X[0], rotation).save(path)
+
+
 FORMATS = {
     "npz": (lambda path: drqfaiss.Quantizer(X[:16], [1.0, 0.5]).save(path), drqfaiss.Quantizer.load),
+    "blocks.npz": (write_blocks, drqfaiss.Quantizer.load),
     "npy": (lambda path: np.save(path, X), lambda path: read_floats(open_vectors(path))),
     "fvecs": (lambda path: write_vecs(path, X), lambda path: read_floats(open_vectors(path))),
     "ivecs": (lambda path: write_vecs(path, X.astype(np.int64)), open_vectors),

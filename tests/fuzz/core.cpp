@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <set>
 #include <unordered_map>
@@ -95,13 +96,78 @@ struct Case {
     }
 };
 
+/// Levels whose codewords lie in few directions only: those from `first` on, which take turns on blocks.
+struct Blocks {
+    size_t first = 0, count = 0;
+    std::vector<std::vector<double>> axes;  ///< of every block, nearly orthonormal rows (size, d)
+
+    bool has(size_t m) const { return m >= first; }
+    size_t of(size_t m) const { return (m - first) % count; }
+
+    /// Leaves of codewords (K, d) of level m what lies along the axes of its block.
+    void project(size_t m, size_t d, std::vector<float>& codewords) const {
+        if (!has(m)) return;
+        const std::vector<double>& own = axes[of(m)];
+        for (size_t k = 0; k < codewords.size(); k += d) {
+            std::vector<double> projected(d);
+            for (size_t i = 0; i < own.size(); i += d) {
+                double product = 0;
+                for (size_t j = 0; j < d; j++) product += own[i + j] * double(codewords[k + j]);
+                for (size_t j = 0; j < d; j++) projected[j] += product * own[i + j];
+            }
+            std::copy(projected.begin(), projected.end(), &codewords[k]);
+        }
+    }
+};
+
+/// Orthonormal rows (d, d), those of the space or turned.
+std::vector<double> make_basis(size_t d, bool is_turned, std::mt19937& random) {
+    std::normal_distribution<double> normal;
+    std::vector<double> basis(d * d);
+    for (size_t i = 0; i < d; i++) {
+        double* row = &basis[i * d];
+        for (size_t j = 0; j < d; j++) row[j] = is_turned ? normal(random) : double(i == j);
+        for (size_t before = 0; before < 2 * i; before++) {  // twice, for what rounding leaves
+            const double* other = &basis[before % i * d];
+            const double product = std::inner_product(row, row + d, other, 0.0);
+            for (size_t j = 0; j < d; j++) row[j] -= product * other[j];
+        }
+        const double length = std::sqrt(std::inner_product(row, row + d, row, 0.0));
+        for (size_t j = 0; j < d; j++) row[j] /= length;
+    }
+    return basis;
+}
+
+/// No blocks, or some that are orthogonal, share axes, or lean towards each other.
+Blocks make_blocks(Bytes& bytes, size_t d, size_t levels, std::mt19937& random) {
+    constexpr double kLean[] = {0, 0, 1e-6, 1e-3, 0.03, 0.3};
+    Blocks blocks;
+    blocks.first = bytes.next() % 2 ? bytes.next() % 4 : levels;
+    blocks.count = 1 + bytes.next() % 4;
+    const size_t size = 1 + bytes.next() % 6, apart = bytes.next() % 2 ? size : bytes.next() % size;
+    const double lean = kLean[bytes.next() % std::size(kLean)];
+    const std::vector<double> basis = make_basis(d, bytes.next() % 2, random);
+    for (size_t b = 0; b < blocks.count; b++) {
+        std::vector<double> axes(size * d);
+        for (size_t i = 0; i < size; i++)
+            for (size_t j = 0; j < d; j++) {
+                const size_t own = (b * apart + i) % d, other = (own + size) % d;
+                axes[i * d + j] = basis[own * d + j] + double(b) * lean * basis[other * d + j];
+            }
+        blocks.axes.push_back(axes);
+    }
+    return blocks;
+}
+
 enum Kind { kIndependent, kShared, kTwoGroups, kSmallIntegers, kConstant, kFarApart, kKinds };
 
 /// Codebooks of one kind; levels after the first are smaller, as residuals are.
-void make_codebooks(Case& c, Kind kind, float magnitude, std::mt19937& random) {
+void make_codebooks(Case& c, Kind kind, const Blocks& blocks, float magnitude, std::mt19937& random) {
     std::normal_distribution<float> normal;
     for (size_t m = 0; m < c.nbits.size(); m++) {
-        const size_t own = kind == kTwoGroups ? std::min<size_t>(m, 1) : 0;
+        const size_t own = blocks.has(m)        ? blocks.first + blocks.of(m)
+                           : kind == kTwoGroups ? std::min<size_t>(m, 1)
+                                                : 0;
         std::vector<float> codebook((size_t{1} << c.nbits[m]) * c.d);
         const bool shares = (kind == kShared || kind == kTwoGroups) && m > own && c.nbits[m] == c.nbits[own];
         const float scale = 1 / float(1 + m - own);
@@ -113,6 +179,7 @@ void make_codebooks(Case& c, Kind kind, float magnitude, std::mt19937& random) {
                               ? (random() % 2 ? 1e4f * magnitude : -1e4f * magnitude) + drawn
                               : drawn;
         }
+        if (!shares) blocks.project(m, c.d, codebook);
         c.codebooks.push_back(std::move(codebook));
     }
 }
@@ -135,10 +202,11 @@ Case make_case(Bytes& bytes) {
     c.is_packed = bytes.next() % 2;
     const size_t spare = bytes.next() % 3, lists = 1 + bytes.below(4);
     std::mt19937 random(uint32_t(bytes.below(1 << 16)));
+    const Blocks blocks = make_blocks(bytes, c.d, levels, random);
 
     for (size_t m = 0; m < levels; m++)  // of one width up to 11 bits, or of many
         c.nbits.push_back(width < 11 ? int(width) + 1 : 1 + int(random() % 10));
-    make_codebooks(c, kind, magnitude, random);
+    make_codebooks(c, kind, blocks, magnitude, random);
     size_t bits = 0;
     for (const int nbits : c.nbits) bits += size_t(nbits);
     c.code_size = (bits + 7) / 8 + spare;
@@ -464,14 +532,19 @@ std::vector<Candidate> in_lists(const Case& c, const Reference& reference, size_
     return candidates;
 }
 
-/// Codes are codes, and with a beam of 1 every level's is the nearest to what is left.
-void check_codes(const Case& c, const std::vector<int32_t>& codes) {
+/// Codes are codes, and with a beam of 1 every level's is the nearest to what is left, by those of all
+/// dimensions first and by those of blocks then.
+void check_codes(const Case& c, const Quantizer& quantizer, const std::vector<int32_t>& codes) {
     const size_t M = c.nbits.size();
+    std::vector<size_t> order(M);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return quantizer.base(a).block < quantizer.base(b).block; });
     for (size_t i = 0; i < c.x.size() / c.d; i++) {
         std::vector<double> left(c.x.begin() + long(i * c.d), c.x.begin() + long((i + 1) * c.d));
         double size = 0;
         for (const double value : left) size += value * value;
-        for (size_t m = 0; m < M; m++) {
+        for (const size_t m : order) {
             const size_t K = size_t{1} << c.nbits[m], code = size_t(codes[i * M + m]);
             require(code < K, "a code that is none");
             std::vector<double> errors(K);
@@ -521,6 +594,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         list_answers[i].check_nearest(&found.list_distances[i * c.k], &found.list_ids[i * c.k]);
         list_answers[i].check_range(found.within_lists[i], list_radii[i]);
     }
-    check_codes(c, found.codes);
+    check_codes(c, *quantizer, found.codes);
     return 0;
 }

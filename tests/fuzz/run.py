@@ -21,6 +21,7 @@ from tests.fuzz.files import Files, HDF5Files, IndexFiles
 
 TARGETS: dict[str, Callable[[Path], Any]] = {
     "models": partial(Files, format_="npz"),
+    "models with blocks": partial(Files, format_="blocks.npz"),
     "npy": partial(Files, format_="npy"),
     "fvecs": partial(Files, format_="fvecs"),
     "ivecs": partial(Files, format_="ivecs"),

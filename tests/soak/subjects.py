@@ -9,7 +9,8 @@ import numpy as np
 from numpy.testing import assert_allclose  # now: children forked during an import wait for it
 
 import drqfaiss
-from drqfaiss import IndexDRQ, IndexIVFDRQ, SearchParametersDRQ, SearchParametersIVFDRQ
+from drqfaiss import IndexDRQ, IndexIVFDRQ, Quantizer, SearchParametersDRQ, SearchParametersIVFDRQ
+from drqfaiss.quantizer import Group
 from tests import reference
 
 D, M, NBITS, NLIST = 12, 6, 6, 7
@@ -71,10 +72,8 @@ class Subject:
 
     def __init__(self, seed: int, metric: str = "l2") -> None:
         rng = np.random.default_rng(seed)
-        base = rng.normal(size=(1 << NBITS, D))
         self.metric = metric
-        self.codebooks = np.array([0.7**m * base for m in range(M)], np.float32)
-        self.codebooks[0] += 0.25
+        self.codebooks = self.made(rng)
         self.content = Content.empty()
         self.encoder = self.quantized()  # never searched or changed: tells the codes of what is added
         self.index = self.wrapped(self.quantized())
@@ -84,6 +83,13 @@ class Subject:
         return {"l2": faiss.METRIC_L2, "ip": faiss.METRIC_INNER_PRODUCT}[self.metric]
 
     # What a kind of index does in its own way.
+
+    def made(self, rng: np.random.Generator) -> np.ndarray:
+        """Return codebooks (M, K, D) of the size that residuals have."""
+        base = rng.normal(size=(1 << NBITS, D))
+        codebooks = np.array([0.7**m * base for m in range(M)], np.float32)
+        codebooks[0] += 0.25
+        return codebooks
 
     def quantized(self) -> faiss.Index:
         """Return an empty index with the codebooks."""
@@ -235,4 +241,25 @@ class PreTransformSubject(Subject):
         return self.rotation.apply(x)
 
 
-KINDS = (Subject, IVFSubject, IDMapSubject, PreTransformSubject)
+class BlocksSubject(Subject):
+    """A flat index whose levels after the first two live on blocks, three dimensions each."""
+
+    name = "blocks"
+
+    def made(self, rng):
+        sizes, level_groups = {0: D, 1: 3, 5: 3}, np.array([0, 0, 1, 2, 1, 2])
+        groups = [
+            Group(rng.normal(size=(1 << NBITS, size)).astype(np.float32), start)
+            for start, size in sizes.items()
+        ]
+        rotation = np.linalg.qr(rng.normal(size=(D, D)))[0]
+        self.quantizer = Quantizer.from_groups(
+            groups, level_groups, 0.7 ** np.arange(M), np.full(D, 0.25), rotation
+        )
+        return self.quantizer.codebooks()
+
+    def quantized(self):
+        return self.quantizer.to_index(self.metric_type)
+
+
+KINDS = (Subject, IVFSubject, IDMapSubject, PreTransformSubject, BlocksSubject)
