@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-MOST_SHOWN = 200  # characters
+MOST_SHOWN = 200  # Characters of a value that a message shows whole.
 MOST_INT64 = 2**63 - 1
 METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
 
@@ -83,7 +83,7 @@ def floats(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float32]:
     """Return real numbers as a C-contiguous float32 array; only its first dimension may be empty."""
     try:
         array = np.asarray(value)
-    except ValueError as error:  # rows of different lengths
+    except ValueError as error:  # Its rows have different lengths.
         raise ValueError(f"{name}: got no array ({error}), expected one of {ndim} dimensions") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: got {array.dtype}, expected numbers that convert to float32")
@@ -134,7 +134,7 @@ def integers(name: str, value: ArrayLike, ndim: int) -> NDArray[np.int64]:
     """Return integers as a C-contiguous int64 array; those of other types have to fit."""
     try:
         array = np.asarray(value)
-    except ValueError as error:  # rows of different lengths
+    except ValueError as error:  # Its rows have different lengths.
         raise ValueError(f"{name}: got no array ({error}), expected one of {_dimensions(ndim)}") from None
     if array.size == 0:
         array = array.astype(np.int64)

@@ -30,8 +30,8 @@ from typing import IO, TypeAlias
 import numpy as np
 
 FileName: TypeAlias = str | os.PathLike[str]
-MOST_LINKS = 40  # as Linux follows
-COPIED_AT_ONCE = 1 << 24  # bytes
+MOST_LINKS = 40  # Linux follows as many.
+COPIED_AT_ONCE = 1 << 24  # Bytes that are copied at once.
 DESCRIPTORS = re.compile(r"/proc/[^/]+(/task/[^/]+)?/fd")
 TEMPORARY = re.compile(r"\.drqfaiss-[0-9a-f]{16}-[0-9a-f]{16}$")
 # Folders, devices and file systems that cannot do a thing say so with these; everything else is a failure.
@@ -86,7 +86,8 @@ def move(source: FileName, path: FileName) -> bool:
         OSError: ``path`` is read-only, or a folder cannot be written to; names ``path``.
     """
     name, is_descriptor = _followed(path)
-    if is_descriptor or (os.path.exists(name) and not os.path.isfile(name)):  # opening a pipe ends its reader
+    # Opening a pipe would end its reader.
+    if is_descriptor or (os.path.exists(name) and not os.path.isfile(name)):
         return False
     with _errors_name(path), ExitStack() as opened:
         return _take_place(os.fspath(source), _place(path, opened))
@@ -119,7 +120,7 @@ def remove_abandoned(path: FileName) -> None:
     """Remove what killed writers of this name left: temporary files that no living process has locked."""
     folder, name = os.path.split(os.fspath(path))
     pattern = re.compile(re.escape(_prefix(name)) + "[0-9a-f]{16}")
-    with suppress(OSError):  # a folder that cannot be listed can be written to all the same
+    with suppress(OSError):  # A folder that cannot be listed can be written to.
         for entry in filter(pattern.fullmatch, os.listdir(folder or ".")):
             _remove_unlocked(os.path.join(folder, entry))
 
@@ -129,16 +130,16 @@ class _Place:
     """Where a file goes: its name behind all links, and what is there, opened for writing."""
 
     name: str
-    descriptor: int  # -1: there is nothing yet
+    descriptor: int  # −1 if there is nothing yet.
     state: os.stat_result | None
-    direct: bool  # there is no regular file
+    direct: bool  # Whether there is no regular file to replace.
 
 
 @dataclass(frozen=True)
 class _Staged:
     """A file that is being written, and the descriptor that holds its lock."""
 
-    name: str  # empty: it has none
+    name: str  # Empty if it has none.
     descriptor: int
 
 
@@ -164,7 +165,7 @@ def _place(path: FileName, opened: ExitStack) -> _Place:
     except FileNotFoundError:
         return _Place(name, -1, None, False)
     except OSError as error:
-        if not (is_descriptor and error.errno == errno.ENXIO):  # a socket, which has no other way in
+        if not (is_descriptor and error.errno == errno.ENXIO):  # A socket has no other way in.
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         descriptor = os.dup(int(os.path.basename(name)))
     opened.callback(os.close, descriptor)
@@ -209,15 +210,15 @@ def _beside(place: _Place, opened: ExitStack) -> _Staged:
     folder, name = os.path.split(place.name)
     mode = (
         0o666 if place.state is None else 0o600
-    )  # the umask's, or none for others until it is the old one's
+    )  # The umask's, or nothing for others until it gets the old one's.
     while True:
         temporary = os.path.join(folder, _prefix(name) + secrets.token_hex(8))
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         opened.callback(os.close, descriptor)
         opened.callback(_unlink_if_there, temporary, os.getpid())
-        with suppress(OSError):  # without locks nobody removes it either
+        with suppress(OSError):  # Without locks nobody removes it either.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:  # else it was taken for an abandoned one before it was locked
+        if os.fstat(descriptor).st_nlink:  # Otherwise it was removed as abandoned before it was locked.
             return _Staged(temporary, descriptor)
 
 
@@ -339,7 +340,7 @@ def _sync_folder(folder: str) -> None:
     """Bring a new name to the disk, too."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:  # it can be written to, but not read
+    except PermissionError:  # It can be written to, but not read.
         return
     try:
         _sync(descriptor)

@@ -18,7 +18,7 @@ from drqfaiss._headers import NUMBERS, damaged_as_value_error, most_claimed
 if TYPE_CHECKING:
     import h5py
 
-# deflate, shuffle, fletcher32, szip, nbit, scaleoffset and h5py's lzf: what needs no plug-in.
+# What needs no plug-in: deflate, shuffle, fletcher32, szip, nbit, scaleoffset and h5py's lzf.
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)
 UNREADABLE = "not a readable HDF5 file"
 

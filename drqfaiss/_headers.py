@@ -45,7 +45,8 @@ def damaged_as_value_error(name: str, kind: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before 0
+        # EINVAL says that a place lies before 0.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             error.filename = error.filename or name
             raise
         if isinstance(error, ValueError) and str(error).startswith(name):
@@ -125,7 +126,7 @@ def _read_member(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -
             raise ValueError(
                 f"got shape {header.shape} of {header.dtype} in {content} bytes, expected {header.nbytes}"
             )
-        data = file.read(content + 1)  # one more: the checksum is compared at the end
+        data = file.read(content + 1)  # One byte more: the checksum is compared at the end.
         if len(data) != content:
             raise ValueError(f"got {len(data)} bytes, expected {content}")
         return np.ndarray(header.shape, header.dtype, data, order="F" if header.fortran_order else "C")

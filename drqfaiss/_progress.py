@@ -38,7 +38,7 @@ def bar(title: str, unit: str, total: int, done: int = 0, shown: bool = True) ->
     """Return a bar that starts at ``done`` of ``total``; one that shows nothing where none can be shown."""
     try:
         from tqdm import tqdm
-    except ImportError:  # an extra: everything works without it
+    except ImportError:  # It is an extra: everything works without it.
         return _Silent()
-    hidden = None if shown else True  # None: unless stderr is a terminal
+    hidden = None if shown else True  # For None tqdm hides the bar unless stderr is a terminal.
     return tqdm(desc=title, unit=unit, total=total, initial=done, disable=hidden, unit_scale=True)

@@ -26,9 +26,9 @@ from drqfaiss.datasets import VectorsOnDisk, finite_floats
 
 CHUNK_ROWS = 65_536
 CHECKPOINT_SECONDS = 60.0
-MOST_TIME_WRITING = 0.05  # checkpoints get rarer where writing the index would take more of the time
+MOST_TIME_WRITING = 0.05  # Checkpoints get rarer where writing takes a larger share of the time.
 CHECKPOINT, CLAIM = "checkpoint.faiss", "build.json"
-FORMAT = "drqfaiss.build"  # what tells our folders from others
+FORMAT = "drqfaiss.build"  # It tells our folders from others.
 MOST_CLAIM_BYTES = 1 << 16
 READ_AT_ONCE = 1 << 24
 
@@ -162,7 +162,7 @@ def _open_folder(work: Path) -> int:
     try:
         work.mkdir(exist_ok=True)
         return os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileExistsError, NotADirectoryError):  # a file or a link
+    except (FileExistsError, NotADirectoryError):  # It is a file or a link.
         raise _foreign(work) from None
 
 
@@ -188,7 +188,8 @@ def _claim(
     found = _read_claim(work)
     if found is not None and not restart:
         done = "result" in found and os.path.isfile(output) and _hash(output) == found["result"]
-        in_place = done and found["result"] == build["index"]  # these two are of the index at its start then
+        # These two describe the index at its start, which is gone then.
+        in_place = done and found["result"] == build["index"]
         changed = {"index", "before"} if in_place else set()
         differing = [name for name in build if name not in changed and found[name] != build[name]]
         moved = _is_moved(work, found)

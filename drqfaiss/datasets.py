@@ -157,10 +157,10 @@ def read_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = Fal
     Raises:
         TypeError: vectors that are no numbers.
     """
-    with np.errstate(over="ignore"):  # too large for float32 is infinite
+    with np.errstate(over="ignore"):  # What is too large for float32 becomes infinite, and is refused.
         name = f"{_name_of(vectors)}, rows {rows.start or 0} to {rows.stop or len(vectors)}"
         read = check.floats(name, vectors[rows], 2)
-    if not read.flags.owndata:  # FAISS would write to a file that is mapped read-only
+    if not read.flags.owndata:  # FAISS would write to a file that is mapped read-only.
         read = read.copy()
     if normalize:
         faiss.normalize_L2(read)
@@ -291,7 +291,7 @@ def _read_vecs(path: Path) -> np.ndarray:
         raise ValueError(f"{path}: got {header.tolist()} at its start, expected a positive int32 dimension")
     d = int(header[0])
     size = path.stat().st_size
-    if 4 + d * VECS_DTYPES[path.suffix.lower()].itemsize > size:  # before NumPy finds it too large for a type
+    if 4 + d * VECS_DTYPES[path.suffix.lower()].itemsize > size:  # NumPy would find it too large for a type.
         raise ValueError(
             f"{path}: got dimension {d} at its start, of {size} bytes, expected a whole one; byte order?"
         )

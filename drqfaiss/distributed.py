@@ -72,7 +72,7 @@ def build_shards(
 @ray.remote
 def _build(trained: str, vectors: str, first: int, last: int, output: str, options: dict[str, Any]) -> None:
     part = RowRange(open_vectors(vectors), first, last)
-    if os.path.exists(output) and not os.path.exists(f"{output}.build"):  # nothing is left to be done
+    if os.path.exists(output) and not os.path.exists(f"{output}.build"):  # Nothing is left to be done.
         _check_shard(output, trained, part, options["normalize"])
         return
     build_index(trained, part, output, **options)
@@ -108,7 +108,8 @@ class _Shard:
     def open(self, file: str, threads: int) -> tuple[int, int, int]:
         """Read the index; return dimensions, number of vectors and metric."""
         faiss.omp_set_num_threads(threads)
-        self.index = read_index(file)  # not in a constructor, whose errors Ray does not pass on as they are
+        # A constructor would not do: Ray does not pass on its errors as they are.
+        self.index = read_index(file)
         return self.index.d, self.index.ntotal, self.index.metric_type
 
     def search(self, x: Floats, k: int, levels: int | None, nprobe: int | None) -> tuple[Floats, Ids]:
@@ -171,7 +172,7 @@ class ShardedIndex:
             TypeError, ValueError: naming the argument and what was expected.
         """
         x, k = check.vectors("x", x, self.d), check.integer("k", k, 1)
-        queries = ray.put(x)  # sent to a machine once, not to every actor
+        queries = ray.put(x)  # They are sent to a machine once, not to every actor.
         parts = _get([shard.search.remote(queries, k, levels, nprobe) for shard in self._shards])
         D = np.concatenate([distances for distances, _ in parts], axis=1)
         numbered = zip((ids for _, ids in parts), self._first_ids, strict=True)

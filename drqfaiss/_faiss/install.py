@@ -37,7 +37,7 @@ def _building(stock: _Function) -> _Function:
             return adopt_all(stock(*arguments))
         try:
             return index_factory(*arguments)
-        except ValueError as error:  # callers of FAISS's function expect FAISS's exception
+        except ValueError as error:  # Callers of FAISS's function expect FAISS's exception.
             raise RuntimeError(str(error)) from error
 
     return build_index

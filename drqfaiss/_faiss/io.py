@@ -20,7 +20,7 @@ from drqfaiss._faiss.adopt import adopt_all
 from drqfaiss._files import writing
 from drqfaiss._indexes.nested import residual_quantizers
 
-WRITTEN_AT_ONCE = 1 << 20  # bytes
+WRITTEN_AT_ONCE = 1 << 20  # Bytes that are handed to a file at once.
 
 
 class DamagedIndexError(RuntimeError, ValueError):
@@ -85,7 +85,7 @@ def read_index(
     name, read = _reader(source)
     try:
         index = read(io_flags)
-    except (RuntimeError, MemoryError) as error:  # damaged sizes ask for absurd amounts of memory
+    except (RuntimeError, MemoryError) as error:  # Damaged sizes ask for absurd amounts of memory.
         raise DamagedIndexError(f"{name}: not a FAISS index, or damaged: {error}") from None
     for quantizer in residual_quantizers(index):
         _require_lists_on_disk(name, quantizer)
@@ -113,7 +113,7 @@ def _reader(source: Any) -> tuple[str, Callable[[int], faiss.Index]]:
 
 def _read_named(name: str, io_flags: int) -> faiss.Index:
     """Read a file. FAISS opens those it can map itself: a pipe can be opened once only."""
-    with open(name, "rb") as file:  # an OSError says why, FAISS's RuntimeError does not
+    with open(name, "rb") as file:  # An OSError says why, FAISS's RuntimeError does not.
         if not (_is_utf8(name) and stat.S_ISREG(os.fstat(file.fileno()).st_mode)):
             return _read_file(file, io_flags)
     return faiss.read_index(name, io_flags)
@@ -154,9 +154,9 @@ class _Callback:
 
 def _write_file(index: faiss.Index, file: IO[bytes]) -> None:
     def write(data: bytes) -> None:
-        while data:  # unbuffered files, of a pipe for example, may take a part
+        while data:  # Unbuffered files, of a pipe for example, may take a part.
             count = file.write(data)
-            if count is None and not isinstance(file, io.RawIOBase):  # a file of another kind, which took all
+            if count is None and not isinstance(file, io.RawIOBase):  # Files of other kinds took all.
                 return
             if not count:
                 raise OSError(errno.EAGAIN, f"{len(data)} bytes could not be written without waiting")
@@ -171,7 +171,7 @@ def _read_file(file: IO[bytes], io_flags: int) -> faiss.Index:
         return faiss.read_index(faiss.PyCallbackIOReader(callback), io_flags)
 
 
-# faiss::OnDiskOneList
+# The fields of faiss::OnDiskOneList.
 _ONE_LIST = np.dtype([("size", "u8"), ("capacity", "u8"), ("offset", "u8")])
 
 
@@ -180,14 +180,15 @@ def _require_lists_on_disk(name: str, index: faiss.Index) -> None:
     lists = faiss.downcast_InvertedLists(index.invlists) if isinstance(index, faiss.IndexIVF) else None
     if not isinstance(lists, faiss.OnDiskInvertedLists):
         return
-    file = lists.filename or name  # lists that FAISS maps from the index file itself have no name
+    file = lists.filename or name  # Lists that FAISS maps from the index file have no name.
     size = os.path.getsize(file)
     if size < lists.totsize:
         raise DamagedIndexError(
             f"{file}: got {size} bytes, expected the {lists.totsize} of its inverted lists"
         )
     parts = _one_lists(lists)
-    room = (size - np.minimum(parts["offset"], size)) // (lists.code_size + 8)  # codes, and ids of 8 bytes
+    # A vector takes its code and an id of 8 bytes.
+    room = (size - np.minimum(parts["offset"], size)) // (lists.code_size + 8)
     if (bad := np.flatnonzero(parts["size"] > room)).size:
         raise DamagedIndexError(
             f"{file}: got {parts['size'][bad[0]]} vectors in inverted list {bad[0]}, expected at most the "

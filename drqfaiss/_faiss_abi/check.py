@@ -138,7 +138,8 @@ def _flat_layout(index: faiss.IndexResidualQuantizer) -> Layout:
     layout.measure("metric_type", index, "metric_type", "<i", (23, 4, 0, 1))
     layout.measure("code_size", index, "code_size", "<q", INT64)
     start, rq = address(index), address(index.rq)
-    layout.put("rq", rq - start, start, "<Q", lambda: [word(rq)])  # it begins with a pointer
+    # It begins with a pointer, which is followed.
+    layout.put("rq", rq - start, start, "<Q", lambda: [word(rq)])
     _quantizer_fields(layout, index)
     _codes_fields(layout, index)
     _parameter_fields(layout)

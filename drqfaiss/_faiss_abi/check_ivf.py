@@ -26,7 +26,7 @@ from drqfaiss._faiss_abi.layout import (
 
 _CLASS = "_ZTVN5faiss25IndexIVFResidualQuantizerE"
 _SCANNER_CLASS = "_ZTVN5faiss19InvertedListScannerE"
-_D, _NLIST, _LEVELS, _NBITS = 6, 3, 2, 4  # so few vectors have codes of their own: no ties
+_D, _NLIST, _LEVELS, _NBITS = 6, 3, 2, 4  # So few vectors have different codes: there are no ties.
 
 # Pairs of parallel_mode and max_codes: searched list by list, or by FAISS with a scanner.
 BY_LIST = ((0, 0),)
@@ -119,7 +119,7 @@ def _parameter_fields(found: Layout) -> None:
         found.measure(f"params_{name}", parameters, name, "<q", INT64)
     nested = [faiss.SearchParameters(), faiss.SearchParameters()]
     found.measure_pointer("params_quantizer_params", parameters, "quantizer_params", nested)
-    contexts = np.empty(2, np.uint8)  # any two addresses
+    contexts = np.empty(2, np.uint8)  # Any two addresses do.
     targets = [faiss.swig_ptr(contexts), faiss.swig_ptr(contexts[1:])]
     found.measure_pointer("params_inverted_list_context", parameters, "inverted_list_context", targets)
 

@@ -19,19 +19,20 @@ import faiss
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi.layout import address
 
-Binary = bytes | mmap.mmap  # an ELF file
+Binary = bytes | mmap.mmap  # The content of an ELF file.
 KNOWN: dict[str, Any] = json.loads(Path(__file__).with_name("known.json").read_text("utf-8"))
 FLAT_CLASS = "_ZTVN5faiss22IndexResidualQuantizerE"
-_NOTE_SECTION, _DYNAMIC_SYMBOLS, _BUILD_ID = 7, 11, 3  # section types and a note type of ELF
+# Types of sections and of a note, from the ELF specification.
+_NOTE_SECTION, _DYNAMIC_SYMBOLS, _BUILD_ID = 7, 11, 3
 
 
 @dataclass(frozen=True)
 class Identity:
     """The library that holds FAISS's classes in this process."""
 
-    library: str  # its file
+    library: str  # The path of its file.
     build_id: str
-    known: str | None  # the release it is, if it is one that this version was tested with
+    known: str | None  # The release it is; None if drqfaiss was not tested with it.
 
 
 def identify() -> Identity:

@@ -37,7 +37,7 @@ def self_check() -> dict[str, Any]:
         refused = {} if identity.known and switch == "auto" else _probed(identity, switch)
         wanted = [name for name in CAPABILITIES if not refused.get(name)]
         facts = measure(wanted, lambda name, reason: None)
-        if facts["refused"]:  # now that our classes are built; a child process would have told before
+        if facts["refused"]:  # Our classes are built by now; a child process would have told before.
             raise RuntimeError("; ".join(facts["refused"].values()))
         facts["refused"] = refused
     except Exception as error:
@@ -65,7 +65,7 @@ def _switch() -> str:
 
 def _probed(identity: Identity, switch: str) -> dict[str, str]:
     """Return the reasons against capabilities of a library that is not known, or is not to be trusted."""
-    from drqfaiss._faiss_abi import probe  # rarely needed
+    from drqfaiss._faiss_abi import probe  # It is rarely needed.
 
     verdict = probe.verdict_of(identity, fresh=switch == "probe")
     if verdict["flat"]:

@@ -22,8 +22,8 @@ from drqfaiss._faiss_abi.capabilities import CAPABILITIES
 from drqfaiss._faiss_abi.check import measure
 from drqfaiss._faiss_abi.identity import Identity, identify
 
-TIMEOUT = 120.0  # seconds; a probe takes one or two
-Verdict = dict[str, str]  # why a capability is off; "" if it is on
+TIMEOUT = 120.0  # Seconds; a probe takes one or two.
+Verdict = dict[str, str]  # Why each capability is off; "" if it is on.
 
 
 class NotProbedError(RuntimeError):
@@ -75,7 +75,7 @@ def _run_child(identity: Identity, wanted: list[str]) -> tuple[str, str, Verdict
     """Return in what the child ended and how, both empty if it came to its end, and what it refused."""
     command = [sys.executable, "-W", "ignore", "-m", __name__, *wanted]
     path = os.pathsep.join(filter(None, sys.path))
-    environment = {**os.environ, "PYTHONPATH": path, "DRQFAISS_PLUGIN": "off"}  # no child of the child
+    environment = {**os.environ, "PYTHONPATH": path, "DRQFAISS_PLUGIN": "off"}  # The child has no child.
     try:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT
@@ -99,7 +99,7 @@ def _lines(output: bytes) -> list[list[str]]:
     for line in output.decode(errors="replace").splitlines():
         try:
             name, reason = json.loads(line)
-        except ValueError:  # something that FAISS or the system prints
+        except ValueError:  # FAISS or the system printed something.
             continue
         lines.append([str(name), str(reason)])
     return lines
@@ -120,7 +120,7 @@ def _cache_path(identity: Identity) -> Path | None:
     try:
         folder = Path(own) if own else Path(users or Path.home() / ".cache", "drqfaiss")
         binary = hashlib.sha256(Path(_core.__file__).read_bytes()).hexdigest()[:16]
-    except (OSError, RuntimeError):  # no home folder
+    except (OSError, RuntimeError):  # There is no home folder.
         return None
     return folder / f"faiss-{identity.build_id}-drqfaiss-{drqfaiss.__version__}-{binary}.json"
 
@@ -158,7 +158,7 @@ def _say(name: str, reason: str) -> None:
 
 def main(wanted: list[str]) -> None:
     """Identify FAISS, then tell each capability before it is tried, and why it is refused."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is an answer, nobody looks into it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # A crash is an answer: nobody looks into its memory.
     identity = identify()
     _say(identity.library, identity.build_id)
     try:

@@ -89,11 +89,11 @@ class ListArraySearch(ArraySearch):
 class _Candidates(NamedTuple):
     """What lists hold that may be a result, each array of the same length."""
 
-    owners: Ids  # the query that it is for
+    owners: Ids  # The query that each is for.
     distances: Floats
     ids: Ids
-    numbers: Ids  # of the list that it is in
-    rows: Ids  # of its code in this list
+    numbers: Ids  # The list that each is in.
+    rows: Ids  # Where its code is in this list.
 
 
 def _joined(parts: list[_Candidates]) -> _Candidates:
@@ -187,13 +187,13 @@ def _max_codes(index: faiss.Index, params: Parameters) -> int:
 class _Scan:
     """The first codes of a list, for the queries that look into them, while the list is read."""
 
-    number: int  # of the list
+    number: int  # The number of the list.
     codes: Codes
     ids: Ids
     queries: Ids
-    probes: Ids  # of each query: how many lists it looks into before this one
-    entered: Floats  # the queries as they are compared with these codes
-    mask: NDArray[np.bool_] | None  # the codes that may be found
+    probes: Ids  # How many lists each query looks into before this one.
+    entered: Floats  # The queries as they are compared with these codes.
+    mask: NDArray[np.bool_] | None  # Which codes may be found; None for all.
 
     def candidates(self, owners: Ids, distances: Floats, rows: Ids) -> _Candidates:
         """Return rows of this list, found for queries, as candidates."""

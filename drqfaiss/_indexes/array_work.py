@@ -25,15 +25,15 @@ from drqfaiss._indexes.trainer import train
 class State:
     """What an index has beyond FAISS's fields."""
 
-    levels: int = 0  # of searches that name none; 0: all
-    training: str = ""  # options as `TrainingOptions.to_json` writes them; empty: FAISS's own training
-    core: ArrayIndex = field(default_factory=ArrayIndex)  # norms, packed codes
+    levels: int = 0  # The levels of searches that name none; 0: all.
+    training: str = ""  # As `TrainingOptions.to_json` writes it; empty: FAISS's training.
+    core: ArrayIndex = field(default_factory=ArrayIndex)  # It keeps norms and packed codes.
 
 
 def state_of(index: faiss.Index) -> State:
     """Return what is known about an index, made at the first call."""
     if "_drqfaiss_state" not in index.__dict__:
-        index.__dict__.setdefault("_drqfaiss_state", State())  # another thread may have been faster
+        index.__dict__.setdefault("_drqfaiss_state", State())  # Another thread may have been faster.
     state: State = index.__dict__["_drqfaiss_state"]
     return state
 
@@ -83,7 +83,7 @@ def append_codes(index: faiss.Index, codes: Codes, ids: Ids | None) -> None:
     if hasattr(index, "add_sa_codes_c"):
         index.add_sa_codes_c(len(codes), *map(_pointer, (codes, ids)))
         return
-    held = index.ntotal * index.code_size  # FAISS has no such function for flat indexes before 1.10
+    held = index.ntotal * index.code_size  # FAISS has no such function for flat indexes before 1.10.
     index.codes.resize(held + codes.size)
     faiss.rev_swig_ptr(index.codes.data(), held + codes.size)[held:] = codes.ravel()
     index.ntotal += len(codes)
@@ -133,7 +133,7 @@ def encode(index: faiss.Index, x: Floats, packed: Codes) -> None:
 def train_quantizer(index: faiss.Index, x: Floats) -> None:
     """Train the residual quantizer of an index on x."""
     rq = index.rq
-    if rq.norm_bits:  # only FAISS's own training fits the table that stored norms are quantized with
+    if rq.norm_bits:  # Only FAISS's own training fits the table that stored norms are quantized with.
         raise RuntimeError(
             f"the search type stores a norm of {rq.norm_bits} bits, expected one without stored norms "
             "(ST_norm_from_LUT)"

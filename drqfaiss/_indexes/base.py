@@ -17,10 +17,10 @@ from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import set_training
 
-FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on
+FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on.
 
 
-MAX_TABLE_BYTES = 2**28  # of the products of codewords that plain FAISS takes norms from
+MAX_TABLE_BYTES = 2**28  # Bytes of the products of codewords that plain FAISS may take norms from.
 _TRAINING_FIELDS = (
     "train_type",
     "niter_codebook_refine",
@@ -29,7 +29,7 @@ _TRAINING_FIELDS = (
     "approx_topk_mode",
     "max_mem_distances",
     "verbose",
-)  # of a faiss.ResidualQuantizer
+)  # Fields of a faiss.ResidualQuantizer that say how it trains and encodes.
 
 
 def stored_search_type(levels: int, bits: int) -> int:
@@ -189,7 +189,7 @@ class LevelsIndex(faiss.Index, ABC):
         """Return the vectors that codes stand for, shape (n, d)."""
         codes = check.codes("codes", codes, self.sa_code_size())
         self._require_trained()
-        if reason := engine_of(self).why_not(self):  # FAISS reads codewords without a check
+        if reason := engine_of(self).why_not(self):  # FAISS reads codewords without a check.
             raise RuntimeError(f"the index cannot decode: {reason}")
         if self.code_size != self.rq.code_size:
             raise RuntimeError(f"code_size is {self.code_size}, expected {self.rq.code_size}")
@@ -221,7 +221,7 @@ class LevelsIndex(faiss.Index, ABC):
         engine_of(self).adopt(self)
         engine_of(self).set_levels(self, state["levels"])
         set_training(self, state["training"])
-        for name, values in state.get("fields", {}).items():  # none in what older versions pickled
+        for name, values in state.get("fields", {}).items():  # Older versions pickled none.
             set_fields(self._part(name), values)
 
     def _untrained(self) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
                 f"perm: got {check.shown(perm)}, expected a permutation of 0 to {self.ntotal - 1}"
             )
         self.permute_entries_c(faiss.swig_ptr(perm))
-        engine_of(self).adopt(self)  # drops the cached norms: FAISS moves the codes without a virtual call
+        engine_of(self).adopt(self)  # Drops the cached norms: FAISS moves codes without a virtual call.
 
     def pack(self) -> int:
         """Keep a second copy of the codes, packed as searches read them, and return the bytes it takes.

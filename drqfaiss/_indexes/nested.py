@@ -16,7 +16,7 @@ _CLASSES = {faiss.IndexResidualQuantizer: IndexDRQ, faiss.IndexIVFResidualQuanti
 
 def as_drq(index: faiss.Index) -> faiss.Index:
     """Give an adopted index its Python class; containers and other indexes are returned as they are."""
-    if type(index) in (faiss.Index, faiss.IndexIVF):  # FAISS returns what is in other indexes like this
+    if type(index) in (faiss.Index, faiss.IndexIVF):  # FAISS returns what is in other indexes like this.
         owner, index = index, faiss.downcast_index(index)
         index.referenced_objects = [owner]
     if type(index) in _CLASSES and engine_of(index).is_adopted(index):
@@ -30,9 +30,9 @@ def residual_quantizers(index: faiss.Index, *, searched: bool = False) -> Iterat
     With ``searched`` only those that a search hands its ``levels`` to: not what graphs are over, nor coarse
     quantizers.
     """
-    if not isinstance(index, ResidualQuantizerIndex):  # the object given may know more than a new one
+    if not isinstance(index, ResidualQuantizerIndex):  # The object given may know more than a new one.
         cast = faiss.downcast_index(index)
-        index = index if type(cast) is faiss.Index else cast  # it does not know all classes
+        index = index if type(cast) is faiss.Index else cast  # FAISS does not know all of its classes here.
     if isinstance(index, ResidualQuantizerIndex):
         yield index
     for child in _children(index, _PARTS if searched else _PARTS + _INNER_PARTS):

@@ -13,7 +13,7 @@ from drqfaiss._faiss_abi.layout import address
 class _Levels(faiss.SearchParameters):
     """``levels`` and ``sel`` of search parameters; a base class before FAISS's own."""
 
-    _names: tuple[str, ...]  # of the parameters
+    _names: tuple[str, ...]  # The names of the parameters, for messages.
     _sel: faiss.IDSelector | None = None
 
     def _keep_levels(self, levels: SupportsIndex | None) -> None:
@@ -39,7 +39,7 @@ class _Levels(faiss.SearchParameters):
     @property
     def sel(self) -> faiss.IDSelector | None:
         """Which vectors may be returned; None: all."""
-        return self._sel  # the object that was set: FAISS returns one that does not keep the selector alive
+        return self._sel  # FAISS would return an object that does not keep the selector alive.
 
     @sel.setter
     def sel(self, sel: faiss.IDSelector | None) -> None:
@@ -121,7 +121,7 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
     @property
     def quantizer_params(self) -> faiss.SearchParameters | None:
         """Search parameters for the coarse quantizer."""
-        return self._quantizer_params  # as for sel
+        return self._quantizer_params  # As for `sel`, the object that was set.
 
     @quantizer_params.setter
     def quantizer_params(self, parameters: faiss.SearchParameters | None) -> None:

@@ -36,6 +36,6 @@ def _as_tensors(torch: Any, result: Any) -> Any:
         return tuple(_as_tensors(torch, part) for part in result)
     if not hasattr(result, "dtype"):
         return result
-    if result.dtype == "uint64":  # offsets of ranges: FAISS's are signed in tensors
+    if result.dtype == "uint64":  # Offsets of ranges are signed in FAISS's tensors.
         result = result.astype("int64")
     return torch.from_numpy(result)

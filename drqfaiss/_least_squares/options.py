@@ -104,7 +104,7 @@ class TrainingOptions:
         for option in fields(self):
             value = getattr(self, option.name)
             checked = option.default if value is None else option.metadata["check"](option.name, value)
-            object.__setattr__(self, option.name, checked)  # the way past a frozen dataclass
+            object.__setattr__(self, option.name, checked)  # This is the way past a frozen dataclass.
 
     def for_shape(self, levels: int, bits: int) -> TrainingOptions:
         """Return these options, checked for codes of so many levels of so many bits.
@@ -140,7 +140,7 @@ class TrainingOptions:
         """Read what `to_json` returned."""
         given = json.loads(text)
         weights = given.get("prefix_weights")
-        if weights is not None:  # JSON turned the keys into strings
+        if weights is not None:  # JSON turned the keys into strings.
             given["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
         return cls(**given)
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from drqfaiss import _core
 
-GRADIENT_STEPS = 8  # of conjugate gradients; they start from the last codebooks
-RELAXATION = 0.9  # how far an update goes beyond its solution: halves the rounds; 2 diverges
-SETTLING = 3  # the last rounds do without
-RIDGE = 1e-6  # of the number of vectors
-SCALE_RIDGE = 1e-4  # of the first level's weight in an average dimension
+GRADIENT_STEPS = 8  # Steps of conjugate gradients, which start from the last codebooks.
+RELAXATION = 0.9  # How far an update goes beyond its solution: it halves the rounds; 2 would diverge.
+SETTLING = 3  # So many last rounds go no further than the solution.
+RIDGE = 1e-6  # Times the number of vectors.
+SCALE_RIDGE = 1e-4  # Times the first level's weight in an average dimension.
 SCALE_CEILING = 4.0
-SMALLEST_SCALE = 1e-12  # of the first level's, where scales are geometric: what float32 sees of it is nothing
-SCALE_FLOOR = 0.01  # of the first level's: search needs positive scales, and a scale near 0 wastes its level
+SMALLEST_SCALE = 1e-12  # Times the first level's, where scales are geometric: float32 sees nothing smaller.
+SCALE_FLOOR = 0.01  # Times the first level's: search needs positive scales, and one near 0 wastes its level.
 
 
 class Levels(NamedTuple):
@@ -135,7 +135,7 @@ def conjugate_gradients(
     Columns are the last axis. Hestenes and Stiefel, "Methods of Conjugate Gradients for Solving Linear
     Systems", 1952.
     """
-    tiny = 1e-30  # a column that is already solved divides 0 by it
+    tiny = 1e-30  # A column that is already solved divides 0 by it.
     axes = tuple(range(right.ndim - 1))
     residual = right - multiply(solution)
     direction = residual / diagonal

@@ -36,8 +36,8 @@ from drqfaiss._least_squares.solving import (
     update,
 )
 
-OUTLYING, INLYING = 30.0, 0.95  # see `inlying`
-START_ITERATIONS = 8  # of k-means; the codebook changes a lot afterwards
+OUTLYING, INLYING = 30.0, 0.95  # `inlying` says what they are.
+START_ITERATIONS = 8  # Iterations of k-means: few, as the codebook changes a lot afterwards.
 
 
 def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Model:

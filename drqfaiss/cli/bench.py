@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     indexes = {}
     metric = shared.METRICS.get(options.metric)
     data = cut(load_dataset(options.data, metric, seed=options.seed), options)
-    for factory in options.factory:  # all of them are possible, or nothing is measured
+    for factory in options.factory:  # All of them are possible, or nothing is measured.
         training = {"seed": options.seed, "progress": not options.quiet} if "DRQ" in factory else {}
         indexes[factory] = index_factory(data.d, factory, data.metric, **training)
     truth = data.groundtruth

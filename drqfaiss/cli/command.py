@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print(text: str) -> None:
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # the reader, `head` for example, has had enough; Python flushes once more
+    except BrokenPipeError:  # The reader, `head` for example, has had enough; Python flushes once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

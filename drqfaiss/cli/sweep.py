@@ -82,7 +82,7 @@ def sweep(
     level of the wheel and quoted at the best. One thread's time is CPU time, several threads' the clock's.
     """
     settings = [Setting(*values) for values in product(options.levels, options.nprobe)]
-    for setting in settings:  # a number out of range is an error before the first measurement
+    for setting in settings:  # A number out of range is an error before the first measurement.
         setting.apply(index)
     times = best_times(
         {

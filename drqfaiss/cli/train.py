@@ -61,7 +61,7 @@ def _argument(option: Field[Any]) -> dict[str, Any]:
         return {"choices": option.metadata["choices"]}
     if isinstance(option.default, bool):
         return {"action": "store_true"}
-    return {"type": int, "metavar": "N"}  # its range is checked where its default is
+    return {"type": int, "metavar": "N"}  # TrainingOptions checks the range.
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

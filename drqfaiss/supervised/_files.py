@@ -27,7 +27,7 @@ def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
         OSError: The file cannot be read.
         ValueError: It is damaged, of another kind, or was written by a newer version.
     """
-    data = Path(path).read_bytes()  # errors from here on are those of the content
+    data = Path(path).read_bytes()  # Errors from here on are those of the content.
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (

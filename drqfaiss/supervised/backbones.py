@@ -139,7 +139,8 @@ def convnet(width: int = 64) -> Network:
     network = pooled(stages, channels)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.dirac_(layer.weight.data[: layer.in_channels])  # outputs beyond them start at random
+            # Outputs beyond the inputs start at random.
+            nn.init.dirac_(layer.weight.data[: layer.in_channels])
     return network
 
 

@@ -24,7 +24,7 @@ from drqfaiss._least_squares.options import SCALES
 from drqfaiss.quantizer import Quantizer
 
 SIMILARITIES = ("l2", "cosine")
-FIRST_RATIO = 0.5  # of the scales of two successive levels, until they are fitted
+FIRST_RATIO = 0.5  # Of the scales of two successive levels, until scales are fitted.
 
 
 class Quantized(NamedTuple):
@@ -111,7 +111,8 @@ class RecurrentQuantizer(nn.Module):
         if self.similarity == "cosine":
             return F.normalize(residual) @ F.normalize(codebook).T
         norms = codebook.square().sum(1)
-        return (2 * residual @ codebook.T - norms) / norms.mean().detach()  # ‖r‖² is the same for every k
+        # ‖r‖² is left out: it is the same for every k.
+        return (2 * residual @ codebook.T - norms) / norms.mean().detach()
 
     def _soft(self, closeness: Tensor, codebook: Tensor, hard: Tensor) -> Tensor:
         soft = (closeness / self.temperature).softmax(1) @ codebook

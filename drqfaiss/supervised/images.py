@@ -19,7 +19,7 @@ from torch import Tensor
 from drqfaiss._files import write_array, writing
 
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR10_ROW = 1 + 3 * 32 * 32  # a label and the pixels
+CIFAR10_ROW = 1 + 3 * 32 * 32  # Bytes of a label and its pixels.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm"}
 SHOWN_NAMES = 5
 
@@ -200,7 +200,7 @@ def _decode_all(
     for i, source in enumerate(progress(sources)):
         try:
             pixels[i - len(unreadable)] = _decode_one(source, size)
-        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises these for damaged files.
             unreadable[i] = f"{source if isinstance(source, Path) else f'image {i}'} ({error})"
     return pixels[: len(sources) - len(unreadable)], unreadable
 
@@ -209,7 +209,7 @@ def _keep(
     cache: Path, pixels: np.ndarray, sources: Sequence[Source], unreadable: dict[int, str]
 ) -> np.ndarray:
     """Make the unfinished file the cache, and return the pixels from there."""
-    if unreadable:  # there is room for them in the file, too
+    if unreadable:  # The file has room for these, too.
         with writing(_unfinished(cache)) as file:
             write_array(file, pixels)
     with writing(_fingerprint_file(cache)) as file:

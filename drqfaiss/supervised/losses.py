@@ -142,7 +142,7 @@ class SemiHardTripletLoss(nn.Module):
     @staticmethod
     def _semi_hard(distances: Tensor, alike: Tensor) -> Tensor:
         """Return for every (anchor, positive) the distance of its negative, (n, n)."""
-        infinite = distances.detach().masked_fill(alike, torch.inf)  # sorted, positives come last
+        infinite = distances.detach().masked_fill(alike, torch.inf)  # Sorted, positives come last.
         order = infinite.argsort(1)
         ordered = infinite.gather(1, order)
         first_beyond = torch.searchsorted(ordered, distances.detach().contiguous(), right=True)

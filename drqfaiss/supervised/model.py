@@ -183,7 +183,7 @@ class DRQModel(nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one file with what serving needs: the network and the quantizer."""
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
-        config = {**self.config, "temperature": self.block.temperature}  # which a Trainer changes
+        config = {**self.config, "temperature": self.block.temperature}  # A Trainer changes it.
         _files.save(path, FILE_KIND, FILE_VERSION, {"config": config, "state": state})
 
     @classmethod

@@ -14,7 +14,7 @@ RATES = ("one-cycle", "step", "constant")
 OPTIMIZERS = ("adam", "momentum")
 TRIPLETS = ("semi-hard", "explicit")
 STARTS = ("kmeans", "random")
-WARM_UP = 0.2  # of the steps of a cycle
+WARM_UP = 0.2  # The share of a cycle in which the rate rises.
 STEP_DECAY, STEP_LENGTH = 0.9, 10_000  # the authors' code
 
 
@@ -168,7 +168,7 @@ class Schedule:
             return 1.0
         if self.options.rates == "step":
             return STEP_DECAY ** (step // STEP_LENGTH)
-        done = self._progress(step + 0.5, begin)  # never quite zero: Adam would do nothing
+        done = self._progress(step + 0.5, begin)  # A rate of zero would be a step of nothing.
         return done / WARM_UP if done < WARM_UP else (1 - done) / (1 - WARM_UP)
 
 

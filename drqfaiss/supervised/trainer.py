@@ -39,8 +39,9 @@ __all__ = ["Trainer", "TrainerOptions", "Weights"]
 
 FILE_KIND = "drqfaiss.Trainer"
 FILE_VERSION = 1
-RESIDENT_BYTES = 16 * 2**30  # inputs up to this size are kept on a CUDA device
-STREAMS = {"dropout": 1, "augment": 2, "triplets": 3, "start": 4}  # seeds that must not meet
+RESIDENT_BYTES = 16 * 2**30  # Inputs of up to so many bytes are kept on a CUDA device.
+# Numbers of random streams that must not meet.
+STREAMS = {"dropout": 1, "augment": 2, "triplets": 3, "start": 4}
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -113,7 +114,7 @@ class Trainer:
         self.log = Log(log if self.processes.rank == 0 else None)
         self.progress = progress and self.processes.rank == 0
         self.step = 0
-        self.seconds = 0.0  # of training, over all runs
+        self.seconds = 0.0  # Seconds of training, over all runs.
         self.saved_step: int | None = None
 
     def fit(self) -> DRQModel:
@@ -203,10 +204,10 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = rates[name](self.step)
         self.scaler.scale(total).backward()
         used = [optimizer for optimizer in self.optimizers.values() if _has_gradients(optimizer)]
-        for optimizer in used:  # a scaler refuses the others, the quantizer's in stage 1
+        for optimizer in used:  # A scaler refuses those without gradients, the quantizer's in stage 1.
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip).item()
-        if not self.scaler.is_enabled():  # a scaler finds its scale by skipping steps that overflow
+        if not self.scaler.is_enabled():  # A scaler finds its scale by skipping steps that overflow.
             self._require_finite("gradient", {"norm": norm})
         for optimizer in used:
             self.scaler.step(optimizer)

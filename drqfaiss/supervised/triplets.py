@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-DRAWS = 100  # of a negative, before a sample counts as one that has none
+DRAWS = 100  # So many negatives are drawn before a sample counts as one that has none.
 
 
 class TripletSampler:
@@ -21,7 +21,7 @@ class TripletSampler:
     def __init__(self, labels: Tensor) -> None:
         self.labels = labels
         self.members = [column.nonzero()[:, 0] for column in labels.T]
-        self.useful = labels & (labels.sum(0) > 1)  # a class of one sample gives no positive
+        self.useful = labels & (labels.sum(0) > 1)  # A class of one sample gives no positive.
         if not self.useful.any():
             raise ValueError("labels: got no two samples that share a label, expected positives")
 
