@@ -1,5 +1,7 @@
 """Checks of arguments: each returns the argument as it is used, or raises naming value and expectation."""
 
+from __future__ import annotations
+
 import math
 import operator
 from collections.abc import Sequence

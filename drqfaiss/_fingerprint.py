@@ -1,5 +1,7 @@
 """Digests that tell whether interrupted work goes on with the same data."""
 
+from __future__ import annotations
+
 import hashlib
 
 import numpy as np

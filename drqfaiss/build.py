@@ -17,7 +17,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss import _fingerprint as fingerprint
 from drqfaiss._faiss.io import read_index, write_index
 from drqfaiss._files import move, remove_abandoned, require_writable, writing
@@ -83,7 +83,7 @@ def build_index(
         OSError: a file that cannot be read or written.
         RuntimeError: another process is at this build, or a file is no FAISS index.
     """
-    chunk = check.integer("chunk", chunk, 1)
+    chunk = _check.integer("chunk", chunk, 1)
     index = read_index(trained)
     _check_index(index, vectors)
     require_writable(output)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import faiss
 import numpy as np
 
-from drqfaiss import _check as check
-from drqfaiss import _hdf5
+from drqfaiss import _check, _hdf5
 from drqfaiss._check import METRIC_NAMES
 from drqfaiss._files import writing
 from drqfaiss._headers import damaged_as_value_error, read_array_header
@@ -159,7 +158,7 @@ def read_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = Fal
     """
     with np.errstate(over="ignore"):  # What is too large for float32 becomes infinite, and is refused.
         name = f"{_name_of(vectors)}, rows {rows.start or 0} to {rows.stop or len(vectors)}"
-        read = check.floats(name, vectors[rows], 2)
+        read = _check.floats(name, vectors[rows], 2)
     if not read.flags.owndata:  # FAISS would write to a file that is mapped read-only.
         read = read.copy()
     if normalize:
@@ -176,7 +175,7 @@ def finite_floats(vectors: VectorsOnDisk, rows: slice = ALL, normalize: bool = F
     """
     read = read_floats(vectors, rows, normalize)
     first = getattr(vectors, "first_row", 0) + (rows.start or 0)
-    check.finite(_name_of(vectors), read, range(first, first + len(read)))
+    _check.finite(_name_of(vectors), read, range(first, first + len(read)))
     return read
 
 
@@ -332,7 +331,7 @@ def _sample_rows(vectors: np.ndarray, count: int, rng: np.random.Generator) -> n
 
 
 def _require_finite(name: str, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    check.finite(name, vectors, rows)
+    _check.finite(name, vectors, rows)
     return vectors
 
 

@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._faiss.io import read_index
 from drqfaiss._fingerprint import compared_rows
 from drqfaiss._indexes.arrays import Floats, Ids
@@ -57,7 +57,7 @@ def build_shards(
         OSError: a file that cannot be read or written.
     """
     n = len(open_vectors(os.fspath(vectors)))
-    shards = check.integer("shards", shards, 1, n)
+    shards = _check.integer("shards", shards, 1, n)
     bounds = np.linspace(0, n, shards + 1).astype(int).tolist()
     files = [str(Path(folder) / f"shard-{i:02}.faiss") for i in range(shards)]
     options = {"normalize": normalize, "chunk": chunk, "progress": False}
@@ -140,7 +140,7 @@ class ShardedIndex:
     ) -> None:
         if not files:
             raise ValueError("files: got none, expected at least one index file")
-        threads = check.integer("threads", threads, 1)
+        threads = _check.integer("threads", threads, 1)
         actor: Any = ray.remote(_Shard)
         paths = [os.path.abspath(os.fspath(file)) for file in files]
         self._shards = [actor.remote() for _ in paths]
@@ -171,7 +171,7 @@ class ShardedIndex:
         Raises:
             TypeError, ValueError: naming the argument and what was expected.
         """
-        x, k = check.vectors("x", x, self.d), check.integer("k", k, 1)
+        x, k = _check.vectors("x", x, self.d), _check.integer("k", k, 1)
         queries = ray.put(x)  # They are sent to a machine once, not to every actor.
         parts = _get([shard.search.remote(queries, k, levels, nprobe) for shard in self._shards])
         D = np.concatenate([distances for distances, _ in parts], axis=1)

@@ -3,6 +3,8 @@
 Deprecated. Training without labels, which was here too, needs no import: `Quantizer.train`, `IndexDRQ.train`.
 """
 
+from __future__ import annotations
+
 import warnings
 from typing import Any
 

@@ -1,8 +1,10 @@
 """``adopt``: stock residual quantizer indexes become ours, in place, wherever they are inside others."""
 
+from __future__ import annotations
+
 import faiss
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.nested import ResidualQuantizerIndex, as_drq, residual_quantizers
 
@@ -20,7 +22,7 @@ def adopt(index: faiss.Index) -> faiss.Index:
         TypeError: If there is no residual quantizer index in it.
         ValueError: If one has a metric or code shape that cannot be searched. Nothing is adopted then.
     """
-    check.instance("index", index, faiss.Index)
+    _check.instance("index", index, faiss.Index)
     found = list(residual_quantizers(index))
     if not found:
         raise TypeError(

@@ -1,8 +1,10 @@
 """``clone_index``: copies that keep what FAISS does not copy."""
 
+from __future__ import annotations
+
 import faiss
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.flat import IndexDRQ
 from drqfaiss._indexes.ivf import IndexIVFDRQ
@@ -12,7 +14,7 @@ from drqfaiss._indexes.training import set_training
 
 def clone_index(index: faiss.Index) -> faiss.Index:
     """Return a copy as ``faiss.clone_index`` makes it, keeping the class and options of each DRQ index."""
-    check.instance("index", index, faiss.Index)
+    _check.instance("index", index, faiss.Index)
     return adopt_clone(index, faiss.clone_index(index))
 
 

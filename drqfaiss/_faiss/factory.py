@@ -1,11 +1,13 @@
 """index_factory with DRQ in the description: everything else is left to FAISS's own parser."""
 
+from __future__ import annotations
+
 import re
 from typing import Any
 
 import faiss
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._faiss.adopt import why_not
 from drqfaiss._indexes.base import use_storable_tables
 from drqfaiss._indexes.engines import engine_of
@@ -34,9 +36,9 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.
     """
-    d = check.integer("d", d, 1)
+    d = _check.integer("d", d, 1)
     if not isinstance(description, str):
-        raise TypeError(f"description: got {check.shown(description)}, expected a string")
+        raise TypeError(f"description: got {_check.shown(description)}, expected a string")
     if "DRQ" not in description:
         if training:
             raise TypeError(
@@ -71,10 +73,10 @@ def _as_stock(description: str) -> tuple[str, int]:
     if "DRQ" in stock:
         raise ValueError(f"description: got {description!r}, expected DRQ<levels>x<bits> or DRQ<levels>")
     for match in _DRQ.finditer(description):
-        check.integer(f"description: levels of {match[0]!r}", int(match[1]), 1, 2**16)
-        check.integer(f"description: bits of {match[0]!r}", int(match[2] or _DEFAULT_NBITS), 1, 16)
+        _check.integer(f"description: levels of {match[0]!r}", int(match[1]), 1, 2**16)
+        _check.integer(f"description: bits of {match[0]!r}", int(match[2] or _DEFAULT_NBITS), 1, 16)
     for match in re.finditer(r"IVF(\d+)", description):
-        check.integer(f"description: lists of {match[0]!r}", int(match[1]), 1)
+        _check.integer(f"description: lists of {match[0]!r}", int(match[1]), 1)
     return stock, count
 
 

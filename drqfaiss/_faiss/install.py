@@ -1,5 +1,7 @@
 """``install``: FAISS's own functions return fast indexes, for programs that call them themselves."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

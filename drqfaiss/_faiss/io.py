@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._faiss.adopt import adopt_all
 from drqfaiss._files import writing
 from drqfaiss._indexes.nested import residual_quantizers
@@ -44,7 +44,7 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | f
         OSError: If the file cannot be written, for example for lack of space.
         RuntimeError: If FAISS cannot write such an index.
     """
-    check.instance("index", index, faiss.Index)
+    _check.instance("index", index, faiss.Index)
     if not all(quantizer.is_trained for quantizer in residual_quantizers(index)):
         raise ValueError(
             "index: got an untrained residual quantizer index, expected a trained one: FAISS could not read "
@@ -59,7 +59,7 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | f
         _write_file(index, path)
     else:
         raise TypeError(
-            f"path: got {check.shown(path)}, expected the name of a file, a binary file or an IOWriter"
+            f"path: got {_check.shown(path)}, expected the name of a file, a binary file or an IOWriter"
         )
 
 
@@ -81,7 +81,7 @@ def read_index(
         OSError: If the file cannot be opened or read.
         DamagedIndexError: If it is no FAISS index or a damaged one; a RuntimeError and a ValueError.
     """
-    io_flags = check.integer("io_flags", io_flags, 0, 2**31 - 1)
+    io_flags = _check.integer("io_flags", io_flags, 0, 2**31 - 1)
     name, read = _reader(source)
     try:
         index = read(io_flags)
@@ -105,7 +105,7 @@ def _reader(source: Any) -> tuple[str, Callable[[int], faiss.Index]]:
         data = np.ascontiguousarray(memoryview(source)).view(np.uint8).ravel()
     except TypeError:
         raise TypeError(
-            f"source: got {check.shown(source)}, expected the name of a file, a binary file, an IOReader or "
+            f"source: got {_check.shown(source)}, expected the name of a file, a binary file, an IOReader or "
             "bytes"
         ) from None
     return "the bytes given", partial(faiss.deserialize_index, data)

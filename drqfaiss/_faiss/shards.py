@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._indexes.ivf import IndexIVFDRQ
 from drqfaiss._indexes.nested import as_drq
 from drqfaiss._indexes.parameters import SearchParametersIVFDRQ
@@ -26,9 +26,9 @@ def search(
     I: NDArray[np.int64] | None = None,  # noqa: E741
 ) -> Results:
     """Return what ``faiss.IndexShards`` would find with these parameters."""
-    x, k = check.vectors("x", x, shards.d), check.integer("k", k, 1)
-    D = check.output("D", D, (len(x), k), np.float32)
-    I = check.output("I", I, (len(x), k), np.int64)  # noqa: E741
+    x, k = _check.vectors("x", x, shards.d), _check.integer("k", k, 1)
+    D = _check.output("D", D, (len(x), k), np.float32)
+    I = _check.output("I", I, (len(x), k), np.int64)  # noqa: E741
     distances = np.empty((len(x), params.nprobe), np.float32)
     keys = np.empty(distances.shape, np.int64)
     outputs = faiss.swig_ptr(distances), faiss.swig_ptr(keys)

@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._core import ArrayIndex, plugin
 from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.arrays import Codes, Floats, Ids, Parameters
@@ -42,7 +42,7 @@ class ArraySearch(ABC):
     """What flat indexes and lists have in common of an `engines.Engine`."""
 
     def why_not(self, index: faiss.Index) -> str:
-        if index.metric_type not in check.METRIC_NAMES:
+        if index.metric_type not in _check.METRIC_NAMES:
             return f"its metric_type is {index.metric_type}, expected METRIC_L2 or METRIC_INNER_PRODUCT"
         unfit = [bits for bits in widths(index) if not 1 <= bits <= 16]
         return f"it has a level of {unfit[0]} bits, expected 1 to 16" if unfit else ""

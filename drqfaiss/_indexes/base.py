@@ -1,5 +1,7 @@
 """What IndexDRQ and IndexIVFDRQ have in common: levels, and checks of arguments."""
 
+from __future__ import annotations
+
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -9,7 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.arrays import Floats, Ids, Nearest, Query
@@ -71,12 +73,12 @@ def set_fields(struct: Any, values: Mapping[str, bool | int | float]) -> None:
 
 def checked_codebooks(codebooks: ArrayLike) -> tuple[Floats, int]:
     """Return codebooks, shape (M, K, d), as float32, and the bits of a level."""
-    codebooks = check.floats("codebooks", codebooks, 3)
+    codebooks = _check.floats("codebooks", codebooks, 3)
     K = codebooks.shape[1]
     nbits = max(K - 1, 1).bit_length()
     if (1 << nbits) != K:
         raise ValueError(f"codebooks: got {K} codewords per level, expected a power of two from 2 to 65536")
-    check.finite("codebooks", codebooks)
+    _check.finite("codebooks", codebooks)
     return codebooks, nbits
 
 
@@ -97,7 +99,7 @@ class LevelsIndex(faiss.Index, ABC):
 
     @levels.setter
     def levels(self, levels: SupportsIndex | None) -> None:
-        levels = check.integer("levels", 0 if levels is None else levels, 0, self.rq.M)
+        levels = _check.integer("levels", 0 if levels is None else levels, 0, self.rq.M)
         engine_of(self).set_levels(self, levels)
 
     @takes_tensors
@@ -107,16 +109,16 @@ class LevelsIndex(faiss.Index, ABC):
         ``numeric_type`` and ``xq_train`` are FAISS's; vectors of any type are converted and queries are not
         needed.
         """
-        x = check.vectors("x", x, self.d)
-        check.finite("x", x)
+        x = _check.vectors("x", x, self.d)
+        _check.finite("x", x)
         self._require_enough(len(x))
         engine_of(self).train(self, x)
 
     @takes_tensors
     def add(self, x: ArrayLike, numeric_type: int = FLOAT32) -> None:
         """Encode vectors x, shape (n, d), and append their codes."""
-        x = check.vectors("x", x, self.d)
-        check.finite("x", x)
+        x = _check.vectors("x", x, self.d)
+        _check.finite("x", x)
         self._require_trained()
         engine_of(self).add(self, x, None)
 
@@ -146,7 +148,7 @@ class LevelsIndex(faiss.Index, ABC):
     ) -> tuple[NDArray[np.uint64], Floats, Ids]:
         """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
         x, _, _ = self._query(x, 1, params)
-        return engine_of(self).range_search(self, x, check.float32("thresh", thresh), params)
+        return engine_of(self).range_search(self, x, _check.float32("thresh", thresh), params)
 
     @takes_tensors
     def assign(self, x: ArrayLike, k: int, labels: Ids | None = None) -> Ids:
@@ -170,30 +172,30 @@ class LevelsIndex(faiss.Index, ABC):
         """Return ``search(x, k)`` and the vectors found, shape (n, k, d), reconstructed from all levels."""
         query = self._query(x, k, params)
         nearest = self._nearest(query, D, I)
-        R = check.output("R", R, (*nearest.ids.shape, self.d), np.float32)
+        R = _check.output("R", R, (*nearest.ids.shape, self.d), np.float32)
         engine_of(self).search_and_reconstruct(self, query, nearest, R)
         return *nearest, R
 
     @takes_tensors
     def sa_encode(self, x: ArrayLike, codes: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return the codes of vectors x, shape (n, sa_code_size()), without storing them."""
-        x = check.vectors("x", x, self.d)
-        check.finite("x", x)
+        x = _check.vectors("x", x, self.d)
+        _check.finite("x", x)
         self._require_trained()
-        codes = check.output("codes", codes, (len(x), self.sa_code_size()), np.uint8)
+        codes = _check.output("codes", codes, (len(x), self.sa_code_size()), np.uint8)
         engine_of(self).sa_encode(self, x, codes)
         return codes
 
     @takes_tensors
     def sa_decode(self, codes: NDArray[np.uint8], x: Floats | None = None) -> Floats:
         """Return the vectors that codes stand for, shape (n, d)."""
-        codes = check.codes("codes", codes, self.sa_code_size())
+        codes = _check.codes("codes", codes, self.sa_code_size())
         self._require_trained()
         if reason := engine_of(self).why_not(self):  # FAISS reads codewords without a check.
             raise RuntimeError(f"the index cannot decode: {reason}")
         if self.code_size != self.rq.code_size:
             raise RuntimeError(f"code_size is {self.code_size}, expected {self.rq.code_size}")
-        x = check.output("x", x, (len(codes), self.d), np.float32)
+        x = _check.output("x", x, (len(codes), self.d), np.float32)
         self.sa_decode_c(len(codes), faiss.swig_ptr(codes), faiss.swig_ptr(x))
         return x
 
@@ -201,7 +203,7 @@ class LevelsIndex(faiss.Index, ABC):
     def remove_ids(self, x: ArrayLike | faiss.IDSelector) -> int:
         """Remove vectors by id array or selector and return how many; in a flat index ids move down."""
         if not isinstance(x, faiss.IDSelector):
-            ids = check.ids("x", x)
+            ids = _check.ids("x", x)
             hashed = isinstance(self, faiss.IndexIVF) and self.direct_map.type == faiss.DirectMap.Hashtable
             kind = faiss.IDSelectorArray if hashed else faiss.IDSelectorBatch
             x = kind(len(ids), faiss.swig_ptr(ids))
@@ -249,7 +251,7 @@ class LevelsIndex(faiss.Index, ABC):
     @staticmethod
     def _nearest(query: Query, D: Floats | None, ids: Ids | None, name: str = "I") -> Nearest:
         shape = len(query.x), query.k
-        return Nearest(check.output("D", D, shape, np.float32), check.output(name, ids, shape, np.int64))
+        return Nearest(_check.output("D", D, shape, np.float32), _check.output(name, ids, shape, np.int64))
 
     def _take_codebooks(self, codebooks: Floats) -> None:
         faiss.copy_array_to_vector(codebooks.ravel(), self.rq.codebooks)
@@ -269,10 +271,10 @@ class LevelsIndex(faiss.Index, ABC):
             raise RuntimeError("the index is not trained, expected train(x) first")
 
     def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
-        x, k = check.vectors("x", x, self.d), check.integer("k", k, 1)
+        x, k = _check.vectors("x", x, self.d), _check.integer("k", k, 1)
         self._require_trained()
         if params is not None:
-            check.instance("params", params, faiss.SearchParameters)
+            _check.instance("params", params, faiss.SearchParameters)
             levels = plugin.parameter_levels(address(params))
             if levels > self.rq.M:
                 raise ValueError(f"levels: got {levels}, expected 0 (all) to {self.rq.M}")

@@ -1,12 +1,14 @@
 """IndexDRQ, a FAISS index whose code length is chosen at query time."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._indexes.array_work import append_codes
 from drqfaiss._indexes.base import (
     LevelsIndex,
@@ -47,9 +49,9 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     def __init__(
         self, d: int, M: int = 8, nbits: int = 8, metric: int = faiss.METRIC_L2, **training: Any
     ) -> None:
-        d, M = check.integer("d", d, 1), check.integer("M", M, 1)
-        nbits = check.integer("nbits", nbits, 1, 16)
-        metric = check.metric("metric", metric)
+        d, M = _check.integer("d", d, 1), _check.integer("M", M, 1)
+        nbits = _check.integer("nbits", nbits, 1, 16)
+        metric = _check.metric("metric", metric)
         options = TrainingOptions(**training).for_shape(M, nbits)
         super().__init__(d, M, nbits, metric, stored_search_type(M, nbits))
         use_storable_tables(self.rq)
@@ -57,9 +59,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         use_drq_training(self, options)
 
     @classmethod
-    def from_codebooks(
-        cls, codebooks: ArrayLike, metric: int = faiss.METRIC_L2, **training: Any
-    ) -> "IndexDRQ":
+    def from_codebooks(cls, codebooks: ArrayLike, metric: int = faiss.METRIC_L2, **training: Any) -> IndexDRQ:
         """Return a trained, empty index with the given codebooks, shape (M, K, d), K a power of two.
 
         ``training`` is as for the class: beam and prefix weights also say how vectors are encoded.
@@ -72,20 +72,20 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     @takes_tensors
     def add_sa_codes(self, codes: NDArray[np.uint8], ids: None = None) -> None:
         """Append codes, shape (n, code_size), as ``sa_encode`` returns them. Ids need an ``IndexIDMap``."""
-        codes = check.codes("codes", codes, self.code_size)
+        codes = _check.codes("codes", codes, self.code_size)
         if ids is not None:
             raise ValueError(
-                f"ids: got {check.shown(ids)}, expected None: an IndexDRQ numbers its vectors itself"
+                f"ids: got {_check.shown(ids)}, expected None: an IndexDRQ numbers its vectors itself"
             )
         self._require_trained()
         append_codes(self, codes, None)
 
     def permute_entries(self, perm: ArrayLike) -> None:
         """Reorder the vectors: the one at i becomes the one that was at perm[i], a permutation of the ids."""
-        perm = check.ids("perm", perm)
+        perm = _check.ids("perm", perm)
         if not np.array_equal(np.sort(perm), np.arange(self.ntotal)):
             raise ValueError(
-                f"perm: got {check.shown(perm)}, expected a permutation of 0 to {self.ntotal - 1}"
+                f"perm: got {_check.shown(perm)}, expected a permutation of 0 to {self.ntotal - 1}"
             )
         self.permute_entries_c(faiss.swig_ptr(perm))
         engine_of(self).adopt(self)  # Drops the cached norms: FAISS moves codes without a virtual call.

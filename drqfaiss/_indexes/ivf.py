@@ -1,12 +1,14 @@
 """IndexIVFDRQ: codes in inverted lists, of which a search looks into the nearest few."""
 
+from __future__ import annotations
+
 from typing import Any, SupportsIndex
 
 import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._indexes.array_work import append_codes
 from drqfaiss._indexes.arrays import Floats, Ids, Probes, Query
 from drqfaiss._indexes.base import (
@@ -59,10 +61,10 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         by_residual: bool = True,
         **training: Any,
     ) -> None:
-        check.instance("quantizer", quantizer, faiss.Index)
-        d, nlist = check.integer("d", d, 1), check.integer("nlist", nlist, 1)
-        M, nbits = check.integer("M", M, 1), check.integer("nbits", nbits, 1, 16)
-        metric = check.metric("metric", metric)
+        _check.instance("quantizer", quantizer, faiss.Index)
+        d, nlist = _check.integer("d", d, 1), _check.integer("nlist", nlist, 1)
+        M, nbits = _check.integer("M", M, 1), _check.integer("nbits", nbits, 1, 16)
+        metric = _check.metric("metric", metric)
         options = TrainingOptions(**training).for_shape(M, nbits)
         if quantizer.d != d:
             raise ValueError(f"quantizer: got {quantizer.d} dimensions, expected {d}")
@@ -82,13 +84,13 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         metric: int = faiss.METRIC_L2,
         by_residual: bool = True,
         **training: Any,
-    ) -> "IndexIVFDRQ":
+    ) -> IndexIVFDRQ:
         """Return a trained, empty index with a filled coarse quantizer and codebooks, shape (M, K, d).
 
         ``training`` is as for the class: beam and prefix weights also say how vectors are encoded.
         """
         codebooks, nbits = checked_codebooks(codebooks)
-        check.instance("quantizer", quantizer, faiss.Index)
+        _check.instance("quantizer", quantizer, faiss.Index)
         if not (quantizer.is_trained and quantizer.ntotal):
             raise ValueError("quantizer: got an index without centroids, expected a filled one")
         shape = codebooks.shape[2], quantizer.ntotal, len(codebooks), nbits
@@ -103,24 +105,24 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
 
     @nprobe.setter
     def nprobe(self, nprobe: SupportsIndex) -> None:
-        faiss.IndexIVFResidualQuantizer.nprobe.fset(self, check.integer("nprobe", nprobe, 1, self.nlist))
+        faiss.IndexIVFResidualQuantizer.nprobe.fset(self, _check.integer("nprobe", nprobe, 1, self.nlist))
 
     @takes_tensors
     def add_with_ids(self, x: ArrayLike, ids: ArrayLike, numeric_type: int = FLOAT32) -> None:
         """Encode vectors x, shape (n, d), and add their codes under the given ids, shape (n,)."""
-        x, ids = check.vectors("x", x, self.d), check.ids("ids", ids)
+        x, ids = _check.vectors("x", x, self.d), _check.ids("ids", ids)
         if len(ids) != len(x):
             raise ValueError(f"ids: got {len(ids)}, expected {len(x)}, one for each vector")
-        check.finite("x", x)
+        _check.finite("x", x)
         self._require_trained()
         engine_of(self).add(self, x, ids)
 
     @takes_tensors
     def add_sa_codes(self, codes: NDArray[np.uint8], ids: ArrayLike | None = None) -> None:
         """Append codes, shape (n, sa_code_size()), as ``sa_encode`` returns them."""
-        codes = check.codes("codes", codes, self.sa_code_size())
+        codes = _check.codes("codes", codes, self.sa_code_size())
         if ids is not None:
-            ids = check.ids("ids", ids)
+            ids = _check.ids("ids", ids)
             if len(ids) != len(codes):
                 raise ValueError(f"ids: got {len(ids)}, expected {len(codes)}, one for each code")
         self._require_trained()
@@ -145,7 +147,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         residuals; distances are computed from the centroids, whatever Dq says.
         """
         query = self._query(x, k, params)
-        Iq = check.integers("Iq", Iq, 2)
+        Iq = _check.integers("Iq", Iq, 2)
         nprobe = params.nprobe if params is not None else self.nprobe
         if Iq.shape != (len(query.x), nprobe):
             raise ValueError(f"Iq: got shape {Iq.shape}, expected {(len(query.x), nprobe)}")
@@ -155,7 +157,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
             if self.by_residual:
                 raise ValueError("Dq: got None, expected the centroids' distances: codes are of residuals")
             Dq = np.zeros(Iq.shape, np.float32)
-        Dq = check.floats("Dq", Dq, 2)
+        Dq = _check.floats("Dq", Dq, 2)
         if Dq.shape != Iq.shape:
             raise ValueError(f"Dq: got shape {Dq.shape}, expected {Iq.shape}")
         nearest = self._nearest(query, D, I)
@@ -165,7 +167,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
     @takes_tensors
     def sa_decode(self, codes: NDArray[np.uint8], x: Floats | None = None) -> Floats:
         """Return the vectors that codes stand for, shape (n, d)."""
-        codes = check.codes("codes", codes, self.sa_code_size())
+        codes = _check.codes("codes", codes, self.sa_code_size())
         self._require_lists(codes)
         return super().sa_decode(codes, x)
 
@@ -209,6 +211,6 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
     def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
         query = super()._query(x, k, params)
         if params is not None:
-            check.instance("params", params, faiss.SearchParametersIVF)
-            check.integer("nprobe", params.nprobe, 1, self.nlist)
+            _check.instance("params", params, faiss.SearchParametersIVF)
+            _check.integer("nprobe", params.nprobe, 1, self.nlist)
         return query

@@ -1,5 +1,7 @@
 """The residual quantizer indexes inside FAISS indexes: where they are, and their Python class."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import TypeAlias

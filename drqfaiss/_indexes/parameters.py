@@ -1,11 +1,13 @@
 """Search parameters with a code length, for flat and for IVF indexes."""
 
+from __future__ import annotations
+
 import weakref
 from typing import Any, SupportsIndex
 
 import faiss
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi.layout import address
 
@@ -44,13 +46,13 @@ class _Levels(faiss.SearchParameters):
     @sel.setter
     def sel(self, sel: faiss.IDSelector | None) -> None:
         if sel is not None:
-            check.instance("sel", sel, faiss.IDSelector)
+            _check.instance("sel", sel, faiss.IDSelector)
         faiss.SearchParameters.sel.fset(self, sel)
         self._sel = sel
 
 
 def _levels(levels: SupportsIndex | None) -> int:
-    return check.integer("levels", 0 if levels is None else levels, 0)
+    return _check.integer("levels", 0 if levels is None else levels, 0)
 
 
 class SearchParametersDRQ(_Levels, faiss.SearchParameters):
@@ -104,8 +106,8 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
         max_codes: SupportsIndex = 0,
         quantizer_params: faiss.SearchParameters | None = None,
     ) -> None:
-        levels, nprobe = _levels(levels), check.integer("nprobe", nprobe, 1)
-        max_codes = check.integer("max_codes", max_codes, 0)
+        levels, nprobe = _levels(levels), _check.integer("nprobe", nprobe, 1)
+        max_codes = _check.integer("max_codes", max_codes, 0)
         super().__init__(sel=sel, nprobe=nprobe, max_codes=max_codes, quantizer_params=quantizer_params)
         self._keep_levels(levels)
 
@@ -116,7 +118,7 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
 
     @nprobe.setter
     def nprobe(self, nprobe: SupportsIndex) -> None:
-        faiss.SearchParametersIVF.nprobe.fset(self, check.integer("nprobe", nprobe, 1))
+        faiss.SearchParametersIVF.nprobe.fset(self, _check.integer("nprobe", nprobe, 1))
 
     @property
     def quantizer_params(self) -> faiss.SearchParameters | None:
@@ -126,7 +128,7 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
     @quantizer_params.setter
     def quantizer_params(self, parameters: faiss.SearchParameters | None) -> None:
         if parameters is not None:
-            check.instance("quantizer_params", parameters, faiss.SearchParameters)
+            _check.instance("quantizer_params", parameters, faiss.SearchParameters)
         faiss.SearchParametersIVF.quantizer_params.fset(self, parameters)
         self._quantizer_params = parameters
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import faiss
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._indexes.base import LevelsIndex
 from drqfaiss._indexes.engines import IN_FAISS, engine_of
 from drqfaiss._indexes.nested import as_drq, residual_quantizers
@@ -50,7 +50,7 @@ def set_nprobe(index: faiss.Index, nprobe: int | None) -> None:
     ivf = faiss.try_extract_index_ivf(index)
     if ivf is None:
         raise ValueError(f"nprobe: got {type(index).__name__}, expected an index with inverted lists")
-    ivf.nprobe = check.integer("nprobe", nprobe, 1, ivf.nlist)
+    ivf.nprobe = _check.integer("nprobe", nprobe, 1, ivf.nlist)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The function that trains for the C++ object of an index, from whatever thread FAISS trains it."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -11,7 +11,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._faiss.io import read_index
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.sweep import add_sweep, sweep
@@ -52,7 +52,7 @@ def _given(name: str, queries: int) -> np.ndarray:
     stored = open_vectors(name)
     if len(stored) != queries:
         raise ValueError(f"{name}: got {len(stored)} rows, expected {queries}, one per query")
-    truth = check.integers(name, stored[:], 2)
+    truth = _check.integers(name, stored[:], 2)
     if not truth.shape[1] or truth[:, 0].min() < 0:
         raise ValueError(
             f"{name}: got a query without a neighbour, expected the id of the nearest in the first column"

@@ -8,11 +8,11 @@ import os
 
 import faiss
 
-from drqfaiss import _check as check
+from drqfaiss import _check
 from drqfaiss._files import require_writable
 from drqfaiss.datasets import VectorsOnDisk, file_and_part, open_vectors
 
-METRICS = {name: metric for metric, name in check.METRIC_NAMES.items()}
+METRICS = {name: metric for metric, name in _check.METRIC_NAMES.items()}
 VECTORS_HELP = "vectors: .fvecs, .bvecs, .npy, or an HDF5 file and the array in it: x.hdf5:train"
 
 

@@ -5,6 +5,8 @@ Song et al., "Deep Recurrent Quantization for Generating Sequential Binary Codes
 The names below need PyTorch and import it when they are first used; nothing else in drqfaiss does.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import Any
 
