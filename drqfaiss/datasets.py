@@ -206,7 +206,7 @@ def sample_rows(vectors: VectorsOnDisk, count: int, seed: int = 0) -> np.ndarray
 def write_vecs(path: str | Path, vectors: np.ndarray) -> None:
     """Write (n, d) vectors as ``.fvecs``, ``.bvecs`` or ``.ivecs``, by the suffix of ``path``.
 
-    The file appears whole, see `io.write_index`. Only floats are rounded: to float32, towards 0 for integers.
+    The file appears whole, see `write_index`. Only floats are rounded: to float32, towards 0 for integers.
 
     Raises:
         ValueError: another suffix, vectors that are not 2-D, or numbers that the format cannot hold.

@@ -333,7 +333,7 @@ class Quantizer:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file that `load` reads; the name is used as it is.
 
-        The file appears whole: a write that fails leaves what was there before. See `io.write_index`.
+        The file appears whole: a write that fails leaves what was there before. See `write_index`.
 
         Raises:
             OSError: The file cannot be written.
