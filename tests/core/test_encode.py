@@ -302,3 +302,13 @@ def test_blocks_that_lean_towards_each_other_are_one(first, lean):
     else:
         assert ranges == [(0, 4), (first, 4)]
     np.testing.assert_allclose(codebooks[1] @ found.T @ found, codebooks[1], atol=5e-6)
+
+
+def test_codewords_that_the_axes_of_their_block_do_not_span_stay_out():
+    """Each of the second codebook's axes is near enough to the first's, but their sum is not."""
+    flat = np.array([(1, 0), (0, 0.99), (0.7, 0.7), (-0.7, 0.7), (-0.5, 0), (0, -0.5), (0.2, -0.3), (0, 0)])
+    codebooks = np.zeros((3, 8, 16), np.float32)
+    codebooks[0] = np.random.default_rng(4).standard_normal((8, 16))
+    codebooks[1:, :, :2] = flat
+    codebooks[2, :, 2] = 0.9 / 2**20 * flat.sum(1)
+    assert _core.blocks(codebooks)[0] == [(-1, 16), (0, 2), (-1, 16)]
