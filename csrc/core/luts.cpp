@@ -18,6 +18,11 @@ size_t first_level(const Quantizer& quantizer, size_t levels, int g) {
 
 }  // namespace
 
+void project(const Quantizer& quantizer, size_t n, const float* x, float* out) {
+    isa::active().products(n, quantizer.d, x, quantizer.d, quantizer.axes_stride, quantizer.axes.data(), out,
+                           quantizer.axes_stride);
+}
+
 LutLayout::LutLayout(const Quantizer& quantizer, size_t levels)
     : scales(quantizer.scale.begin(), quantizer.scale.begin() + ptrdiff_t(levels)) {
     offsets.reserve(levels);

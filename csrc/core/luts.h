@@ -8,6 +8,9 @@
 
 namespace drq {
 
+/// The coordinates of n vectors x (n, d) along the axes of all blocks, to out (n, axes_stride).
+void project(const Quantizer& quantizer, size_t n, const float* x, float* out);
+
 /// Where each level's entries come from: levels that share a base share its table, so that tables stay in the
 /// caches. Codeword k adds scales[m] · table[offsets[m] + k] to level m.
 struct LutLayout {

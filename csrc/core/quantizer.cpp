@@ -7,7 +7,6 @@
 #include <string>
 
 #include "core/blocks.h"
-#include "core/isa/kernels.h"
 #include "core/units.h"
 
 namespace drq {
@@ -219,11 +218,6 @@ double Quantizer::product_error() const {
     for (const Block& block : blocks) largest = std::max(largest, block.size);
     const double size = double(largest), beside = kBesideAxes * (1 << 24);
     return largest ? double(d) * (std::sqrt(size) + 1) + size + beside : double(d);
-}
-
-void project(const Quantizer& quantizer, size_t n, const float* x, float* out) {
-    isa::active().products(n, quantizer.d, x, quantizer.d, quantizer.axes_stride, quantizer.axes.data(), out,
-                           quantizer.axes_stride);
 }
 
 void unpack_codes(const Quantizer& quantizer, const Codes& codes, size_t begin, size_t n, size_t levels,

@@ -73,9 +73,6 @@ struct Quantizer {
     static Quantizer from_codebooks(const Codebooks& codebooks);
 };
 
-/// The coordinates of n vectors x (n, d) along the axes of all blocks, to out (n, axes_stride).
-void project(const Quantizer& quantizer, size_t n, const float* x, float* out);
-
 /// Packed codes as FAISS stores them: row-major, bits from the least significant up, level after level.
 struct Codes {
     const uint8_t* data = nullptr;

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/luts.h"
+
 namespace drq {
 
 namespace {

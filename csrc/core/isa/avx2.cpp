@@ -132,19 +132,11 @@ constexpr bool kBounds = true;
 const Kernels& kernels() {
     static const Kernels table = [] {
         Kernels kernels{};
-        kernels.products = products;
-        kernels.weighted_sum_norm = weighted_sum_norm;
-        kernels.update_table = update_table;
-        kernels.collect = collect;
-        kernels.rank_bound = rank_bound;
-        kernels.transpose = transpose;
-        kernels.score_bytes = score_bytes;
-        kernels.to_bytes = to_bytes;
-        kernels.byte_scores = byte_scores;
-        kernels.scores_above = scores_above;
-        kernels.start16 = start16;
-        kernels.bounds_pay = true;
-        kernels.translate = translate;
+        add_beam(kernels);
+        add_norms(kernels);
+        add_products(kernels);
+        add_bytes(kernels);
+        add_transpose(kernels);
         return kernels;
     }();
     return table;

@@ -10,7 +10,6 @@
 #include <limits>
 
 #include "core/isa/targets.h"
-#include "core/scan/rescore.h"
 
 #ifndef DRQ_EMULATE_AVX512
 // g++ 12 takes the "undefined" operands inside its own intrinsics for uninitialized variables (GCC bug
@@ -124,21 +123,13 @@ constexpr bool kBounds = false;
 const Kernels& kernels() {
     static const Kernels table = [] {
         Kernels kernels{};
-        kernels.products = products;
-        kernels.weighted_sum_norm = weighted_sum_norm;
-        kernels.update_table = update_table;
-        kernels.collect = collect;
-        kernels.rank_bound = rank_bound;
-        kernels.transpose = transpose;
-        kernels.score_bytes = score_bytes;
-        kernels.to_bytes = to_bytes;
-        kernels.byte_scores = byte_scores;
-        kernels.scores_above = scores_above;
-        kernels.start16 = start16;
-        kernels.translate = translate;
-        kernels.scan_shared = scan_shared;
-        kernels.start32 = start32;
-        kernels.pack_groups = pack_groups;
+        add_beam(kernels);
+        add_norms(kernels);
+        add_products(kernels);
+        add_bytes(kernels);
+        add_transpose(kernels);
+        add_shared(kernels);
+        add_pack_groups(kernels);
         return kernels;
     }();
     return table;

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "core/scan/block.h"
+#include "core/isa/scan_block.h"
 
 namespace drq::isa {
 
@@ -25,6 +25,11 @@ struct BeamLevel {
     const float* half_norms;  ///< (stride) ½ s ‖C[k]‖², infinite in the padding
     float weight;             ///< 2 s
 };
+
+/// What looks at the candidates of a query: the set bits of `words` masks of vectors from `first` on. It may
+/// raise the query's threshold.
+using Rescore = void (*)(ScoreQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks,
+                         size_t words);
 
 /// The functions of one instruction set. All levels give the same bits: no FMA, no reassociation.
 struct Kernels {
@@ -56,7 +61,7 @@ struct Kernels {
     /// Scores vectors [begin, end) of a block, multiples of 64, for `count` queries by an unsigned byte table
     /// per level; scores are start16 + Σ of the entries. Bit i of above[q] says that vector begin + i's score
     /// is above the threshold of query q. Null: no such kernel.
-    void (*score_bytes)(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
+    void (*score_bytes)(const ScanBlock& block, size_t begin, size_t end, ScoreQuery* const* queries,
                         size_t count, ByteTables tables, uint64_t* const* above);
 
     /// A table for score_bytes: n values, none below `low`, as (value − low) · per_unit, at most 255. Null
@@ -65,7 +70,7 @@ struct Kernels {
 
     /// The scores of all vectors of a block for one query, up to the next multiple of 64 (the lowest number
     /// beyond the block's end), in the order of start16. Null where score_bytes is.
-    void (*byte_scores)(const ScanBlock& block, const ScanQuery& query, ByteTables tables, int16_t* scores);
+    void (*byte_scores)(const ScanBlock& block, const ScoreQuery& query, ByteTables tables, int16_t* scores);
 
     /// Bit i of `above`: vector i's score, from byte_scores, is above the threshold; n a multiple of 64.
     void (*scores_above)(size_t n, const int16_t* scores, int16_t threshold, uint64_t* above);
@@ -79,9 +84,9 @@ struct Kernels {
     /// start16 of a block for score_bytes: −(norm − lowest) · per_unit, rounded up. Null where that is.
     void (*start16)(size_t n, const float* norms, float lowest, float per_unit, int16_t* start);
 
-    /// Offers a block's candidates to `count` queries by one signed 256-byte table each; scores are
+    /// Hands a block's candidates on for `count` queries by one signed 256-byte table each; scores are
     /// start + Σ weights[m] · table[code]. Blocks have groups of 4 levels. Null: no such kernel.
-    void (*scan_shared)(const ScanBlock& block, ScanQuery* const* queries, size_t count);
+    void (*scan_shared)(const ScanBlock& block, ScoreQuery* const* queries, size_t count, Rescore rescore);
 
     /// As start16, in order, for scan_shared. Null where scan_shared is.
     void (*start32)(size_t n, const float* norms, float lowest, float per_unit, int32_t* start);

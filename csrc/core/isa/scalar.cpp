@@ -32,13 +32,11 @@ void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
 const Kernels& kernels() {
     static const Kernels table = [] {
         Kernels kernels{};
-        kernels.products = products;
-        kernels.weighted_sum_norm = weighted_sum_norm;
-        kernels.update_table = update_table;
-        kernels.collect = collect;
-        kernels.rank_bound = rank_bound;
         kernels.transpose = transpose;
         kernels.translate = translate;
+        add_beam(kernels);
+        add_norms(kernels);
+        add_products(kernels);
         return kernels;
     }();
     return table;

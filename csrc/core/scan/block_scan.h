@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <vector>
 
-#include "core/scan/block.h"
 #include "core/scan/bounds.h"
 #include "core/scan/packer.h"
+#include "core/scan/query.h"
 
 namespace drq {
 

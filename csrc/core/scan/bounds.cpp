@@ -239,12 +239,19 @@ void Scorer::set_bound(ScanQuery& query, double base, double error, double large
 }
 
 void Scorer::scan(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
-    if (kind_ == ScoreKind::Shared) {
-        kernels_.scan_shared(block, queries, count);
-        return;
-    }
+    if (kind_ == ScoreKind::Shared) return scan_shared(block, queries, count);
     if (kind_ == ScoreKind::Bytes) return scan_bytes(block, queries, count);
     for (size_t i = 0; i < count; i++) scan_exact(*queries[i], block);
+}
+
+void Scorer::scan_shared(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
+    constexpr size_t kMost = 32;  // pointers handed over at a time
+    ScoreQuery* scored[kMost];
+    for (size_t first = 0; first < count; first += kMost) {
+        const size_t n = std::min(kMost, count - first);
+        std::copy_n(queries + first, n, scored);
+        kernels_.scan_shared(block, scored, n, rescore);
+    }
 }
 
 void Scorer::scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_t count) const {
@@ -280,6 +287,8 @@ void Scorer::scan_together(const ScanBlock& block, ScanQuery* const* queries, si
     if (count == 0) return;
     uint64_t above[kTogether][kMostMasks];
     uint64_t* const rows[kTogether] = {above[0], above[1], above[2], above[3]};
+    ScoreQuery* scored[kTogether];
+    std::copy_n(queries, count, scored);
     const size_t last = (block.n + 63) / 64 * 64;
     const bool bounded = std::all_of(queries, queries + count, [](const ScanQuery* query) {
         return query->sink->bound() < std::numeric_limits<float>::infinity();
@@ -287,7 +296,7 @@ void Scorer::scan_together(const ScanBlock& block, ScanQuery* const* queries, si
     size_t chunk = bounded ? kChunk : kFirstChunk;
     for (size_t begin = 0; begin < block.n; begin += chunk, chunk = std::min(2 * chunk, kChunk)) {
         chunk = std::min(chunk, last - begin);
-        kernels_.score_bytes(block, begin, begin + chunk, queries, count, byte_tables_, rows);
+        kernels_.score_bytes(block, begin, begin + chunk, scored, count, byte_tables_, rows);
         for (size_t q = 0; q < count; q++) rescore(*queries[q], block, begin, above[q], chunk / 64);
     }
 }

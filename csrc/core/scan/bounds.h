@@ -13,7 +13,7 @@
 
 #include "core/isa/kernels.h"
 #include "core/luts.h"
-#include "core/scan/block.h"
+#include "core/scan/query.h"
 #include "core/scan/score_kind.h"
 
 namespace drq {
@@ -61,6 +61,7 @@ class Scorer {
     void group_maxima(size_t m, const float* table, float* entries) const;
     void quantize_shared(ScanQuery& query, uint8_t* tables) const;
     void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;
+    void scan_shared(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;
     void scan_bytes(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;
     bool scan_unbounded(const ScanBlock& block, ScanQuery& query) const;
     void scan_together(const ScanBlock& block, ScanQuery* const* queries, size_t count) const;

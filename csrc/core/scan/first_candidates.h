@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/isa/kernels.h"
-#include "core/scan/block.h"
+#include "core/scan/query.h"
 
 namespace drq {
 

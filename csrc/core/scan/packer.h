@@ -7,8 +7,8 @@
 #include "core/aligned.h"
 #include "core/database.h"
 #include "core/quantizer.h"
-#include "core/scan/block.h"
 #include "core/scan/planes.h"
+#include "core/scan/query.h"
 
 namespace drq {
 

@@ -88,7 +88,8 @@ size_t list_bits(const uint64_t* masks, size_t words, uint32_t first, uint32_t* 
 
 }  // namespace
 
-void rescore(ScanQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks, size_t words) {
+void rescore(ScoreQuery& scored, const ScanBlock& block, size_t first, const uint64_t* masks, size_t words) {
+    ScanQuery& query = static_cast<ScanQuery&>(scored);
     uint32_t candidates[64 * kMostMasks + 1];
     size_t n = list_bits(masks, words, uint32_t(first), candidates);
     while (n > 0 && candidates[n - 1] >= block.n) n--;  // beyond the block's end

@@ -90,3 +90,9 @@ float rank_bound(size_t n, const float* values, size_t rank) {
     }
     return bound;
 }
+
+void add_beam(Kernels& kernels) {
+    kernels.update_table = update_table;
+    kernels.collect = collect;
+    kernels.rank_bound = rank_bound;
+}

@@ -34,7 +34,7 @@ struct Sums {
 /// Vectors [begin, end) of a block for kQueries queries: a bit for each that stays above the threshold.
 /// kDropped: how many bits of a code do not count, see ByteTables.
 template <int kBits, int kDropped, size_t kQueries>
-void score_bytes_of(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
+void score_bytes_of(const ScanBlock& block, size_t begin, size_t end, ScoreQuery* const* queries,
                     uint64_t* const* above) {
     constexpr size_t W = sizeof(Bytes);
     Bytes threshold[kQueries];
@@ -58,7 +58,7 @@ void score_bytes_of(const ScanBlock& block, size_t begin, size_t end, ScanQuery*
 }
 
 template <int kBits, int kDropped>
-void score_bytes_by_count(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries,
+void score_bytes_by_count(const ScanBlock& block, size_t begin, size_t end, ScoreQuery* const* queries,
                           size_t count, uint64_t* const* above) {
     for (; count >= kMostTogether; count -= kMostTogether, queries += kMostTogether, above += kMostTogether)
         score_bytes_of<kBits, kDropped, kMostTogether>(block, begin, end, queries, above);
@@ -72,7 +72,7 @@ void score_bytes_by_count(const ScanBlock& block, size_t begin, size_t end, Scan
     }
 }
 
-void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScanQuery* const* queries, size_t count,
+void score_bytes(const ScanBlock& block, size_t begin, size_t end, ScoreQuery* const* queries, size_t count,
                  ByteTables tables, uint64_t* const* above) {
     const auto score = [&] {
         if constexpr (kBounds) {
@@ -108,7 +108,7 @@ void translate(size_t n, const uint8_t* table, uint8_t* bytes) {
 }
 
 template <int kBits>
-void byte_scores_of(const ScanBlock& block, const ScanQuery& query, int16_t* scores) {
+void byte_scores_of(const ScanBlock& block, const ScoreQuery& query, int16_t* scores) {
     for (size_t v = 0; v < block.n; v += sizeof(Bytes)) {
         Sums sums;
         const uint8_t* codes = block.bytes + v;
@@ -118,7 +118,7 @@ void byte_scores_of(const ScanBlock& block, const ScanQuery& query, int16_t* sco
     }
 }
 
-void byte_scores(const ScanBlock& block, const ScanQuery& query, ByteTables tables, int16_t* scores) {
+void byte_scores(const ScanBlock& block, const ScoreQuery& query, ByteTables tables, int16_t* scores) {
     const auto score = [&] {
         switch (tables.bits) {
             case 4:
@@ -167,4 +167,14 @@ void start16(size_t n, const float* norms, float lowest, float per_unit, int16_t
     for (size_t i = v; i < n; i++)
         start[v + (i % 2) * W / 2 + (i - v) / 2] =
             int16_t(start_value(norms[i], lowest, per_unit, float(1 << 14)));
+}
+
+void add_bytes(Kernels& kernels) {
+    kernels.score_bytes = score_bytes;
+    kernels.to_bytes = to_bytes;
+    kernels.byte_scores = byte_scores;
+    kernels.scores_above = scores_above;
+    kernels.start16 = start16;
+    kernels.translate = translate;
+    kernels.bounds_pay = kBounds;
 }

@@ -21,3 +21,5 @@ float weighted_sum_norm(size_t d, size_t levels, const float* const* codewords, 
     }
     return total;
 }
+
+void add_norms(Kernels& kernels) { kernels.weighted_sum_norm = weighted_sum_norm; }

@@ -54,3 +54,5 @@ void pack_groups(size_t n, const uint8_t* rows, size_t code_size, size_t levels,
     }
     pack_words(packed, n, rows, code_size, levels, out, stride);
 }
+
+void add_pack_groups(Kernels& kernels) { kernels.pack_groups = pack_groups; }

@@ -58,3 +58,5 @@ void products(size_t n, size_t d, const float* x, size_t ldx, size_t stride, con
         product_panel<kTileVectors>(n, d, x, ldx, stride, columns + k, out + k, ldo);
     for (; k < stride; k += W) product_panel<1>(n, d, x, ldx, stride, columns + k, out + k, ldo);
 }
+
+void add_products(Kernels& kernels) { kernels.products = products; }

@@ -12,8 +12,11 @@ constexpr int kMostFixedGroups = 4;     // up to 16 levels the groups are unroll
 template <int kQueries, int kGroups>
 class SharedTile {
   public:
-    SharedTile(const ScanBlock& block, ScanQuery* const* queries)
-        : block_(block), queries_(queries), groups_(kGroups ? size_t(kGroups) : (block.levels + 3) / 4) {
+    SharedTile(const ScanBlock& block, ScoreQuery* const* queries, Rescore rescore)
+        : block_(block),
+          queries_(queries),
+          rescore_(rescore),
+          groups_(kGroups ? size_t(kGroups) : (block.levels + 3) / 4) {
         for (int q = 0; q < kQueries; q++) {
             tables_[q].load(queries[q]->tables);
             set_below(q);
@@ -69,13 +72,14 @@ class SharedTile {
             }
         }
         for (int q = 0; q < kQueries; q++) {
-            rescore(*queries_[q], block_, v, &candidates[q], 1);
+            rescore_(*queries_[q], block_, v, &candidates[q], 1);
             set_below(q);
         }
     }
 
     const ScanBlock& block_;
-    ScanQuery* const* queries_;
+    ScoreQuery* const* queries_;
+    const Rescore rescore_;
     const size_t groups_;
     Table256 tables_[kQueries];
     Bytes below_[kQueries];
@@ -83,33 +87,38 @@ class SharedTile {
 };
 
 template <int kQueries>
-void scan_tile(const ScanBlock& block, ScanQuery* const* queries) {
+void scan_tile(const ScanBlock& block, ScoreQuery* const* queries, Rescore rescore) {
     switch ((block.levels + 3) / 4) {
         case 1:
-            return SharedTile<kQueries, 1>(block, queries).scan();
+            return SharedTile<kQueries, 1>(block, queries, rescore).scan();
         case 2:
-            return SharedTile<kQueries, 2>(block, queries).scan();
+            return SharedTile<kQueries, 2>(block, queries, rescore).scan();
         case 3:
-            return SharedTile<kQueries, 3>(block, queries).scan();
+            return SharedTile<kQueries, 3>(block, queries, rescore).scan();
         case 4:
-            return SharedTile<kQueries, 4>(block, queries).scan();
+            return SharedTile<kQueries, 4>(block, queries, rescore).scan();
         default:
-            return SharedTile<kQueries, 0>(block, queries).scan();
+            return SharedTile<kQueries, 0>(block, queries, rescore).scan();
     }
 }
 
-void scan_shared(const ScanBlock& block, ScanQuery* const* queries, size_t count) {
-    for (; count >= kTile; queries += kTile, count -= kTile) scan_tile<kTile>(block, queries);
+void scan_shared(const ScanBlock& block, ScoreQuery* const* queries, size_t count, Rescore rescore) {
+    for (; count >= kTile; queries += kTile, count -= kTile) scan_tile<kTile>(block, queries, rescore);
     switch (count) {
         case 3:
-            return scan_tile<3>(block, queries);
+            return scan_tile<3>(block, queries, rescore);
         case 2:
-            return scan_tile<2>(block, queries);
+            return scan_tile<2>(block, queries, rescore);
         case 1:
-            return scan_tile<1>(block, queries);
+            return scan_tile<1>(block, queries, rescore);
     }
 }
 
 void start32(size_t n, const float* norms, float lowest, float per_unit, int32_t* __restrict start) {
     for (size_t i = 0; i < n; i++) start[i] = start_value(norms[i], lowest, per_unit, float(1 << 30));
+}
+
+void add_shared(Kernels& kernels) {
+    kernels.scan_shared = scan_shared;
+    kernels.start32 = start32;
 }

@@ -45,3 +45,5 @@ void transpose(size_t n, const uint8_t* rows, size_t pitch, uint8_t* columns, si
             transpose_32x8<false>(rows + i * pitch, pitch, columns + i, stride);
     }
 }
+
+void add_transpose(Kernels& kernels) { kernels.transpose = transpose; }

@@ -1,4 +1,4 @@
-#include "core/scan/block.h"
+#include "core/scan/query.h"
 
 #include <algorithm>
 #include <cmath>
