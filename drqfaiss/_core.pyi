@@ -162,28 +162,6 @@ def encode(x: _Floats, codebooks: _Floats, beam: int, gain_weights: list[float] 
 def code_sums(x: _Floats, codes: NDArray[np.int32], K: int) -> NDArray[np.float64]:
     """Return sums (M, K, d): of the vectors x (n, d) whose level-m code in codes (n, M) is k."""
 
-def knn_search(
-    codebooks: _Floats,
-    codes: NDArray[np.uint8],
-    x: _Floats,
-    k: int,
-    levels: int,
-    metric: str,
-    mask: NDArray[np.bool_] | None = None,
-) -> tuple[_Floats, NDArray[np.int64]]:
-    """Return distances and ids (n, k) of the nearest packed codes (N, code_size); metric "l2" or "ip"."""
-
-def range_search(
-    codebooks: _Floats,
-    codes: NDArray[np.uint8],
-    x: _Floats,
-    radius: float,
-    levels: int,
-    metric: str,
-    mask: NDArray[np.bool_] | None = None,
-) -> list[tuple[_Floats, NDArray[np.int64]]]:
-    """Return (distances, ids) by query of all vectors nearer than radius, ids ascending."""
-
 class ArrayIndex:
     """Searches and encoding for an index whose codebooks and codes are handed over at each call.
 

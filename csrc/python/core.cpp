@@ -3,8 +3,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <optional>
 #include <string>
 
 #include "array_index.h"
@@ -12,8 +10,6 @@
 #include "core/encode/encoder.h"
 #include "core/isa/kernels.h"
 #include "core/quantizer.h"
-#include "core/search/flat.h"
-#include "core/search/norms.h"
 #include "faiss_abi/openmp.h"
 #include "gil.h"
 #include "python/plugin.h"
@@ -57,61 +53,6 @@ Array<float> axes_of(const Quantizer& quantizer) {
             axes.mutable_at(py::ssize_t(i), py::ssize_t(j)) = quantizer.axes[j * quantizer.axes_stride + i];
     return axes;
 }
-
-Metric metric_from(const std::string& name) {
-    if (name == "l2") return Metric::L2;
-    if (name == "ip") return Metric::InnerProduct;
-    throw py::value_error("metric: '" + name + "', expected 'l2' or 'ip'");
-}
-
-/// A search without FAISS: codes and codebooks as arrays.
-struct ArraySearch {
-    Quantizer quantizer;
-    Array<uint8_t> codes;
-    Array<float> x;
-    size_t levels;
-    Metric metric;
-    std::optional<Array<bool>> mask;
-    std::vector<float> norms;
-    Selector selector;
-
-    ArraySearch(const py::object& codebooks, const py::object& codes_, const py::object& x_, size_t levels_,
-                const std::string& metric_, const py::object& mask_)
-        : quantizer(quantizer_from(checked<float>(codebooks, "codebooks", 3))),
-          codes(checked<uint8_t>(codes_, "codes", 2)),
-          x(checked<float>(x_, "x", 2)),
-          levels(levels_),
-          metric(metric_from(metric_)) {
-        if (size_t(x.shape(1)) != quantizer.d)
-            throw py::value_error("x: shape " + shape_of(x) + ", expected (n, " +
-                                  std::to_string(quantizer.d) + ")");
-        if (size_t(codes.shape(1)) * 8 < quantizer.code_bits)
-            throw py::value_error("codes: shape " + shape_of(codes) + ", expected rows of at least " +
-                                  std::to_string(quantizer.code_bits) + " bits");
-        if (levels < 1 || levels > quantizer.levels())
-            throw py::value_error("levels: " + std::to_string(levels) + ", expected 1 to " +
-                                  std::to_string(quantizer.levels()));
-        if (!mask_.is_none()) {
-            mask = checked<bool>(mask_, "mask", 1);
-            if (mask->shape(0) != codes.shape(0))
-                throw py::value_error("mask: shape " + shape_of(*mask) + ", expected one entry per code");
-            selector = {[](const void* self, int64_t id) { return static_cast<const bool*>(self)[id]; },
-                        mask->data()};
-        }
-    }
-
-    Database database() {
-        const Codes view{codes.data(), size_t(codes.shape(0)), size_t(codes.shape(1))};
-        Database database{quantizer, view, levels, metric, {}, mask ? &selector : nullptr};
-        if (metric == Metric::L2) {
-            norms.resize(view.n);
-            reconstruction_norms(quantizer, view, levels, 0, view.n, norms.data(), plugin::executor());
-            const auto lowest = std::min_element(norms.begin(), norms.end());
-            database.norms = {norms.data(), lowest == norms.end() ? 0 : *lowest};
-        }
-        return database;
-    }
-};
 
 Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam,
                             const std::vector<float>& gain_weights) {
@@ -181,51 +122,6 @@ PYBIND11_MODULE(_core, module) {
         return py::make_tuple(ranges_of(quantizer), axes_of(quantizer));
     });
 
-    module.def(
-        "knn_search",
-        [](const py::object& codebooks, const py::object& codes, const py::object& x, size_t k, size_t levels,
-           const std::string& metric, const py::object& mask) {
-            if (k < 1) throw py::value_error("k: " + std::to_string(k) + ", expected at least 1");
-            ArraySearch search(codebooks, codes, x, levels, metric, mask);
-            Array<float> distances({search.x.shape(0), py::ssize_t(k)});
-            Array<int64_t> ids({search.x.shape(0), py::ssize_t(k)});
-            float* distance = distances.mutable_data();
-            int64_t* id = ids.mutable_data();
-            {
-                const Unlocked unlocked;
-                knn_search(search.database(), size_t(search.x.shape(0)), search.x.data(), k, distance, id,
-                           plugin::executor());
-            }
-            return py::make_tuple(distances, ids);
-        },
-        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("k"), py::arg("levels"),
-        py::arg("metric"), py::arg("mask") = py::none());
-
-    module.def(
-        "range_search",
-        [](const py::object& codebooks, const py::object& codes, const py::object& x, float radius,
-           size_t levels, const std::string& metric, const py::object& mask) {
-            ArraySearch search(codebooks, codes, x, levels, metric, mask);
-            const size_t n = size_t(search.x.shape(0));
-            std::vector<std::vector<Neighbour>> results;
-            {
-                const Unlocked unlocked;
-                results = range_search(search.database(), n, search.x.data(), radius, plugin::executor());
-            }
-            py::list by_query;
-            for (const std::vector<Neighbour>& neighbours : results) {
-                Array<float> distances(py::ssize_t(neighbours.size()));
-                Array<int64_t> ids(py::ssize_t(neighbours.size()));
-                for (size_t i = 0; i < neighbours.size(); i++) {
-                    distances.mutable_at(py::ssize_t(i)) = neighbours[i].distance;
-                    ids.mutable_at(py::ssize_t(i)) = neighbours[i].id;
-                }
-                by_query.append(py::make_tuple(distances, ids));
-            }
-            return by_query;
-        },
-        py::arg("codebooks"), py::arg("codes"), py::arg("x"), py::arg("radius"), py::arg("levels"),
-        py::arg("metric"), py::arg("mask") = py::none());
     bind_encode(module);
     bind_array_index(module);
 

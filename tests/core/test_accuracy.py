@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from drqfaiss import _core
 from tests import reference
+from tests.core.arrays import knn_search, range_search
 from tests.simd_levels import search_on_all_levels
 
 ROUNDING = 2.0**-24
@@ -73,11 +74,11 @@ def test_nearest_of_groups_that_lie_far_apart(N, M, nbits, d, kind, spread, offs
     packed = reference.pack_codes(codes, nbits)
     levels = int(rng.integers(1, M + 1))
 
-    found = search_on_all_levels(lambda: _core.knn_search(codebooks, packed, x, k, levels, "l2"))
+    found = search_on_all_levels(lambda: knn_search(codebooks, packed, x, k, levels, "l2"))
     assert_accurate(x, found, codebooks, codes, levels)
 
     radius = float(found[0][0, -1])
-    ranges = search_on_all_levels(lambda: _core.range_search(codebooks, packed, x, radius, levels, "l2")[0])
+    ranges = search_on_all_levels(lambda: range_search(codebooks, packed, x, radius, levels, "l2")[0])
     assert (ranges[0] < radius).all()
     nearer = found[0][0] < radius
     np.testing.assert_array_equal(np.sort(ranges[1])[: nearer.sum()].size, nearer.sum())
@@ -97,7 +98,7 @@ def test_magnitudes_near_the_largest_float(magnitude, metric, nbits):
     rebuilt = reference.decode(codebooks, codes, M)
     x = (rebuilt[:12] + 0.1 * magnitude * rng.standard_normal((12, d))).astype(np.float32)
     packed = reference.pack_codes(codes, nbits)
-    D, ids = search_on_all_levels(lambda: _core.knn_search(codebooks, packed, x, k, M, metric))
+    D, ids = search_on_all_levels(lambda: knn_search(codebooks, packed, x, k, M, metric))
     exact = reference.distances(x, rebuilt, metric)
     largest = float(np.finfo(np.float32).max)
     for row in range(len(x)):
@@ -118,7 +119,7 @@ def test_products_of_a_query_whose_square_overflows(size):
     x = rng.standard_normal((5, 8))
     x = (x / np.abs(x).max() * size).astype(np.float32)
     packed = reference.pack_codes(codes, 4)
-    D, ids = search_on_all_levels(lambda: _core.knn_search(codebooks, packed, x, 5, 3, "ip"))
+    D, ids = search_on_all_levels(lambda: knn_search(codebooks, packed, x, 5, 3, "ip"))
     exact = reference.distances(x, reference.decode(codebooks, codes, 3), "ip")
     np.testing.assert_allclose(D, -np.sort(-exact, 1)[:, :5], rtol=1e-5)
     np.testing.assert_allclose(np.take_along_axis(exact, ids, 1), D, rtol=1e-5)

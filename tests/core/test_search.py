@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from drqfaiss import _core
 from tests import reference
 from tests.conftest import AVAILABLE_LEVELS
+from tests.core.arrays import knn_search, range_search
 from tests.simd_levels import search_on_all_levels
 
 METRICS = ["l2", "ip"]
@@ -53,7 +54,7 @@ def test_blocks_that_lean_towards_each_other_are_searched_exactly(lean, metric):
     codes = rng.integers(0, 64, (300, 4))
     x = rng.standard_normal((5, 32)).astype(np.float32)
     found = search_on_all_levels(
-        lambda: _core.knn_search(codebooks, reference.pack_codes(codes, 6), x, 10, 4, metric, None)
+        lambda: knn_search(codebooks, reference.pack_codes(codes, 6), x, 10, 4, metric, None)
     )
     vectors = reference.decode(codebooks, codes, 4)
     expected = reference.nearest(x, vectors, 10, metric)
@@ -88,7 +89,7 @@ def test_knn_is_exact(
     x = rng.standard_normal((7, d)).astype(np.float32) * 2
     mask = None if selected is None else rng.random(N) < selected
 
-    D, ids = search_on_all_levels(lambda: _core.knn_search(codebooks, rows, x, k, levels, metric, mask))
+    D, ids = search_on_all_levels(lambda: knn_search(codebooks, rows, x, k, levels, metric, mask))
 
     candidates = np.arange(N) if mask is None else np.flatnonzero(mask)
     reconstructions = reference.decode(codebooks, codes[candidates], levels)
@@ -114,7 +115,7 @@ def test_many_levels(metric, kind):
     x = rng.standard_normal((3, 4)).astype(np.float32)
     for levels in (100, 128, 129, 200):
         rows = codes.astype(np.uint8)
-        D, ids = search_on_all_levels(lambda: _core.knn_search(codebooks, rows, x, 5, levels, metric))  # noqa: B023
+        D, ids = search_on_all_levels(lambda: knn_search(codebooks, rows, x, 5, levels, metric))  # noqa: B023
         expected = reference.nearest(x, reference.decode(codebooks, codes, levels), 5, metric)
         reference.assert_neighbours((D, ids), expected, 1e4)
 
@@ -129,9 +130,7 @@ def test_storage_order_does_not_matter(metric, order):
     D = reference.distances(x, reference.decode(codebooks, codes, 8), metric)[0]
     ranks = np.argsort(D if (metric == "l2") == (order == "nearest first") else -D)
     codes = codes[ranks]
-    found = search_on_all_levels(
-        lambda: _core.knn_search(codebooks, codes.astype(np.uint8), x, 50, 8, metric)
-    )
+    found = search_on_all_levels(lambda: knn_search(codebooks, codes.astype(np.uint8), x, 50, 8, metric))
     expected = reference.nearest(x, reference.decode(codebooks, codes, 8), 50, metric)
     reference.assert_neighbours(found, expected, 1e3)
 
@@ -146,9 +145,7 @@ def test_queries_of_very_different_size(metric):
     x = rng.standard_normal((6, 16)).astype(np.float32)
     x *= np.float32([1e-6, 1e-2, 1, 1e2, 1e4, 0])[:, None]
     x[5] = reconstructions.mean(0)
-    found = search_on_all_levels(
-        lambda: _core.knn_search(codebooks, codes.astype(np.uint8), x, 10, 8, metric)
-    )
+    found = search_on_all_levels(lambda: knn_search(codebooks, codes.astype(np.uint8), x, 10, 8, metric))
     expected = reference.nearest(x, reconstructions, 10, metric)
     for i, size in enumerate(np.abs(x).max(1)):
         reference.assert_neighbours(
@@ -166,7 +163,7 @@ def test_data_far_from_the_origin():
     codes = rng.integers(0, 256, (2000, 4))
     reconstructions = reference.decode(codebooks, codes, 4)
     x = (reconstructions[:5] + 0.1).astype(np.float32)
-    found = search_on_all_levels(lambda: _core.knn_search(codebooks, codes.astype(np.uint8), x, 10, 4, "l2"))
+    found = search_on_all_levels(lambda: knn_search(codebooks, codes.astype(np.uint8), x, 10, 4, "l2"))
     reference.assert_neighbours(found, reference.nearest(x, reconstructions, 10, "l2"), 500)
 
 
@@ -175,7 +172,7 @@ def test_codewords_all_equal():
     rows = np.zeros((40, 2), np.uint8)
     x = np.ones((2, 5), np.float32)
     for metric in METRICS:
-        D, ids = search_on_all_levels(lambda: _core.knn_search(codebooks, rows, x, 3, 2, metric))  # noqa: B023
+        D, ids = search_on_all_levels(lambda: knn_search(codebooks, rows, x, 3, 2, metric))  # noqa: B023
         np.testing.assert_array_equal(ids, [[0, 1, 2]] * 2)
         np.testing.assert_allclose(D, 5 if metric == "l2" else 10)
 
@@ -188,9 +185,9 @@ def test_queries_that_have_no_distance(bad, metric):
     codebooks = make_codebooks(rng, 4, 8, 8, "shared")
     rows = rng.integers(0, 256, (500, 4)).astype(np.uint8)
     x = rng.standard_normal((3, 8)).astype(np.float32)
-    alone = _core.knn_search(codebooks, rows, x[::2].copy(), 5, 4, metric)
+    alone = knn_search(codebooks, rows, x[::2].copy(), 5, 4, metric)
     x[1, 3] = bad
-    D, ids = search_on_all_levels(lambda: _core.knn_search(codebooks, rows, x, 5, 4, metric))
+    D, ids = search_on_all_levels(lambda: knn_search(codebooks, rows, x, 5, 4, metric))
     np.testing.assert_array_equal(ids[::2], alone[1])
     np.testing.assert_array_equal(D[::2], alone[0])
     if not np.isfinite(bad) or metric == "l2":
@@ -222,7 +219,7 @@ def test_range_search_is_exact(N, M, nbits, kind, metric, share, masked, seed):
     results = {}
     for level in AVAILABLE_LEVELS:
         _core.set_simd_level(level)
-        results[level] = _core.range_search(codebooks, rows, x, radius, M, metric, mask)
+        results[level] = range_search(codebooks, rows, x, radius, M, metric, mask)
     for query in range(len(x)):
         D, ids = results["scalar"][query]
         for level in AVAILABLE_LEVELS:
@@ -244,9 +241,9 @@ def test_range_search_is_exact(N, M, nbits, kind, metric, share, masked, seed):
 def test_no_queries(metric):
     codebooks = make_codebooks(np.random.default_rng(0), 3, 4, 5, "shared")
     rows, x = np.zeros((10, 2), np.uint8), np.zeros((0, 5), np.float32)
-    D, ids = _core.knn_search(codebooks, rows, x, 3, 3, metric)
+    D, ids = knn_search(codebooks, rows, x, 3, 3, metric)
     assert D.shape == ids.shape == (0, 3)
-    assert _core.range_search(codebooks, rows, x, 1.0, 3, metric) == []
+    assert range_search(codebooks, rows, x, 1.0, 3, metric) == []
 
 
 def test_many_results_of_many_queries():
@@ -255,7 +252,7 @@ def test_many_results_of_many_queries():
     codebooks = make_codebooks(rng, 2, 8, 4, "shared")
     codes = rng.integers(0, 256, (3000, 2))
     x = rng.standard_normal((1500, 4)).astype(np.float32)
-    D, ids = _core.knn_search(codebooks, codes.astype(np.uint8), x, 3000, 2, "l2")
+    D, ids = knn_search(codebooks, codes.astype(np.uint8), x, 3000, 2, "l2")
     assert (np.sort(ids, axis=1) == np.arange(3000)).all()
     assert (np.diff(D, axis=1) >= 0).all()
 
@@ -266,7 +263,7 @@ def test_simd_level_set_during_searches():
     codebooks = make_codebooks(rng, 8, 8, 8, "shared")
     rows = rng.integers(0, 256, (200_000, 8)).astype(np.uint8)
     x = rng.standard_normal((20, 8)).astype(np.float32)
-    expected = _core.knn_search(codebooks, rows, x, 10, 8, "l2")
+    expected = knn_search(codebooks, rows, x, 10, 8, "l2")
     done = threading.Event()
 
     def switch():
@@ -278,7 +275,7 @@ def test_simd_level_set_during_searches():
     switcher.start()
     try:
         for _ in range(5):
-            found = _core.knn_search(codebooks, rows, x, 10, 8, "l2")
+            found = knn_search(codebooks, rows, x, 10, 8, "l2")
             np.testing.assert_array_equal(found[0], expected[0])
             np.testing.assert_array_equal(found[1], expected[1])
     finally:
@@ -287,33 +284,31 @@ def test_simd_level_set_during_searches():
 
 
 def test_bad_input():
-    codebooks = np.zeros((3, 16, 5), np.float32)
+    codebooks = np.zeros(3 * 16 * 5, np.float32)
     rows = np.zeros((10, 2), np.uint8)
     x = np.zeros((2, 5), np.float32)
 
-    def search(codebooks=codebooks, rows=rows, x=x, k=1, levels=3, metric="l2", mask=None):
-        return _core.knn_search(codebooks, rows, x, k, levels, metric, mask)
+    def search(codebooks=codebooks, nbits=(4, 4, 4), rows=rows, x=x, k=1, levels=3, mask=None):
+        return _core.ArrayIndex().search(codebooks, list(nbits), rows, x, k, levels, True, mask)
 
     search()
     with pytest.raises(TypeError, match=r"x: expected a C-contiguous float32 array, got float64"):
         search(x=x.astype(np.float64))
     with pytest.raises(TypeError, match="not contiguous"):
         search(x=np.zeros((2, 10), np.float32)[:, ::2])
-    with pytest.raises(ValueError, match=r"x: shape \(2, 4\), expected \(n, 5\)"):
+    with pytest.raises(ValueError, match="codebooks: got 240 floats, expected 192"):
         search(x=np.zeros((2, 4), np.float32))
-    with pytest.raises(ValueError, match="15 codewords per level, expected a power of two"):
-        search(codebooks=np.zeros((3, 15, 5), np.float32))
+    with pytest.raises(ValueError, match="codebooks: got 225 floats, expected 240"):
+        search(codebooks=np.zeros(225, np.float32))
+    with pytest.raises(ValueError, match="nbits: got 17, expected 1 to 16"):
+        search(nbits=(4, 4, 17))
     with pytest.raises(ValueError, match="at least 12 bits"):
         search(rows=np.zeros((10, 1), np.uint8))
-    with pytest.raises(ValueError, match="levels: 4, expected 1 to 3"):
+    with pytest.raises(ValueError, match="levels: got 4, expected 1 to 3"):
         search(levels=4)
-    with pytest.raises(ValueError, match="levels: 0, expected 1 to 3"):
+    with pytest.raises(ValueError, match="levels: got 0, expected 1 to 3"):
         search(levels=0)
-    with pytest.raises(ValueError, match="one entry per code"):
+    with pytest.raises(ValueError, match="one entry for each code"):
         search(mask=np.zeros(9, bool))
     with pytest.raises(ValueError, match="k: 0, expected at least 1"):
         search(k=0)
-    with pytest.raises(ValueError, match="metric: 'L2', expected 'l2' or 'ip'"):
-        search(metric="L2")
-    with pytest.raises(ValueError, match="metric: 'L2', expected 'l2' or 'ip'"):
-        _core.range_search(codebooks, rows, x, 1.0, 3, "L2")

@@ -124,11 +124,14 @@ class Arrays:
         x = rng.normal(size=(int(rng.integers(0, 5)), d)).astype(np.float32)
         given = [odd(rng, codebooks), odd(rng, codes), odd(rng, x)]
         k, levels = (int(rng.choice([-1, 0, 1, 3, 5, 100])) for _ in range(2))
-        metric = str(rng.choice(["l2", "l2", "ip", "cosine"]))
+        nbits, is_l2 = [int(bits) for bits in rng.integers(K.bit_length() - 1, K.bit_length() + 1, M)], True
+        if rng.random() < 0.8:
+            nbits, is_l2 = [K.bit_length() - 1] * M, bool(rng.random() < 0.5)
         mask = odd(rng, rng.random(n) < 0.5) if rng.random() < 0.5 else None
+        searched = (odd(rng, codebooks.ravel()), nbits, given[1], given[2])
         calls = [
-            lambda: _core.knn_search(*given, k, levels, metric, mask),
-            lambda: _core.range_search(*given, 1.0, levels, metric, mask),
+            lambda: _core.ArrayIndex().search(*searched, k, levels, is_l2, mask),
+            lambda: _core.ArrayIndex().range_search(*searched, 1.0, levels, is_l2, mask),
             lambda: _core.encode(given[2], given[0], k),
             lambda: _core.factor(given[0]),
             lambda: _core.code_sums(given[2], odd(rng, rng.integers(0, K, (len(x), M)).astype(np.int32)), K),
