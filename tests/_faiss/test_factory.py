@@ -6,6 +6,7 @@ import pytest
 
 from drqfaiss import IndexDRQ, SearchParametersDRQ, index_factory, read_index, write_index
 from drqfaiss._core import factor
+from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.nested import residual_quantizers
 from tests.indexes import make_vectors
 
@@ -55,6 +56,23 @@ def test_descriptions(tmp_path, description, metric):
     np.testing.assert_array_equal(read_index(tmp_path / "x.faiss").search(TRAIN[:20], 5), (D_found, ids))
 
 
+@pytest.mark.parametrize(
+    ("description", "options"),
+    [
+        ("DRQ9x4s", {"layout": "shared"}),
+        ("DRQ9x4b4", {"layout": "blocks", "block_size": 4}),
+        ("IDMap,DRQ9x4g2b4", {"layout": "blocks", "global_levels": 2, "block_size": 4}),
+    ],
+)
+def test_layouts_in_a_description(description, options):
+    index = index_factory(D, description, **QUICK)
+    (inner,) = residual_quantizers(index)
+    expected = IndexDRQ(D, 9, 4, **QUICK, **options)
+    assert engine_of(inner).training(inner) == engine_of(expected).training(expected)
+    with pytest.raises(TypeError, match="layout: got it in description 'DRQ9x4s' and as an argument"):
+        index_factory(D, "DRQ9x4s", layout="blocks")
+
+
 def test_levels_through_a_transform():
     index = index_factory(D, "PCA8,DRQ4x4", **QUICK)
     index.train(TRAIN)
@@ -71,6 +89,8 @@ def test_descriptions_without_drq_are_faiss_own():
 BAD_DESCRIPTIONS = [
     ("DRQ", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ8x", ValueError, "expected DRQ<levels>x<bits>"),
+    ("DRQ8x8g4", ValueError, "expected DRQ<levels>x<bits> or DRQ<levels>, and s, b<block size>"),
+    ("DRQ8x8b0", ValueError, "block_size: got 0"),
     ("DRQx8", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ8x8_Nfloat", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ4x4,Refine(RQ8x4)", ValueError, "not beside RQ"),

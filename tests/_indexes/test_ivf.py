@@ -377,6 +377,19 @@ def test_training_finds_near_neighbours():
     assert_searches_right(index, X, levels=2, params=SearchParametersIVFDRQ(2, 4))
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_levels_on_blocks(metric):
+    options = {"layout": "blocks", "global_levels": 2, "block_size": 4, **QUICK}
+    index = IndexIVFDRQ(make_quantizer(metric), D, NLIST, 9, 5, METRICS[metric], **options)
+    index.train(TRAIN)
+    codebooks = faiss.vector_to_array(index.rq.codebooks).reshape(9, 32, D)
+    assert len(set(_core.blocks(codebooks)[0])) > 2  # all dimensions, and several blocks
+    index.add(TRAIN)
+    index.nprobe = NLIST
+    for levels in (1, 4, 9):
+        assert_searches_right(index, X, levels=levels, params=SearchParametersIVFDRQ(levels, NLIST))
+
+
 def test_training_shares_one_codebook():
     index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, 4, 4, 4, **QUICK)
     index.train(TRAIN)
