@@ -39,8 +39,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         M: Levels; a vector takes M · nbits bits.
         nbits: Bits per level, 1 to 16; 8 is the fastest, and 9 or 10 at the same bytes the most accurate.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
-        **training: How to train, the options of `TrainingOptions`. Training has room for
-            M · 2**nbits ≤ 23170; wider levels take codebooks from elsewhere, see ``from_codebooks``.
+        **training: How to train, the options of `TrainingOptions`.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected.
