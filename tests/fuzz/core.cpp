@@ -532,32 +532,40 @@ std::vector<Candidate> in_lists(const Case& c, const Reference& reference, size_
     return candidates;
 }
 
-/// Codes are codes, and with a beam of 1 every level's is the nearest to what is left, by those of all
-/// dimensions first and by those of blocks then.
+/// Codes are codes, and with a beam of 1 every level's is the nearest to what is left: first by levels in all
+/// dimensions, then by those of blocks, and level 0's mean is taken off before.
 void check_codes(const Case& c, const Quantizer& quantizer, const std::vector<int32_t>& codes) {
     const size_t M = c.nbits.size();
     std::vector<size_t> order(M);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](size_t a, size_t b) { return quantizer.base(a).block < quantizer.base(b).block; });
+    std::vector<double> mean;
+    for (const float value : quantizer.shift) mean.push_back(double(value) * quantizer.unit);
+    const auto codeword = [&](size_t m, size_t k, size_t j) {
+        return double(c.codebooks[m][k * c.d + j]) - (m ? 0 : mean[j]);
+    };
     for (size_t i = 0; i < c.x.size() / c.d; i++) {
-        std::vector<double> left(c.x.begin() + long(i * c.d), c.x.begin() + long((i + 1) * c.d));
+        std::vector<double> left(c.d);
         double size = 0;
-        for (const double value : left) size += value * value;
+        for (size_t j = 0; j < c.d; j++) {
+            left[j] = double(c.x[i * c.d + j]) - mean[j];
+            size += left[j] * left[j] + mean[j] * mean[j];
+        }
         for (const size_t m : order) {
             const size_t K = size_t{1} << c.nbits[m], code = size_t(codes[i * M + m]);
             require(code < K, "a code that is none");
             std::vector<double> errors(K);
             for (size_t k = 0; k < K; k++)
                 for (size_t j = 0; j < c.d; j++) {
-                    errors[k] += std::pow(left[j] - double(c.codebooks[m][k * c.d + j]), 2);
-                    size = std::max(size, std::pow(double(c.codebooks[m][k * c.d + j]), 2) * double(c.d));
+                    errors[k] += std::pow(left[j] - codeword(m, k, j), 2);
+                    size = std::max(size, std::pow(codeword(m, k, j), 2) * double(c.d));
                 }
             const double tolerance = double(M + 8) * double(M + 8) / (1 << 20) * size;
             if (c.beam == 1 && size < 0x1p110 && size > 0x1p-60)
                 require(errors[code] <= *std::min_element(errors.begin(), errors.end()) + tolerance,
                         "a code that is not the nearest");
-            for (size_t j = 0; j < c.d; j++) left[j] -= double(c.codebooks[m][code * c.d + j]);
+            for (size_t j = 0; j < c.d; j++) left[j] -= codeword(m, code, j);
         }
     }
 }
