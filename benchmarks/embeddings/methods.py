@@ -1,0 +1,202 @@
+"""The codes that are compared, at so many bytes a vector or at their own length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+import drqfaiss
+from benchmarks.common import methods as common
+
+# Searches of queries for k neighbours; ids, (queries, k).
+Search = Callable[[np.ndarray, int], np.ndarray]
+WIDE = 1024  # dimensions from which OPQ also reduces them
+WIDE_OPQ = 640
+PRQ_LEVELS = 4  # of a block
+SLOW = ("opq", "rq", "prq", "lsq")  # trained for minutes each
+
+
+@dataclass(frozen=True)
+class Method:
+    """An index of codes, and which searches of it are measured.
+
+    Attributes:
+        name: what tables call it.
+        code_bytes: of a vector; 0: what the index says.
+        make: () -> untrained index.
+        lengths: levels compared by the searches of a DRQ index; none: it is not ours.
+        refined: how many times k candidates int8 copies of the vectors rank again, with bytes compared first.
+    """
+
+    name: str
+    code_bytes: int
+    make: Callable[[], faiss.Index]
+    lengths: tuple[int, ...] = ()
+    refined: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Unique name, also of a file."""
+        return f"{self.name} {self.code_bytes}".replace(" ", "-").replace(",", "")
+
+
+def choose(
+    names: list[str], d: int, metric: int, lengths: list[int], slow: list[int], levels: int, seed: int
+) -> list[Method]:
+    """Return the methods of these names at every length.
+
+    Args:
+        names: some of `known`.
+        d: dimensions.
+        metric: FAISS's number.
+        lengths: bytes of codes.
+        slow: the same for methods that take minutes to train.
+        levels: of the one DRQ index.
+        seed: of DRQ's training.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    known = _known(d, metric, levels, seed)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"methods: got {unknown}, expected some of {list(known)}")
+    return [method for name in names for method in known[name](slow if name in SLOW else lengths)]
+
+
+def _known(d: int, metric: int, levels: int, seed: int) -> dict[str, Callable[[list[int]], Iterator[Method]]]:
+    def each(
+        name: str, make: common.MakeIndex, refined: tuple[int, ...] = ()
+    ) -> Callable[[list[int]], Iterator[Method]]:
+        def at(lengths: list[int]) -> Iterator[Method]:
+            for m in lengths:
+                if 2 * m <= d:
+                    yield Method(name, m, lambda m=m: make(d, m, metric), refined=((4, m),) * (m in refined))
+
+        return at
+
+    def drq(lengths: list[int]) -> Iterator[Method]:
+        compared = tuple(m for m in lengths if m <= levels)
+        refined = tuple((4, m) for m in compared if m in (16, 32, 48))
+        yield Method(
+            "DRQ",
+            levels,
+            lambda: drqfaiss.IndexDRQ(d, levels, metric=metric, seed=seed),
+            compared or (levels,),
+            refined,
+        )
+
+    def rabitq(lengths: list[int]) -> Iterator[Method]:
+        for kind, title in (("RaBitQ", "RaBitQ"), ("RaBitQfs", "RaBitQ fast-scan")):
+            for bits in (1, 2, 4):
+                refined = ((4, 0),) if bits == 1 else ()
+                yield _by_factory(f"{title}, {bits} bit", d, f"RR{d},{kind}{bits}", metric, refined)
+
+    def scalar(lengths: list[int]) -> Iterator[Method]:
+        yield _by_factory("SQ4", d, "SQ4", metric)
+        yield _by_factory("SQ8", d, "SQ8", metric)
+
+    def pca(lengths: list[int]) -> Iterator[Method]:
+        # They centre vectors, so that inner products change; distances stay, and rank unit vectors alike.
+        for kept in (d // 4, d // 2):
+            yield _by_factory(f"PCA{kept}, SQ4", d, f"PCA{kept},SQ4", faiss.METRIC_L2)
+        yield _by_factory(f"PCA{d // 2}, RaBitQ, 2 bit", d, f"PCAR{d // 2},RaBitQ2", faiss.METRIC_L2)
+
+    def sign(lengths: list[int]) -> Iterator[Method]:
+        yield Method("sign bits", 0, lambda: sign_bits(d, metric), refined=((4, 0), (10, 0)))
+
+    def usearch(lengths: list[int]) -> Iterator[Method]:
+        yield Method("sign bits, usearch", 0, lambda: SignBits(d))
+
+    return {
+        "drq": drq,
+        "pq": each("PQ", common.pq),
+        "opq": each("OPQ", opq),
+        "pqfs": each("PQ fast-scan", common.pq_fast_scan, refined=(32, 48)),
+        "rq": each("RQ", common.rq(5)),
+        "prq": each("PRQ", prq),
+        "lsq": each("LSQ", common.lsq),
+        "rabitq": rabitq,
+        "sq": scalar,
+        "pca": pca,
+        "sign": sign,
+        "usearch": usearch,
+    }
+
+
+def _by_factory(
+    name: str, d: int, text: str, metric: int, refined: tuple[tuple[int, int], ...] = ()
+) -> Method:
+    return Method(name, 0, lambda: faiss.index_factory(d, text, metric), refined=refined)
+
+
+def opq(d: int, m: int, metric: int) -> faiss.Index:
+    """Product quantizer behind a learned rotation, to fewer dimensions where there are many."""
+    if d < WIDE:
+        return common.opq(d, m, metric)
+    kept = -(-WIDE_OPQ // m) * m
+    return faiss.IndexPreTransform(faiss.OPQMatrix(d, m, kept), faiss.IndexPQ(kept, m, 8, metric))
+
+
+def prq(d: int, m: int, metric: int) -> faiss.Index:
+    """Product residual quantizer: blocks of equal size and four levels, each with a codebook of its own."""
+    blocks = max(2, m // PRQ_LEVELS)
+
+    def make(wide: int) -> faiss.Index:
+        return faiss.IndexProductResidualQuantizer(
+            wide, blocks, m // blocks, 8, metric, common.search_type(metric)
+        )
+
+    return common.padded(d, blocks, make)
+
+
+def sign_bits(d: int, metric: int) -> faiss.Index:
+    """One bit a dimension, whether it is above the median, compared by Hamming distance."""
+    index = faiss.IndexLSH(d, d, False, True)
+    index.metric_type = metric  # what refines it must have the same
+    return index
+
+
+class SignBits:
+    """The same with usearch's exact search, candidates ranked again with int8 copies by NumPy.
+
+    Args:
+        d: dimensions.
+        oversampled: times k candidates.
+    """
+
+    is_trained = False
+
+    def __init__(self, d: int, oversampled: int = 4) -> None:
+        self.d, self.oversampled = d, oversampled
+
+    def train(self, x: np.ndarray) -> None:
+        """Find medians and the range of int8."""
+        self.medians = np.median(x, axis=0)
+        self.step = np.abs(x).max() / 127
+
+    def add(self, x: np.ndarray) -> None:
+        """Keep bits and int8 copies."""
+        self.bits = self._bits(x)
+        self.copies = np.clip(np.round(x / self.step), -127, 127).astype(np.int8)
+
+    def sa_code_size(self) -> int:
+        """Bytes of a vector."""
+        return self.bits.shape[1] + self.d
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[None, np.ndarray]:
+        """Return no distances, and ids (queries, k) of the largest inner products."""
+        from usearch.index import MetricKind, search
+
+        bits = self._bits(queries)
+        found = search(self.bits, bits, self.oversampled * k, MetricKind.Hamming, exact=True, threads=1)
+        candidates = found.keys.reshape(len(queries), -1).astype(np.int64)
+        scores = np.einsum("qcd,qd->qc", self.copies[candidates].astype(np.float32), queries)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return None, np.take_along_axis(candidates, best, axis=1)
+
+    def _bits(self, x: np.ndarray) -> np.ndarray:
+        return np.packbits(x > self.medians, axis=1)

@@ -1,0 +1,48 @@
+"""Tables of the lab page, from rows and as they are stored."""
+
+from benchmarks.embeddings import page
+from benchmarks.embeddings.report import Costs, Row
+
+
+def row(method, m, found, *, held=0, oversampled=0, us=12.0):
+    shares = {"10@10": found, "10@100": found, "1@10": found}
+    return Row(
+        method, f"{method}-{m}", m, oversampled, held or m, Costs(1, 1, 1), shares, method == "DRQ", us, us
+    )
+
+
+ROWS = [
+    row("DRQ", 8, 0.5),
+    row("DRQ", 16, 0.6, us=20.0),
+    row("DRQ", 16, 0.9, held=48, oversampled=4),
+    row("PQ", 16, 0.625),
+    row("RaBitQ, 1 bit", 12, 0.4),
+    row("SQ4", 4, 0.3),
+]
+
+
+def test_the_best_of_every_length_is_bold():
+    assert page.lengths(ROWS).splitlines() == [
+        "| 10@10 at so many bytes | 8 | 16 |",
+        "|---|--:|--:|",
+        "| DRQ | **.500** | .600 |",
+        "| PQ |  | **.625** |",
+    ]
+
+
+def test_codes_of_their_own_length_stand_beside_drq_of_no_more_bytes():
+    assert page.own_lengths(ROWS).splitlines()[2:] == [
+        "| RaBitQ, 1 bit | 12 | .400 | 12 | 8 | .500 | 12 |",
+        "| SQ4 | 4 | .300 | 12 |  |  |  |",
+    ]
+
+
+def test_refined_searches_tell_what_they_hold():
+    assert page.refined(ROWS).splitlines()[2:] == ["| DRQ, 4k by int8 | 16 | 48 | .900 | 12 | 12 |"]
+
+
+def test_the_page_has_the_tables_of_the_figures():
+    text = page.PAGE.read_text()
+    assert page.renewed(text) == text, "make pictures"
+    for path in page.RESULTS.glob("*.json"):
+        assert f"<!-- {path.stem} -->" in text
