@@ -181,16 +181,18 @@ def embeddings(path: Path) -> None:
     )
     for name, (over_bytes, over_time) in zip(results, panels.T, strict=True):
         rows = [row for row in embeddings_report.rows_of(results[name]).values() if not row.oversampled]
-        for panel, field in ((over_bytes, "code_bytes"), (over_time, "batch_us")):
-            curves = embedding_curves(rows, field)
-            plots.draw(panel, curves)
-            panel.set(ylim=(0, 1.02))
-            plots.label(picture, panel, curves)
         over_bytes.set(
+            ylim=(0, 1.02),
             title=f"{EMBEDDING_SETS[name]}: {data(results[name]['about']).split(': ')[1]}",
             xlabel="bytes per code",
         )
         over_time.set(xlabel="µs per query (log)", xscale="log")
+        for panel, field in ((over_bytes, "code_bytes"), (over_time, "batch_us")):
+            curves = embedding_curves(rows, field)
+            panel.set_visible(bool(curves))
+            if curves:
+                plots.draw(panel, curves)
+                plots.label(picture, panel, curves)
     for panel in panels[:, 0]:
         panel.set_ylabel("10@10")
     plots.save(picture, path)
@@ -200,12 +202,11 @@ def embedding_curves(rows: list[embeddings_report.Row], field: str) -> list[Curv
     """Return 10@10 over a figure of the rows, of the methods that have a curve of their own."""
     curves = []
     for name in ("DRQ", "OPQ", "PQ", "PQ fast-scan", "RQ", "RaBitQ fast-scan"):
-        shown = sorted(
-            (row for row in rows if row.method.split(",")[0] == name), key=lambda row: row.code_bytes
-        )
+        own = [row for row in rows if row.method.split(",")[0] == name and getattr(row, field) is not None]
+        shown = sorted(own, key=lambda row: row.code_bytes)
         if shown:
             x, y = [getattr(row, field) for row in shown], [row.found["10@10"] for row in shown]
-            curves.append(Curve(name, x, y))
+            curves.append(Curve(name.replace("RaBitQ fast-scan", "RaBitQ"), x, y))
     return curves
 
 

@@ -27,6 +27,7 @@ PAGES = {
         "trained.faiss",
     },
     "howto/code-length.md": set(),
+    "howto/embeddings.md": set(),
     "howto/files.md": {"quantizer.npz", "x.faiss"},
     "howto/inverted-lists.md": set(),
     "howto/labels.md": {"digits.checkpoint", "digits.jsonl", "digits.pt"},

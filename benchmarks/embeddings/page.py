@@ -1,4 +1,4 @@
-"""Writes the tables of docs/lab/embeddings.md from ``benchmarks/results/embeddings``: `make pictures`."""
+"""Writes the tables of pages on embeddings from ``benchmarks/results/embeddings``: `make pictures`."""
 
 from __future__ import annotations
 
@@ -9,32 +9,55 @@ from pathlib import Path
 from benchmarks.common import report as common
 from benchmarks.embeddings import report
 from benchmarks.embeddings.report import Row, share
+from benchmarks.embeddings.sets import SETS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "embeddings"
-PAGE = ROOT / "docs" / "lab" / "embeddings.md"
+LAB, HOW_TO = (ROOT / "docs" / folder / "embeddings.md" for folder in ("lab", "howto"))
 # Codes of any length, in the order of the first table.
 OF_ANY_LENGTH = ("DRQ", "OPQ", "PQ", "PQ fast-scan", "RQ", "PRQ", "LSQ")
 NOT_RUN = ""
 
 
 def main() -> None:
-    PAGE.write_text(renewed(PAGE.read_text()))
+    for path in (LAB, HOW_TO):
+        path.write_text(renewed(path.read_text()))
 
 
 def renewed(page: str) -> str:
-    """Return the page with new tables between its marks, such as <!-- minilm --> and <!-- end minilm -->."""
-    for path in sorted(RESULTS.glob("*.json")):
-        rows = list(report.rows_of(json.loads(path.read_text())).values())
-        begin, end = f"<!-- {path.stem} -->\n", f"<!-- end {path.stem} -->"
-        tables = "\n\n".join([lengths(rows), own_lengths(rows), refined(rows)])
-        page = re.sub(
-            re.escape(begin) + ".*?" + re.escape(end),
-            lambda _, new=f"{begin}\n{tables}\n\n{end}": new,
-            page,
-            flags=re.DOTALL,
-        )
-    return page
+    """Return a page with new tables between its marks, such as <!-- minilm --> and <!-- end minilm -->."""
+    results = {name: _rows(RESULTS / f"{name}.json") for name in SETS if (RESULTS / f"{name}.json").exists()}
+    for name, rows in results.items():
+        page = _between(page, name, "\n\n".join([lengths(rows), own_lengths(rows), refined(rows)]))
+    return _between(page, "expected", expected(results))
+
+
+def _rows(path: Path) -> list[Row]:
+    return list(report.rows_of(json.loads(path.read_text())).values())
+
+
+def _between(page: str, name: str, content: str) -> str:
+    begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+    return re.sub(
+        re.escape(begin) + ".*?" + re.escape(end),
+        lambda _: f"{begin}\n{content}\n\n{end}",
+        page,
+        flags=re.DOTALL,
+    )
+
+
+def expected(results: dict[str, list[Row]]) -> str:
+    """Lay out 10@10 of DRQ: a line for each set."""
+    found = {
+        name: {row.code_bytes: row.found["10@10"] for row in rows if row.ours and not row.oversampled}
+        for name, rows in results.items()
+    }
+    columns = sorted({m for lengths in found.values() for m in lengths})
+    lines = [
+        [SETS[name].title, *(share(lengths[m]) if m in lengths else NOT_RUN for m in columns)]
+        for name, lengths in found.items()
+    ]
+    return table(["embeddings", *map(str, columns)], lines)
 
 
 def lengths(rows: list[Row]) -> str:

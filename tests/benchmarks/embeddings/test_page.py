@@ -1,7 +1,10 @@
 """Tables of the lab page, from rows and as they are stored."""
 
+import pytest
+
 from benchmarks.embeddings import page
 from benchmarks.embeddings.report import Costs, Row
+from benchmarks.embeddings.sets import SETS
 
 
 def row(method, m, found, *, held=0, oversampled=0, us=12.0):
@@ -41,8 +44,21 @@ def test_refined_searches_tell_what_they_hold():
     assert page.refined(ROWS).splitlines()[2:] == ["| DRQ, 4k by int8 | 16 | 48 | .900 | 12 | 12 |"]
 
 
-def test_the_page_has_the_tables_of_the_figures():
-    text = page.PAGE.read_text()
+def test_what_to_expect_has_a_line_for_each_set():
+    assert page.expected({"minilm": ROWS, "glosses": ROWS[:1]}).splitlines() == [
+        "| embeddings | 8 | 16 |",
+        "|---|--:|--:|",
+        "| MiniLM: sentences, 384-d | .500 | .600 |",
+        "| USE: sentences, 512-d | .500 |  |",
+    ]
+
+
+@pytest.mark.parametrize("path", [page.LAB, page.HOW_TO])
+def test_pages_have_the_tables_of_the_figures(path):
+    text = path.read_text()
     assert page.renewed(text) == text, "make pictures"
-    for path in page.RESULTS.glob("*.json"):
-        assert f"<!-- {path.stem} -->" in text
+
+
+def test_every_set_has_its_place():
+    text = page.LAB.read_text()
+    assert all(f"<!-- {name} -->" in text for name in SETS)
