@@ -175,7 +175,7 @@ def embeddings(path: Path) -> None:
         2,
         len(results),
         "Codes for embeddings: one DRQ training serves every length",
-        "10@10: share of the 10 nearest neighbours among the first 10 found. Below: over the time of a query "
+        "10@10, the share of the 10 nearest among the first 10 found, over bytes and over the time of a query "
         f"in batches. {about['Machine'].split(',')[0]}, {simd}, 1 thread",
         sharey=True,
     )
@@ -193,6 +193,7 @@ def embeddings(path: Path) -> None:
             if curves:
                 plots.draw(panel, curves)
                 plots.label(picture, panel, curves)
+        plots.plain_numbers(over_time.xaxis)
     for panel in panels[:, 0]:
         panel.set_ylabel("10@10")
     plots.save(picture, path)

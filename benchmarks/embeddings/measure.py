@@ -51,12 +51,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of known sets, or a file of vectors")
     parser.add_argument("--sets", type=_names, help=f"some of {', '.join(sets.SETS)}; default: what there is")
     parser.add_argument("--methods", type=_names, default=METHODS, help="also: lsq")
-    parser.add_argument("--bytes", type=_numbers, default="8,16,24,32,48,64,96,128", help="lengths of codes")
+    parser.add_argument(
+        "--bytes", type=_numbers, default="8,16,24,32,48,64,80,96,128", help="lengths of codes"
+    )
     parser.add_argument(
         "--slow-bytes",
         type=_numbers,
-        default="8,16,24,32,48,64,96,128",
-        help=f"lengths of what trains for minutes: {', '.join(SLOW)}",
+        help=f"lengths of what trains for minutes ({', '.join(SLOW)}); default: --bytes",
     )
     parser.add_argument("--levels", type=int, help="of the DRQ index; default: 96, 160 from 1,024 dimensions")
     parser.add_argument("--runs", type=int, default=5, help="timed runs, of which the median counts")
@@ -80,7 +81,9 @@ def compare(data: Dataset, options: argparse.Namespace) -> None:
     """Measure every method on one set, and time the searches of all in turns."""
     levels = options.levels or (160 if data.d >= WIDE else 96)
     lengths = sorted({*options.bytes, levels})
-    methods = choose(options.methods, data.d, data.metric, lengths, options.slow_bytes, levels, options.seed)
+    methods = choose(
+        options.methods, data.d, data.metric, lengths, options.slow_bytes or lengths, levels, options.seed
+    )
     about = report.header(data, options.seed, options.runs)
     out, folder = options.out / f"{data.name}.json", options.cache / data.name
     rows = report.read(out) if options.resume else {}
