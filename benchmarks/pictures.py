@@ -175,7 +175,7 @@ def embeddings(path: Path) -> None:
         2,
         len(results),
         "Codes for embeddings: one DRQ training serves every length",
-        "10@10, the share of the 10 nearest among the first 10 found, over bytes and over the time of a query "
+        "10@10, the share of the 10 nearest among the first 10 found, over bytes and over a query's time "
         f"in batches. {about['Machine'].split(',')[0]}, {simd}, 1 thread",
         sharey=True,
     )
