@@ -7,6 +7,7 @@
 
 #include "arrays.h"
 #include "core/search/flat.h"
+#include "core/search/two_stage.h"
 #include "faiss_abi/openmp.h"
 #include "gil.h"
 #include "index/codec_io.h"
@@ -24,11 +25,13 @@ using plugin::executor;
 class ArrayIndex {
   public:
     py::tuple search(const py::object& codebooks, const std::vector<int>& nbits, const py::object& codes,
-                     const py::object& x_, size_t k, size_t levels, bool is_l2, const py::object& mask_) {
+                     const py::object& x_, size_t k, size_t levels, bool is_l2, const py::object& mask_,
+                     size_t refine_levels, size_t refine_factor) {
         const Array<float> x = checked<float>(x_, "x", 2);
         const FlatView view = view_of(codebooks, nbits, codes, x, is_l2);
         const auto mask = checked_mask(mask_, view);
         if (k < 1) throw py::value_error("k: " + std::to_string(k) + ", expected at least 1");
+        const Refinement refinement = checked_refinement(view, levels, refine_levels, refine_factor);
         Array<float> distances({x.shape(0), py::ssize_t(k)});
         Array<int64_t> ids({x.shape(0), py::ssize_t(k)});
         float* distance = distances.mutable_data();
@@ -38,7 +41,7 @@ class ArrayIndex {
         {
             const Unlocked unlocked;
             with_database(view, n, levels, mask, [&](const Database& database) {
-                knn_search(database, n, query, k, distance, id, executor());
+                two_stage_search(database, refinement, n, query, k, distance, id, executor());
             });
         }
         return py::make_tuple(distances, ids);
@@ -125,6 +128,19 @@ class ArrayIndex {
         return view;
     }
 
+    /// A factor of 0: none, the levels that are scanned rank as well.
+    static Refinement checked_refinement(const FlatView& view, size_t levels, size_t refine_levels,
+                                         size_t refine_factor) {
+        const size_t M = view.codebooks.nbits.size();
+        if (!refine_factor) return {levels, 1};
+        if (!refine_levels) refine_levels = M;
+        if (refine_levels < levels || refine_levels > M)
+            throw std::invalid_argument("refine_levels: got " + std::to_string(refine_levels) +
+                                        ", expected the " + std::to_string(levels) +
+                                        " levels that are scanned to " + std::to_string(M));
+        return {refine_levels, refine_factor};
+    }
+
     static std::optional<Array<bool>> checked_mask(const py::object& object, const FlatView& view) {
         if (object.is_none()) return {};
         Array<bool> mask = checked<bool>(object, "mask", 1);
@@ -178,7 +194,8 @@ void bind_array_index(py::module_& module) {
     py::class_<ArrayIndex>(module, "ArrayIndex")
         .def(py::init<>())
         .def("search", &ArrayIndex::search, arg("codebooks"), arg("nbits"), arg("codes"), arg("x"), arg("k"),
-             arg("levels"), arg("is_l2"), arg("mask") = py::none())
+             arg("levels"), arg("is_l2"), arg("mask") = py::none(), arg("refine_levels") = 0,
+             arg("refine_factor") = 0)
         .def("range_search", &ArrayIndex::range_search, arg("codebooks"), arg("nbits"), arg("codes"),
              arg("x"), arg("radius"), arg("levels"), arg("is_l2"), arg("mask") = py::none())
         .def("encode", &ArrayIndex::encode, arg("codebooks"), arg("nbits"), arg("x"), arg("beam"))

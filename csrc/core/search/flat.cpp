@@ -1,19 +1,17 @@
 #include "core/search/flat.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <numeric>
 
 #include "core/luts.h"
-#include "core/product.h"
 #include "core/scan/block_scan.h"
 #include "core/scan/bounds.h"
 #include "core/scan/codeword_groups.h"
 #include "core/scan/packer.h"
 #include "core/scan/planes.h"
+#include "core/search/exact_queries.h"
 #include "core/search/results.h"
-#include "core/units.h"
 
 namespace drq {
 
@@ -51,18 +49,13 @@ class QueryBatch {
   public:
     QueryBatch(const Database& database, size_t n, const float* x, Sink* const* sinks, double share)
         : database_(database),
-          layout_(database.quantizer, database.levels),
-          scorer_(database.kernels, database.quantizer, database.levels, layout_, database.norms.lowest,
-                  share, database.renumbered),
-          differences_(database.kernels, database.quantizer, database.levels),
-          centred_(x, x + n * database.quantizer.d),
-          luts_(n * layout_.size),
+          exact_(database, n, x),
+          scorer_(database.kernels, database.quantizer, database.levels, exact_.layout(),
+                  database.norms.lowest, share, database.renumbered),
           tables_(n * scorer_.table_bytes()) {
-        std::vector<float> units(n);
-        for (size_t i = 0; i < n; i++) units[i] = centre(centred_.data() + i * database.quantizer.d);
-        build_luts(database.quantizer, layout_, n, centred_.data(), luts_.data());
         queries_.reserve(n);
-        for (size_t i = 0; i < n; i++) add_query(i, units[i], sinks[i]);
+        for (size_t i = 0; i < n; i++)
+            if (exact_.is_finite(i)) add_query(i, sinks[i]);
         for (ScanQuery& query : queries_) order_.push_back(&query);
         sort_by_unit(order_);
     }
@@ -85,42 +78,12 @@ class QueryBatch {
     }
 
   private:
-    /// Turns a query into the unit it is searched in, and returns that. L2 does not change when the
-    /// quantizer's shift is taken off both sides; inner products do.
-    float centre(float* x) const {
-        const Quantizer& quantizer = database_.quantizer;
-        const bool l2 = database_.metric == Metric::L2;
-        const float unit = query_unit(quantizer, database_.metric, x);
-        divide(quantizer.d, unit, x);
-        if (l2)
-            for (size_t j = 0; j < quantizer.d; j++) x[j] -= quantizer.shift[j];
-        return unit;
-    }
-
-    void add_query(size_t i, float unit, Sink* sink) {
-        const size_t d = database_.quantizer.d;
-        const float* x = centred_.data() + i * d;
-        ScanQuery query;
-        query.lut = luts_.data() + i * layout_.size;
-        query.lut_offsets = layout_.offsets.data();
-        query.lut_scales = layout_.scales.data();
-        query.l2 = database_.metric == Metric::L2;
+    void add_query(size_t i, Sink* sink) {
+        queries_.push_back(exact_[i]);
+        ScanQuery& query = queries_.back();
         query.sink = sink;
-        query.key_unit = double(database_.quantizer.unit) * unit;
-        const float* other = query.l2 ? x : database_.quantizer.shift.data();
-        const double constant = product(d, x, other);
-        (query.l2 ? query.square : query.bias) = float(constant);
-        // A query with NaN or overflowing distances has no neighbours, as in FAISS.
-        if (!is_finite(layout_, query.lut) || !std::isfinite(query.square) || !std::isfinite(query.bias))
-            return;
-        if (query.l2) {
-            query.differences = &differences_;
-            query.point.query = x;
-            const double length = std::sqrt(constant);
-            scorer_.set_stray(query, {length, 0, length});
-        }
+        if (query.l2) scorer_.set_stray(query, {exact_.length(i), 0, exact_.length(i)});
         scorer_.quantize(query, tables_.data() + i * scorer_.table_bytes());
-        queries_.push_back(query);
     }
 
     /// Gives queries for the k nearest a first bound, from vectors all over the range: whatever the order
@@ -153,11 +116,8 @@ class QueryBatch {
     }
 
     const Database& database_;
-    const LutLayout layout_;
+    const ExactQueries exact_;
     const Scorer scorer_;
-    const Differences differences_;
-    std::vector<float> centred_;  ///< (n, d)
-    std::vector<float> luts_;
     std::vector<uint8_t> tables_;
     std::vector<ScanQuery> queries_;
     std::vector<ScanQuery*> order_;

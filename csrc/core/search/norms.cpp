@@ -6,6 +6,13 @@
 
 namespace drq {
 
+float ReconstructionNorm::operator()(const int32_t* code) {
+    for (size_t m = 0; m < codewords_.size(); m++)
+        codewords_[m] = quantizer_.base(m).rows.data() + size_t(code[m]) * quantizer_.d;
+    return isa::active().weighted_sum_norm(quantizer_.d, codewords_.size(), codewords_.data(),
+                                           quantizer_.scale.data());
+}
+
 void reconstruction_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, size_t begin,
                           size_t end, float* out, const Executor& executor) {
     constexpr size_t kBatch = 1024;
@@ -13,13 +20,8 @@ void reconstruction_norms(const Quantizer& quantizer, const Codes& codes, size_t
         const size_t first = begin + batch * kBatch, n = std::min(kBatch, end - first);
         std::vector<int32_t> code(n * levels);
         unpack_codes(quantizer, codes, first, n, levels, code.data());
-        std::vector<const float*> codewords(levels);
-        for (size_t i = 0; i < n; i++) {
-            for (size_t m = 0; m < levels; m++)
-                codewords[m] = quantizer.base(m).rows.data() + size_t(code[i * levels + m]) * quantizer.d;
-            out[first - begin + i] = isa::active().weighted_sum_norm(quantizer.d, levels, codewords.data(),
-                                                                     quantizer.scale.data());
-        }
+        ReconstructionNorm norm(quantizer, levels);
+        for (size_t i = 0; i < n; i++) out[first - begin + i] = norm(&code[i * levels]);
     });
 }
 
