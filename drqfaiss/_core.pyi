@@ -100,12 +100,12 @@ class plugin:
         """Return how many vectors have cached norms and the bytes these take, by code length."""
 
     @staticmethod
-    def levels(index: int) -> int:
-        """Return how many levels an index searches by default; 0: all."""
+    def depth(index: int) -> tuple[int, int, int]:
+        """Return levels, refine_levels and refine_factor of an index's searches by default; 0: not named."""
 
     @staticmethod
-    def set_levels(index: int, levels: int) -> None:
-        """Set how many levels an index searches by default; 0: all."""
+    def set_depth(index: int, levels: int, refine_levels: int, refine_factor: int) -> None:
+        """Set what `depth` returns."""
 
     @staticmethod
     def training(index: int) -> str:
@@ -124,15 +124,15 @@ class plugin:
         """Set what returns codebooks (M, K, d) for vectors (n, d), bits per level and training options."""
 
     @staticmethod
-    def parameter_levels(parameters: int) -> int:
-        """Return the code length of search parameters; 0: the index's default."""
+    def parameter_depth(parameters: int) -> tuple[int, int, int]:
+        """Return levels, refine_levels and refine_factor of search parameters; 0: the index's default."""
 
     @staticmethod
-    def set_parameter_levels(parameters: int, levels: int) -> None:
-        """Keep a code length for search parameters."""
+    def set_parameter_depth(parameters: int, levels: int, refine_levels: int, refine_factor: int) -> None:
+        """Keep what `parameter_depth` returns."""
 
     @staticmethod
-    def drop_parameter_levels(parameters: int) -> None:
+    def drop_parameter_depth(parameters: int) -> None:
         """Forget search parameters that no longer exist."""
 
 def simd_level() -> str:
@@ -179,8 +179,13 @@ class ArrayIndex:
         levels: int,
         is_l2: bool,
         mask: NDArray[np.bool_] | None = None,
+        refine_levels: int = 0,
+        refine_factor: int = 0,
     ) -> tuple[_Floats, NDArray[np.int64]]:
-        """Return distances and ids (n, k) of the nearest codes that the mask lets through."""
+        """Return distances and ids (n, k) of the nearest codes that the mask lets through.
+
+        With a refine_factor, of so many times k nearest by `levels` the k nearest by `refine_levels`; 0: all.
+        """
 
     def range_search(
         self,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/search/flat.h"
+#include "core/search/two_stage.h"
 #include "index/codec_io.h"
 #include "index/flat_state.h"
 #include "index/view.h"
@@ -63,12 +64,16 @@ FlatView trained_view(const IndexDRQ& index) {
     return view;
 }
 
-size_t checked_levels(const IndexDRQ& index, const faiss::SearchParameters* parameters) {
+drq::Depth checked_depth(const IndexDRQ& index, const faiss::SearchParameters* parameters) {
     const auto* own = dynamic_cast<const SearchParametersDRQ*>(parameters);
-    const size_t levels = own && own->levels ? own->levels : index.levels;
-    FAISS_THROW_IF_NOT_FMT(levels <= index.rq.M, "levels is %zd, expected 0 (all) to %zd", levels,
-                           index.rq.M);
-    return levels ? levels : index.rq.M;
+    const drq::Depth usual{index.levels, index.refine_levels, index.refine_factor};
+    const drq::Depth asked =
+        own ? drq::Depth{own->levels, own->refine_levels, own->refine_factor} : drq::Depth();
+    try {
+        return asked.or_else(usual).checked(index.rq.M);
+    } catch (const std::invalid_argument& error) {
+        FAISS_THROW_MSG(error.what());
+    }
 }
 
 bool is_member(const void* selector, int64_t id) {
@@ -82,10 +87,10 @@ auto with_database(const IndexDRQ& index, FlatState& state, int64_t n,
     const drq::Version version = state.version();
     FlatView view = trained_view(index);
     view.version = version;
-    const size_t levels = checked_levels(index, parameters);
-    const drq::Prepared prepared = state.prepare(view, levels, size_t(n), openmp);
+    const drq::Depth depth = checked_depth(index, parameters);
+    const drq::Prepared prepared = state.prepare(view, depth.levels, size_t(n), openmp);
     const drq::Selector selector{is_member, parameters ? parameters->sel : nullptr};
-    return search(prepared.database(view, levels, selector.self ? &selector : nullptr));
+    return search(prepared.database(view, depth.levels, selector.self ? &selector : nullptr), depth);
 }
 
 void require_supported(const faiss::IndexResidualQuantizer& index) {
@@ -113,6 +118,8 @@ IndexDRQ::IndexDRQ(const faiss::IndexResidualQuantizer& stock)
 
 IndexDRQ::IndexDRQ(const IndexDRQ& other) : IndexDRQ(static_cast<const IndexResidualQuantizer&>(other)) {
     levels = other.levels;
+    refine_levels = other.refine_levels;
+    refine_factor = other.refine_factor;
 }
 
 IndexDRQ::~IndexDRQ() = default;
@@ -164,16 +171,18 @@ void IndexDRQ::check_compatible_for_merge(const faiss::Index& other) const {
 void IndexDRQ::search(int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,
                       const faiss::SearchParameters* parameters) const {
     FAISS_THROW_IF_NOT_FMT(k > 0, "k is %zd, expected at least 1", size_t(k));
-    with_database(*this, *state_, n, parameters, [&](const drq::Database& database) {
-        drq::knn_search(database, size_t(n), x, size_t(k), distances, ids, openmp);
+    with_database(*this, *state_, n, parameters, [&](const drq::Database& database, const drq::Depth& depth) {
+        drq::two_stage_search(database, {depth.refine_levels, depth.refine_factor}, size_t(n), x, size_t(k),
+                              distances, ids, openmp);
     });
 }
 
 void IndexDRQ::range_search(int64_t n, const float* x, float radius, faiss::RangeSearchResult* result,
                             const faiss::SearchParameters* parameters) const {
-    const auto found = with_database(*this, *state_, n, parameters, [&](const drq::Database& database) {
-        return drq::range_search(database, size_t(n), x, radius, openmp);
-    });
+    const auto found =
+        with_database(*this, *state_, n, parameters, [&](const drq::Database& database, const drq::Depth&) {
+            return drq::range_search(database, size_t(n), x, radius, openmp);
+        });
     drq::write_ranges(found, result->lims, [&] {
         result->do_allocation();
         return std::pair(result->labels, result->distances);

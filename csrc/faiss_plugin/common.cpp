@@ -54,14 +54,17 @@ std::map<std::string, size_t> additive_slots() {
             {"RangeSearchResult.do_allocation", faiss.do_allocation}};
 }
 
+Depth checked_depth(const IndexState& state, const QuantizerView& view, const void* parameters) {
+    return parameter_depth(parameters).or_else(state.depth()).checked(view.codebooks.nbits.size());
+}
+
 size_t checked_levels(const IndexState& state, const QuantizerView& view, const void* parameters) {
-    size_t levels = parameters ? parameter_levels(parameters) : 0;
-    if (!levels) levels = state.levels;
-    const size_t M = view.codebooks.nbits.size();
-    if (levels > M)
-        throw std::invalid_argument("levels is " + std::to_string(levels) + ", expected 0 (all) to " +
-                                    std::to_string(M));
-    return levels ? levels : M;
+    const Depth depth = checked_depth(state, view, parameters);
+    if (depth.refine_factor)
+        throw std::invalid_argument("refine_factor is " + std::to_string(depth.refine_factor) +
+                                    ", expected none: only the k nearest of a flat index are ranked by more "
+                                    "levels than are scanned");
+    return depth.levels;
 }
 
 const void* selector_of(const void* parameters) {

@@ -20,8 +20,12 @@ void open_additive(const Library& library);
 /// The slots of virtual functions called by position.
 std::map<std::string, size_t> additive_slots();
 
-/// The code length of a search: the parameters', else the state's, else all. Throws std::invalid_argument for
-/// one that is out of range.
+/// How deep a search looks: as the parameters say, else the state, else at all levels. Throws
+/// std::invalid_argument for numbers that are out of range.
+Depth checked_depth(const IndexState& state, const QuantizerView& view, const void* parameters);
+
+/// The same for searches that rank by no other levels than they scan. Throws std::invalid_argument where the
+/// parameters ask for that.
 size_t checked_levels(const IndexState& state, const QuantizerView& view, const void* parameters);
 
 /// The selector in search parameters, which may be null; its is_member in the core's terms.

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "core/search/flat.h"
+#include "core/search/two_stage.h"
 #include "faiss_abi/layout.h"
 #include "faiss_abi/openmp.h"
 #include "faiss_plugin/common.h"
@@ -55,23 +56,25 @@ template <class Search>
 auto with_database(const void* index, int64_t n, const void* parameters, const Search& search) {
     const std::shared_ptr<FlatState> state = flat_state(index);
     const FlatView view = searchable_view(index, *state);
-    const size_t levels = checked_levels(*state, view, parameters);
-    const Prepared prepared = state->prepare(view, levels, size_t(n), executor());
+    const Depth depth = checked_depth(*state, view, parameters);
+    const Prepared prepared = state->prepare(view, depth.levels, size_t(n), executor());
     const Selector selector{is_member, selector_of(parameters)};
-    return search(prepared.database(view, levels, selector.self ? &selector : nullptr));
+    return search(prepared.database(view, depth.levels, selector.self ? &selector : nullptr), depth);
 }
 
 void search(const void* self, int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,
             const void* parameters) {
     if (k <= 0) throw std::invalid_argument("k is " + std::to_string(k) + ", expected at least 1");
-    with_database(self, n, parameters, [&](const Database& database) {
-        knn_search(database, size_t(n), x, size_t(k), distances, ids, executor());
+    with_database(self, n, parameters, [&](const Database& database, const Depth& depth) {
+        two_stage_search(database, {depth.refine_levels, depth.refine_factor}, size_t(n), x, size_t(k),
+                         distances, ids, executor());
     });
 }
 
+/// There is no shortlist of all that is within a radius: the levels that are scanned decide.
 void range_search(const void* self, int64_t n, const float* x, float radius, void* result,
                   const void* parameters) {
-    const auto found = with_database(self, n, parameters, [&](const Database& database) {
+    const auto found = with_database(self, n, parameters, [&](const Database& database, const Depth&) {
         return drq::range_search(database, size_t(n), x, radius, executor());
     });
     write_range_result(result, found);

@@ -61,9 +61,9 @@ class WithSelector {
     WithSelector(const void* parameters, size_t bytes, const ByIds& selector) {
         std::memcpy(copy_, parameters, bytes);
         field<const void*>(copy_, layout().params_sel) = &selector;
-        if (const size_t levels = parameter_levels(parameters)) set_parameter_levels(copy_, levels);
+        set_parameter_depth(copy_, parameter_depth(parameters));
     }
-    ~WithSelector() { drop_parameter_levels(copy_); }
+    ~WithSelector() { drop_parameter_depth(copy_); }
     WithSelector(const WithSelector&) = delete;
     WithSelector& operator=(const WithSelector&) = delete;
 

@@ -11,7 +11,7 @@ namespace {
 
 struct Registry {
     ForkMutex mutex;
-    std::unordered_map<const void*, size_t> levels;
+    std::unordered_map<const void*, Depth> depths;
 };
 
 Registry& registry() {
@@ -23,20 +23,21 @@ Registry& registry() {
 
 ForkMutex& parameters_mutex() { return registry().mutex; }
 
-void set_parameter_levels(const void* parameters, size_t levels) {
+void set_parameter_depth(const void* parameters, const Depth& depth) {
     std::unique_lock lock(registry().mutex);
-    registry().levels[parameters] = levels;
+    registry().depths[parameters] = depth;
 }
 
-void drop_parameter_levels(const void* parameters) {
+void drop_parameter_depth(const void* parameters) {
     std::unique_lock lock(registry().mutex);
-    registry().levels.erase(parameters);
+    registry().depths.erase(parameters);
 }
 
-size_t parameter_levels(const void* parameters) {
+Depth parameter_depth(const void* parameters) {
+    if (!parameters) return {};
     std::shared_lock lock(registry().mutex);
-    const auto found = registry().levels.find(parameters);
-    return found == registry().levels.end() ? 0 : found->second;
+    const auto found = registry().depths.find(parameters);
+    return found == registry().depths.end() ? Depth() : found->second;
 }
 
 }  // namespace drq::plugin

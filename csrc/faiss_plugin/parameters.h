@@ -1,19 +1,19 @@
-// `levels` of search parameters: FAISS's SearchParameters has no room for it, so it lives here by address.
+// How deep a search looks into codes: FAISS's SearchParameters has no room for it, so it lives here by
+// address.
 #pragma once
 
-#include <cstddef>
-
 #include "index/fork_mutex.h"
+#include "index/state.h"
 
 namespace drq::plugin {
 
 /// What protects them; see fork.h.
 ForkMutex& parameters_mutex();
 
-void set_parameter_levels(const void* parameters, size_t levels);
-void drop_parameter_levels(const void* parameters);
+void set_parameter_depth(const void* parameters, const Depth& depth);
+void drop_parameter_depth(const void* parameters);
 
-/// 0 if the parameters name none.
-size_t parameter_levels(const void* parameters);
+/// What the parameters name; nothing for those that are not known, or null.
+Depth parameter_depth(const void* parameters);
 
 }  // namespace drq::plugin

@@ -61,6 +61,21 @@ void UnlockingExecutor::check_interrupt() const {
     executor_.check_interrupt();
 }
 
+Depth Depth::checked(size_t M) const {
+    const auto refuse = [](const char* name, size_t is, const std::string& expected) {
+        throw std::invalid_argument(std::string(name) + " is " + std::to_string(is) + ", expected " +
+                                    expected);
+    };
+    if (levels > M) refuse("levels", levels, "0 (all) to " + std::to_string(M));
+    Depth depth{levels ? levels : M, refine_levels ? refine_levels : M, refine_factor};
+    if (depth.refine_levels > M) refuse("refine_levels", refine_levels, "0 (all) to " + std::to_string(M));
+    if (!refine_factor) return depth;
+    if (depth.refine_levels < depth.levels)
+        refuse("refine_levels", refine_levels,
+               "at least the " + std::to_string(depth.levels) + " levels that are scanned");
+    return depth;
+}
+
 IndexState::IndexState() : options_(std::make_shared<const Options>()) {}
 
 std::shared_ptr<const IndexState::Options> IndexState::options() const {
@@ -88,6 +103,8 @@ void IndexState::set_gain_weights(const std::vector<float>& weights) {
 
 void IndexState::take_options(const IndexState& other) {
     levels = other.levels.load();
+    refine_levels = other.refine_levels.load();
+    refine_factor = other.refine_factor.load();
     options_ = other.options_;
 }
 

@@ -33,6 +33,23 @@ void make_room(std::vector<float>& norms, size_t n);
 /// After norms were removed: keeps no more room than growing would have left.
 void release_unused(std::vector<float>& norms);
 
+/// How many levels of codes a search looks at. In search parameters and as an index's default 0 leaves it to
+/// the next in line.
+struct Depth {
+    size_t levels = 0;         ///< that are scanned; 0 in the end: all
+    size_t refine_levels = 0;  ///< that the nearest are ranked by; 0 in the end: all
+    size_t refine_factor = 0;  ///< how many times as many as results are ranked; 0 in the end: none
+
+    /// This where it says something, else the other.
+    Depth or_else(const Depth& other) const {
+        return {levels ? levels : other.levels, refine_levels ? refine_levels : other.refine_levels,
+                refine_factor ? refine_factor : other.refine_factor};
+    }
+
+    /// The numbers for codes of M levels. Throws std::invalid_argument for one that is out of range.
+    Depth checked(size_t M) const;
+};
+
 /// Options, and caches that are built on first use. All functions may be called from any thread.
 ///
 /// Searching while the index changes is undefined in FAISS, but the caches must be right once it is quiet:
@@ -47,7 +64,9 @@ class IndexState {
     IndexState();
     virtual ~IndexState() = default;
 
-    std::atomic<size_t> levels{0};  ///< searched when a call names no number; 0: all
+    /// What searches do that name no numbers.
+    Depth depth() const { return {levels, refine_levels, refine_factor}; }
+    std::atomic<size_t> levels{0}, refine_levels{0}, refine_factor{0};
 
     std::string training() const;
     void set_training(const std::string& options);

@@ -31,7 +31,7 @@ class ArrayIndex {
         const FlatView view = view_of(codebooks, nbits, codes, x, is_l2);
         const auto mask = checked_mask(mask_, view);
         if (k < 1) throw py::value_error("k: " + std::to_string(k) + ", expected at least 1");
-        const Refinement refinement = checked_refinement(view, levels, refine_levels, refine_factor);
+        const Depth depth = Depth{levels, refine_levels, refine_factor}.checked(nbits.size());
         Array<float> distances({x.shape(0), py::ssize_t(k)});
         Array<int64_t> ids({x.shape(0), py::ssize_t(k)});
         float* distance = distances.mutable_data();
@@ -41,7 +41,8 @@ class ArrayIndex {
         {
             const Unlocked unlocked;
             with_database(view, n, levels, mask, [&](const Database& database) {
-                two_stage_search(database, refinement, n, query, k, distance, id, executor());
+                two_stage_search(database, {depth.refine_levels, depth.refine_factor}, n, query, k, distance,
+                                 id, executor());
             });
         }
         return py::make_tuple(distances, ids);
@@ -126,19 +127,6 @@ class ArrayIndex {
                                   std::to_string(bits) + " bits");
         view.is_trained = true;
         return view;
-    }
-
-    /// A factor of 0: none, the levels that are scanned rank as well.
-    static Refinement checked_refinement(const FlatView& view, size_t levels, size_t refine_levels,
-                                         size_t refine_factor) {
-        const size_t M = view.codebooks.nbits.size();
-        if (!refine_factor) return {levels, 1};
-        if (!refine_levels) refine_levels = M;
-        if (refine_levels < levels || refine_levels > M)
-            throw std::invalid_argument("refine_levels: got " + std::to_string(refine_levels) +
-                                        ", expected the " + std::to_string(levels) +
-                                        " levels that are scanned to " + std::to_string(M));
-        return {refine_levels, refine_factor};
     }
 
     static std::optional<Array<bool>> checked_mask(const py::object& object, const FlatView& view) {

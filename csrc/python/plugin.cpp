@@ -25,6 +25,10 @@ namespace drq::plugin {
 namespace {
 
 /// FAISS's Python proxies tell the address of the C++ object they stand for: int(index.this).
+py::tuple as_tuple(const Depth& depth) {
+    return py::make_tuple(depth.levels, depth.refine_levels, depth.refine_factor);
+}
+
 void* pointer(uintptr_t address) { return reinterpret_cast<void*>(address); }
 
 py::dict facts() {
@@ -159,9 +163,13 @@ void bind_plugin(py::module_& module) {
     plugin.def("unpack", [](uintptr_t index) { unpack_flat(pointer(index)); }, WithoutGil());
     plugin.def("is_packed", [](uintptr_t index) { return is_packed_flat(pointer(index)); }, WithoutGil());
 
-    plugin.def("levels", [](uintptr_t index) { return state_of(pointer(index))->levels.load(); });
-    plugin.def("set_levels",
-               [](uintptr_t index, size_t levels) { state_of(pointer(index))->levels = levels; });
+    plugin.def("depth", [](uintptr_t index) { return as_tuple(state_of(pointer(index))->depth()); });
+    plugin.def("set_depth", [](uintptr_t index, size_t levels, size_t refine_levels, size_t refine_factor) {
+        const auto state = state_of(pointer(index));
+        state->levels = levels;
+        state->refine_levels = refine_levels;
+        state->refine_factor = refine_factor;
+    });
     plugin.def(
         "training", [](uintptr_t index) { return state_of(pointer(index))->training(); }, WithoutGil());
     plugin.def(
@@ -177,13 +185,14 @@ void bind_plugin(py::module_& module) {
     set_interrupt_check(handle_signals);
     plugin.def("set_trainer", [](py::function train) { set_trainer(python_trainer(std::move(train))); });
 
-    plugin.def("parameter_levels",
-               [](uintptr_t parameters) { return parameter_levels(pointer(parameters)); });
-    plugin.def("set_parameter_levels", [](uintptr_t parameters, size_t levels) {
-        set_parameter_levels(pointer(parameters), levels);
-    });
-    plugin.def("drop_parameter_levels",
-               [](uintptr_t parameters) { drop_parameter_levels(pointer(parameters)); });
+    plugin.def("parameter_depth",
+               [](uintptr_t parameters) { return as_tuple(parameter_depth(pointer(parameters))); });
+    plugin.def("set_parameter_depth",
+               [](uintptr_t parameters, size_t levels, size_t refine_levels, size_t refine_factor) {
+                   set_parameter_depth(pointer(parameters), {levels, refine_levels, refine_factor});
+               });
+    plugin.def("drop_parameter_depth",
+               [](uintptr_t parameters) { drop_parameter_depth(pointer(parameters)); });
 }
 
 }  // namespace drq::plugin

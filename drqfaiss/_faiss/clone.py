@@ -24,7 +24,7 @@ def adopt_clone(index: faiss.Index, clone: faiss.Index) -> faiss.Index:
         engine = engine_of(old)
         if engine.is_adopted(old):
             engine.adopt(new)
-            engine.set_levels(new, engine.levels(old))
+            engine.set_depth(new, engine.depth(old))
             set_training(new, engine.training(old))
     as_drq(clone)
     if isinstance(index, IndexDRQ | IndexIVFDRQ):

@@ -37,7 +37,7 @@ def check_id_map(make_index: Callable[[], faiss.IndexResidualQuantizer], codes: 
 def _hands_on(outer: faiss.IndexIDMap2) -> bool:
     """Return whether more levels than there are get refused."""
     parameters = faiss.SearchParameters(sel=faiss.IDSelectorAll())
-    plugin.set_parameter_levels(address(parameters), 3)
+    plugin.set_parameter_depth(address(parameters), 3, 0, 0)
     x = np.zeros((1, outer.d), np.float32)
     try:
         outer.range_search_c(1, faiss.swig_ptr(x), 1.0, faiss.RangeSearchResult(1), parameters)
@@ -46,7 +46,7 @@ def _hands_on(outer: faiss.IndexIDMap2) -> bool:
             raise
         return True
     finally:
-        plugin.drop_parameter_levels(address(parameters))
+        plugin.drop_parameter_depth(address(parameters))
     return False
 
 

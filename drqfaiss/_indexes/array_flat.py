@@ -10,6 +10,7 @@ import numpy as np
 
 from drqfaiss._indexes.array_work import (
     ArraySearch,
+    depth_of,
     encode,
     is_l2,
     levels_of,
@@ -36,10 +37,10 @@ class FlatArraySearch(ArraySearch):
     def search(self, index: faiss.Index, query: Query, nearest: Nearest) -> None:
         x, k, params = query
         codes = _flat_codes(index)
-        levels, mask = levels_of(index, params), mask_of(params, np.arange(len(codes)))
+        (levels, *refinement), mask = depth_of(index, params), mask_of(params, np.arange(len(codes)))
         core = state_of(index).core
         nearest.distances[:], nearest.ids[:] = core.search(
-            *quantizer_of(index), codes, x, k, levels, is_l2(index), mask
+            *quantizer_of(index), codes, x, k, levels, is_l2(index), mask, *refinement
         )
 
     def range_search(self, index: faiss.Index, x: Floats, radius: float, params: Parameters) -> Ranges:

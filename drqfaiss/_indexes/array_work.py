@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drqfaiss import _check
 from drqfaiss._core import ArrayIndex, plugin
 from drqfaiss._faiss_abi.layout import address
-from drqfaiss._indexes.arrays import Codes, Floats, Ids, Parameters
+from drqfaiss._indexes.arrays import Codes, Depth, Floats, Ids, Parameters
 from drqfaiss._indexes.trainer import train
 
 
@@ -25,7 +25,7 @@ from drqfaiss._indexes.trainer import train
 class State:
     """What an index has beyond FAISS's fields."""
 
-    levels: int = 0  # The levels of searches that name none; 0: all.
+    depth: Depth = field(default_factory=Depth)  # How deep searches look that name no numbers.
     training: str = ""  # As `TrainingOptions.to_json` writes it; empty: FAISS's training.
     core: ArrayIndex = field(default_factory=ArrayIndex)  # It keeps norms and packed codes.
 
@@ -55,11 +55,11 @@ class ArraySearch(ABC):
     def is_adopted(self, index: faiss.Index) -> bool:
         return True
 
-    def levels(self, index: faiss.Index) -> int:
-        return state_of(index).levels
+    def depth(self, index: faiss.Index) -> Depth:
+        return state_of(index).depth
 
-    def set_levels(self, index: faiss.Index, levels: int) -> None:
-        state_of(index).levels = levels
+    def set_depth(self, index: faiss.Index, depth: Depth) -> None:
+        state_of(index).depth = depth
 
     def training(self, index: faiss.Index) -> str:
         return state_of(index).training
@@ -109,10 +109,16 @@ def is_l2(index: faiss.Index) -> bool:
     return bool(index.metric_type == faiss.METRIC_L2)
 
 
+def depth_of(index: faiss.Index, params: Parameters) -> Depth:
+    """Return how deep a search looks: as its parameters say, else the index, else at all levels."""
+    asked = Depth() if params is None else Depth(*plugin.parameter_depth(address(params)))
+    depth = asked.or_else(state_of(index).depth)
+    return depth._replace(levels=depth.levels or index.rq.M)
+
+
 def levels_of(index: faiss.Index, params: Parameters) -> int:
-    """Return how many levels a search compares: those of its parameters, else the index's, else all."""
-    asked = 0 if params is None else plugin.parameter_levels(address(params))
-    return asked or state_of(index).levels or index.rq.M
+    """Return how many levels a search scans."""
+    return depth_of(index, params).levels
 
 
 def mask_of(params: Parameters, ids: Ids) -> NDArray[np.bool_] | None:

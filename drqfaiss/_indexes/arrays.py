@@ -15,6 +15,18 @@ Ranges = tuple[NDArray[np.uint64], Floats, Ids]
 Parameters: TypeAlias = faiss.SearchParameters | None
 
 
+class Depth(NamedTuple):
+    """How many levels of codes searches look at; 0 leaves it to what is next in line."""
+
+    levels: int = 0  # that are scanned; 0 in the end: all
+    refine_levels: int = 0  # that the nearest are ranked by; 0 in the end: all
+    refine_factor: int = 0  # how many times as many as results are ranked; 0 in the end: none
+
+    def or_else(self, other: Depth) -> Depth:
+        """Return this where it says something, else the other."""
+        return Depth(*(own or others for own, others in zip(self, other, strict=True)))
+
+
 class Query(NamedTuple):
     """What is searched for: the k nearest to each of n vectors."""
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from drqfaiss import _check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi.layout import address
-from drqfaiss._indexes.arrays import Floats, Ids, Nearest, Query
+from drqfaiss._indexes.arrays import Depth, Floats, Ids, Nearest, Query
 from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import set_training
@@ -95,12 +95,16 @@ class LevelsIndex(faiss.Index, ABC):
     @property
     def levels(self) -> int:
         """Levels compared by searches that name no number; 0: all. Setting None means 0."""
-        return engine_of(self).levels(self)
+        return engine_of(self).depth(self).levels
 
     @levels.setter
     def levels(self, levels: SupportsIndex | None) -> None:
-        levels = _check.integer("levels", 0 if levels is None else levels, 0, self.rq.M)
-        engine_of(self).set_levels(self, levels)
+        self._set_depth(levels=_check.integer("levels", 0 if levels is None else levels, 0, self.rq.M))
+
+    def _set_depth(self, **changes: int) -> None:
+        """Change some of what searches do that name no numbers."""
+        engine = engine_of(self)
+        engine.set_depth(self, engine.depth(self)._replace(**changes))
 
     @takes_tensors
     def train(self, x: ArrayLike, *, numeric_type: int = FLOAT32, xq_train: ArrayLike | None = None) -> None:
@@ -210,7 +214,8 @@ class LevelsIndex(faiss.Index, ABC):
         return self.remove_ids_c(x)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {"levels": self.levels, "training": engine_of(self).training(self)}
+        engine = engine_of(self)
+        state: dict[str, Any] = {"depth": tuple(engine.depth(self)), "training": engine.training(self)}
         state["fields"] = self._training_fields()
         # FAISS serializes untrained residual quantizers but cannot read them back.
         return {**state, **(super().__getstate__() if self.is_trained else {"untrained": self._untrained()})}
@@ -221,7 +226,8 @@ class LevelsIndex(faiss.Index, ABC):
         else:
             super().__setstate__(state)
         engine_of(self).adopt(self)
-        engine_of(self).set_levels(self, state["levels"])
+        # Older versions pickled levels alone.
+        engine_of(self).set_depth(self, Depth(*state.get("depth", (state.get("levels", 0),))))
         set_training(self, state["training"])
         for name, values in state.get("fields", {}).items():  # Older versions pickled none.
             set_fields(self._part(name), values)
@@ -270,12 +276,23 @@ class LevelsIndex(faiss.Index, ABC):
         if not self.is_trained:
             raise RuntimeError("the index is not trained, expected train(x) first")
 
+    def _check_depth(self, asked: Depth) -> None:
+        """Raise ValueError for parameters that ask for more levels than there are, or rank by fewer."""
+        for name in ("levels", "refine_levels"):
+            if getattr(asked, name) > self.rq.M:
+                raise ValueError(f"{name}: got {getattr(asked, name)}, expected 0 (all) to {self.rq.M}")
+        depth = asked.or_else(engine_of(self).depth(self))
+        scanned = depth.levels or self.rq.M
+        if depth.refine_factor and (depth.refine_levels or self.rq.M) < scanned:
+            raise ValueError(
+                f"refine_levels: got {depth.refine_levels}, expected at least the {scanned} levels that are "
+                "scanned"
+            )
+
     def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
         x, k = _check.vectors("x", x, self.d), _check.integer("k", k, 1)
         self._require_trained()
         if params is not None:
             _check.instance("params", params, faiss.SearchParameters)
-            levels = plugin.parameter_levels(address(params))
-            if levels > self.rq.M:
-                raise ValueError(f"levels: got {levels}, expected 0 (all) to {self.rq.M}")
+            self._check_depth(Depth(*plugin.parameter_depth(address(params))))
         return Query(x, k, params)

@@ -16,7 +16,7 @@ from drqfaiss._faiss_abi import available
 from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.array_flat import FlatArraySearch
 from drqfaiss._indexes.array_lists import ListArraySearch
-from drqfaiss._indexes.arrays import Codes, Floats, Ids, Nearest, Parameters, Probes, Query, Ranges
+from drqfaiss._indexes.arrays import Codes, Depth, Floats, Ids, Nearest, Parameters, Probes, Query, Ranges
 
 
 class Engine(Protocol):
@@ -31,11 +31,11 @@ class Engine(Protocol):
     def is_adopted(self, index: faiss.Index) -> bool:
         """Return whether an index is one of ours."""
 
-    def levels(self, index: faiss.Index) -> int:
-        """Return the code length of searches that name none; 0: all levels."""
+    def depth(self, index: faiss.Index) -> Depth:
+        """Return how deep searches look that name no numbers."""
 
-    def set_levels(self, index: faiss.Index, levels: int) -> None:
-        """Set the code length of searches that name none."""
+    def set_depth(self, index: faiss.Index, depth: Depth) -> None:
+        """Set how deep searches look that name no numbers."""
 
     def training(self, index: faiss.Index) -> str:
         """Return options as `set_training` took them; empty for FAISS's own training."""
@@ -111,11 +111,11 @@ class InFaiss:
     def is_adopted(self, index: faiss.Index) -> bool:
         return plugin.is_adopted(address(index))
 
-    def levels(self, index: faiss.Index) -> int:
-        return plugin.levels(address(index))
+    def depth(self, index: faiss.Index) -> Depth:
+        return Depth(*plugin.depth(address(index)))
 
-    def set_levels(self, index: faiss.Index, levels: int) -> None:
-        plugin.set_levels(address(index), levels)
+    def set_depth(self, index: faiss.Index, depth: Depth) -> None:
+        plugin.set_depth(address(index), *depth)
 
     def training(self, index: faiss.Index) -> str:
         return plugin.training(address(index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import faiss
 import numpy as np
@@ -18,6 +18,7 @@ from drqfaiss._indexes.base import (
     use_storable_tables,
 )
 from drqfaiss._indexes.engines import engine_of, flat_engine
+from drqfaiss._indexes.parameters import refine_factor_of, refine_levels_of
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
 from drqfaiss._least_squares.options import TrainingOptions
@@ -111,6 +112,29 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     def packed(self) -> bool:
         """Whether there is a packed copy of the codes."""
         return flat_engine().is_packed(self)
+
+    @property
+    def refine_levels(self) -> int:
+        """Levels that searches rank by which name no number, see `refine_factor`; 0: all."""
+        return engine_of(self).depth(self).refine_levels
+
+    @refine_levels.setter
+    def refine_levels(self, levels: SupportsIndex | None) -> None:
+        self._set_depth(refine_levels=refine_levels_of(levels, self.rq.M))
+
+    @property
+    def refine_factor(self) -> int | None:
+        """How many times as many vectors as results a search ranks that names no number.
+
+        None: a search has no second stage. With a factor, of the k · refine_factor nearest by the first
+        ``levels`` levels the k nearest by the first ``refine_levels`` are returned. Range searches compare
+        ``levels`` alone.
+        """
+        return engine_of(self).depth(self).refine_factor or None
+
+    @refine_factor.setter
+    def refine_factor(self, factor: SupportsIndex | None) -> None:
+        self._set_depth(refine_factor=refine_factor_of(factor))
 
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         widths = bit_widths(shape["nbits"])

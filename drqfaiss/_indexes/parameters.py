@@ -10,6 +10,7 @@ import faiss
 from drqfaiss import _check
 from drqfaiss._core import plugin
 from drqfaiss._faiss_abi.layout import address
+from drqfaiss._indexes.arrays import Depth
 
 
 class _Levels(faiss.SearchParameters):
@@ -20,8 +21,14 @@ class _Levels(faiss.SearchParameters):
 
     def _keep_levels(self, levels: SupportsIndex | None) -> None:
         # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
-        weakref.finalize(self, plugin.drop_parameter_levels, address(self)).atexit = False
+        weakref.finalize(self, plugin.drop_parameter_depth, address(self)).atexit = False
         self.levels = levels
+
+    def _depth(self) -> Depth:
+        return Depth(*plugin.parameter_depth(address(self)))
+
+    def _set_depth(self, **changes: int) -> None:
+        plugin.set_parameter_depth(address(self), *self._depth()._replace(**changes))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not hasattr(type(self), name) and name not in ("this", "referenced_objects"):
@@ -32,11 +39,11 @@ class _Levels(faiss.SearchParameters):
     @property
     def levels(self) -> int:
         """Levels to compare; 0: the index's default."""
-        return plugin.parameter_levels(address(self))
+        return self._depth().levels
 
     @levels.setter
     def levels(self, levels: SupportsIndex | None) -> None:
-        plugin.set_parameter_levels(address(self), _levels(levels))
+        self._set_depth(levels=_levels(levels))
 
     @property
     def sel(self) -> faiss.IDSelector | None:
@@ -55,28 +62,70 @@ def _levels(levels: SupportsIndex | None) -> int:
     return _check.integer("levels", 0 if levels is None else levels, 0)
 
 
+def refine_levels_of(levels: SupportsIndex | None, most: int | None = None) -> int:
+    """Return levels to rank by as a `Depth` has them; raise TypeError or ValueError for bad ones."""
+    return _check.integer("refine_levels", 0 if levels is None else levels, 0, most)
+
+
+def refine_factor_of(factor: SupportsIndex | None) -> int:
+    """Return a factor as a `Depth` has it; raise TypeError or ValueError for a bad one."""
+    return 0 if factor is None else _check.integer("refine_factor", factor, 1, 2**31 - 1)
+
+
 class SearchParametersDRQ(_Levels, faiss.SearchParameters):
     """Search parameters with a code length.
+
+    With a ``refine_factor`` a search has two stages: of the k · refine_factor nearest by the first ``levels``
+    levels it returns the k nearest by the first ``refine_levels``, with their distances by these.
 
     Args:
         levels: Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
         sel: Which vectors may be returned.
+        refine_levels: Levels to rank by; 0 or None takes the index's default, which is all.
+        refine_factor: How many times as many vectors as results are ranked, at least 1; None takes the
+            index's default, which is no second stage.
 
     Raises:
-        TypeError, ValueError: If ``levels`` is no integer or negative, or ``sel`` no selector. Whether the
-            index has that many levels is checked at the search.
+        TypeError, ValueError: An argument is not as above. Whether the index has that many levels is checked
+            at the search.
     """
 
-    _names = ("levels", "sel")
+    _names = ("levels", "sel", "refine_levels", "refine_factor")
 
-    def __init__(self, levels: SupportsIndex | None = 0, sel: faiss.IDSelector | None = None) -> None:
-        levels = _levels(levels)
+    def __init__(
+        self,
+        levels: SupportsIndex | None = 0,
+        sel: faiss.IDSelector | None = None,
+        refine_levels: SupportsIndex | None = 0,
+        refine_factor: SupportsIndex | None = None,
+    ) -> None:
+        levels, refine_levels = _levels(levels), refine_levels_of(refine_levels)
+        refine_factor = refine_factor_of(refine_factor)
         super().__init__(sel=sel)
         self._keep_levels(levels)
+        self._set_depth(refine_levels=refine_levels, refine_factor=refine_factor)
+
+    @property
+    def refine_levels(self) -> int:
+        """Levels to rank by; 0: the index's default."""
+        return self._depth().refine_levels
+
+    @refine_levels.setter
+    def refine_levels(self, levels: SupportsIndex | None) -> None:
+        self._set_depth(refine_levels=refine_levels_of(levels))
+
+    @property
+    def refine_factor(self) -> int | None:
+        """How many times as many vectors as results are ranked; None: the index's default."""
+        return self._depth().refine_factor or None
+
+    @refine_factor.setter
+    def refine_factor(self, factor: SupportsIndex | None) -> None:
+        self._set_depth(refine_factor=refine_factor_of(factor))
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         # A copy has a C++ object, and so levels, of its own. FAISS's selectors can be shared, not pickled.
-        return type(self), (self.levels, self.sel)
+        return type(self), tuple(getattr(self, name) for name in self._names)
 
 
 class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):

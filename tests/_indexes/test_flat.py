@@ -137,9 +137,9 @@ def test_parameters_are_forgotten_with_their_object():
     assert parameters.levels == 3
     parameters.levels = 4
     where = address(parameters)
-    assert plugin.parameter_levels(where) == 4
+    assert plugin.parameter_depth(where) == (4, 0, 0)
     del parameters
-    assert plugin.parameter_levels(where) == 0
+    assert plugin.parameter_depth(where) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

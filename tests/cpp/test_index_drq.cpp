@@ -133,6 +133,31 @@ void test_levels_of_the_index() {
     check_throws("levels is 6, expected 0 (all) to 5", [&] { search(*index, x, kFound, &parameters); });
 }
 
+void test_two_stages() {
+    const auto x = read_vecs<float>("query.fvecs");
+    const auto index = read("l28");
+    const Found whole = search(*index, x, kFound);
+    SearchParametersDRQ parameters;
+    parameters.levels = 2;
+    const Found few = search(*index, x, kFound, &parameters);
+    parameters.refine_factor = size_t(index->ntotal);  // everything is ranked
+    CHECK(search(*index, x, kFound, &parameters) == whole);
+    parameters.refine_factor = 1;  // the same vectors in another order
+    Found ranked = search(*index, x, kFound, &parameters), scanned = few;
+    CHECK(!(ranked == few));
+    for (size_t i = 0; i < ranked.ids.size(); i += kFound)
+        for (Found* found : {&ranked, &scanned})
+            std::sort(found->ids.begin() + int64_t(i), found->ids.begin() + int64_t(i) + kFound);
+    CHECK(ranked.ids == scanned.ids);
+    index->levels = 2;
+    index->refine_factor = size_t(index->ntotal);
+    CHECK(search(*index, x, kFound) == whole);
+    CHECK(search(IndexDRQ(*index), x, kFound) == whole);
+    parameters.refine_levels = 1;
+    check_throws("refine_levels is 1, expected at least the 2 levels that are scanned",
+                 [&] { search(*index, x, kFound, &parameters); });
+}
+
 void test_selector_and_range() {
     const auto x = read_vecs<float>("query.fvecs");
     const auto index = read("l28");
@@ -289,6 +314,7 @@ int main(int argc, char** argv) {
     test_finds_and_encodes_what_python_does();
     test_finds_what_faiss_does();
     test_levels_of_the_index();
+    test_two_stages();
     test_selector_and_range();
     test_changes_between_searches();
     test_permuted_entries();

@@ -80,7 +80,7 @@ void two_stage_search(const Database& database, const Refinement& refinement, si
                       size_t k, float* distances, int64_t* ids, const Executor& executor) {
     const size_t N = database.codes.n;
     const size_t length = k >= N || refinement.factor >= N / k ? N : k * refinement.factor;
-    if (refinement.levels == database.levels || length == 0)
+    if (!refinement.factor || refinement.levels == database.levels || length == 0)
         return knn_search(database, n, x, k, distances, ids, executor);
     const Database ranked{database.quantizer, database.codes, refinement.levels, database.metric};
     const size_t slice = std::max<size_t>(1, kMostShortlisted / length);

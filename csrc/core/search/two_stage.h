@@ -12,7 +12,7 @@ namespace drq {
 /// How the vectors that a scan finds are ranked.
 struct Refinement {
     size_t levels;  ///< of the codes, at least those that are scanned
-    size_t factor;  ///< times as many vectors as results are ranked
+    size_t factor;  ///< times as many vectors as results are ranked; 0: none, the scan decides
 };
 
 /// Of the k · factor nearest of each of n queries x (n, d) by the levels of the database, the k nearest by

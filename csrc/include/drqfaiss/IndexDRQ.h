@@ -14,8 +14,13 @@ class FlatState;
 namespace drqfaiss {
 
 /// Search parameters with a code length.
+///
+/// With a refine_factor, of the k · refine_factor nearest by `levels` the k nearest by `refine_levels` are
+/// returned. Range searches compare `levels` alone.
 struct SearchParametersDRQ : faiss::SearchParameters {
-    size_t levels = 0;  ///< compare only so many levels of every code; 0: the index's default
+    size_t levels = 0;         ///< compare only so many levels of every code; 0: the index's default
+    size_t refine_levels = 0;  ///< rank by so many; 0: the index's default
+    size_t refine_factor = 0;  ///< rank so many times k vectors; 0: the index's default
 };
 
 /// A residual quantizer index whose code length is chosen at each search.
@@ -26,7 +31,10 @@ struct SearchParametersDRQ : faiss::SearchParameters {
 /// FAISS's own. Files are stock FAISS files; faiss::clone_index returns a stock index, which the constructor
 /// below takes. Searches may run at the same time; changes need the index for themselves, as in FAISS.
 struct IndexDRQ : faiss::IndexResidualQuantizer {
-    size_t levels = 0;  ///< compared by searches that name no number; 0: all
+    // What searches do that name no numbers.
+    size_t levels = 0;         ///< 0: all
+    size_t refine_levels = 0;  ///< 0: all
+    size_t refine_factor = 0;  ///< 0: no second stage
 
     /// An untrained index of M levels of nbits bits.
     IndexDRQ(int d, size_t M, size_t nbits, faiss::MetricType metric = faiss::METRIC_L2);
@@ -55,7 +63,7 @@ struct IndexDRQ : faiss::IndexResidualQuantizer {
     void check_compatible_for_merge(const faiss::Index& other) const override;
 
     /// `parameters`: null, faiss::SearchParameters or SearchParametersDRQ. Throws faiss::FaissException for
-    /// more levels than the index has, or an index that is not trained.
+    /// more levels than the index has, fewer to rank by than are scanned, or an index that is not trained.
     void search(int64_t n, const float* x, int64_t k, float* distances, int64_t* ids,
                 const faiss::SearchParameters* parameters = nullptr) const override;
     void range_search(int64_t n, const float* x, float radius, faiss::RangeSearchResult* result,
