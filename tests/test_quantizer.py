@@ -95,7 +95,8 @@ def test_anything_that_is_an_array_is_accepted():
     q = Quantizer([[0, 1], [2, 3]], [1.0, 0.5], mean=[1, 1])
     codes = q.encode([[1, 2], [3, 4]])
     np.testing.assert_array_equal(q.decode(codes.tolist()), q.decode(codes))
-    trained = Quantizer.train([[0, 1], [2, 3], [4, 9]], levels=2, bits=1, iterations=1, progress=False)
+    options = {"iterations": 1, "own_first": True, "progress": False}
+    trained = Quantizer.train([[0, 1], [2, 3], [4, 9]], levels=2, bits=1, **options)
     assert trained.codebooks().shape == (2, 2, 2)
     replaced = q.replace(mean=[0, 0])
     np.testing.assert_array_equal(replaced.mean, np.zeros(2))

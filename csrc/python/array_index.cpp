@@ -40,7 +40,7 @@ class ArrayIndex {
         const float* query = x.data();
         {
             const Unlocked unlocked;
-            with_database(view, n, levels, mask, [&](const Database& database) {
+            with_database(view, n, depth.levels, mask, [&](const Database& database) {
                 two_stage_search(database, {depth.refine_levels, depth.refine_factor}, n, query, k, distance,
                                  id, executor());
             });

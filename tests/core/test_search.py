@@ -304,10 +304,8 @@ def test_bad_input():
         search(nbits=(4, 4, 17))
     with pytest.raises(ValueError, match="at least 12 bits"):
         search(rows=np.zeros((10, 1), np.uint8))
-    with pytest.raises(ValueError, match="levels: got 4, expected 1 to 3"):
+    with pytest.raises(ValueError, match=r"levels is 4, expected 0 \(all\) to 3"):
         search(levels=4)
-    with pytest.raises(ValueError, match="levels: got 0, expected 1 to 3"):
-        search(levels=0)
     with pytest.raises(ValueError, match="one entry for each code"):
         search(mask=np.zeros(9, bool))
     with pytest.raises(ValueError, match="k: 0, expected at least 1"):

@@ -60,8 +60,8 @@ def test_ranks_the_nearest_of_the_first_levels(
 @pytest.mark.parametrize(
     ("depth", "message"),
     [
-        ((3, 2, 5), "refine_levels: got 2, expected the 3 levels that are scanned to 4"),
-        ((3, 5, 5), "refine_levels: got 5, expected the 3 levels that are scanned to 4"),
+        ((3, 2, 5), "refine_levels is 2, expected at least the 3 levels that are scanned"),
+        ((3, 5, 5), r"refine_levels is 5, expected 0 \(all\) to 4"),
     ],
 )
 def test_levels_to_rank_by_that_cannot_be(depth, message):
