@@ -551,5 +551,5 @@ def test_results_do_not_depend_on_the_number_of_threads():
 
 def test_search_parameters_refuse_unknown_names():
     parameters = SearchParametersDRQ()
-    with pytest.raises(AttributeError, match="no 'level', expected levels, sel, refine_levels or refine_factor"):
+    with pytest.raises(AttributeError, match="expected levels, sel, refine_levels or refine_factor"):
         parameters.level = 3
