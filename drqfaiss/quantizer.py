@@ -204,6 +204,8 @@ class Quantizer:
                 len(self.groups) > 1
             )
         wide = sum(self.groups[g].codebook.shape[1] == self.d for g in self.level_groups)
+        if wide == self.levels:
+            return f"{self.levels} levels with {len(self.groups)} codebooks in all {self.d} dimensions"
         starts = {group.dimensions.start for group in self.groups if group.codebook.shape[1] < self.d}
         return f"{wide} levels in all {self.d} dimensions, {self.levels - wide} on {len(starts)} blocks"
 
@@ -420,13 +422,11 @@ class Quantizer:
 
     @classmethod
     def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:
-        """Factor a trained residual quantizer index whose levels are multiples of one codebook.
-
-        The first level may have a codebook of its own.
+        """Factor a trained residual quantizer index: levels that are multiples of one codebook share it.
 
         Raises:
             TypeError: The index is no residual quantizer index.
-            ValueError: It is not trained, or its levels do not share a codebook.
+            ValueError: It is not trained, or its levels differ in their bits.
         """
         # The downcast object does not own the index: the argument has to stay referenced.
         residual = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
@@ -446,11 +446,6 @@ class Quantizer:
     def _factored(cls, stored: np.ndarray) -> Quantizer:
         """Return the quantizer whose `codebooks` these are, (M, K, d)."""
         level_groups, scales, shift = _core.factor(stored)
-        if len(set(level_groups)) == len(level_groups) > 2:
-            raise ValueError(
-                f"index: got {len(level_groups)} different codebooks, expected levels that are multiples of "
-                "others"
-            )
         mean = np.array(shift, np.float32)
         blocks, axes = _core.blocks(stored)
         firsts = [stored[level_groups.index(g)] - (mean if g == 0 else 0) for g in range(len(blocks))]

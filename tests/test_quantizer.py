@@ -283,10 +283,14 @@ def test_encoding_follows_prefix_weights():
         q.encode(x, 16, {5: 1})
 
 
-def test_from_index_rejects():
+def test_from_index_of_levels_that_share_nothing():
     own = np.random.default_rng(0).standard_normal((3, 16, 6)).astype(np.float32)
-    with pytest.raises(ValueError, match="3 different codebooks"):
-        Quantizer.from_index(residual_index(own))
+    found = Quantizer.from_index(residual_index(own))
+    np.testing.assert_allclose(found.codebooks(), own, atol=1e-6)
+    assert found.layout == "3 levels with 3 codebooks in all 6 dimensions"
+
+
+def test_from_index_rejects():
     with pytest.raises(ValueError, match="not trained"):
         Quantizer.from_index(faiss.IndexResidualQuantizer(8, 2, 4))
     with pytest.raises(TypeError, match="IndexFlatL2"):

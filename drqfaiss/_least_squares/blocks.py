@@ -47,7 +47,7 @@ def train_blocks(
         x: array (n, d), float32. Finite, at least 2**bits vectors.
         levels: Levels M of the full code.
         bits: Bits per level.
-        global_levels: Fewer than `levels`; the first has a codebook of its own.
+        global_levels: Fewer than `levels`.
         block_size: Dimensions of a block; the last may have fewer.
         options: How to train.
     """
@@ -115,19 +115,20 @@ def _global_model(x: np.ndarray, levels: int, bits: int, options: TrainingOption
         return None
     weights = options.prefix_weights
     if weights is not None:  # of the prefixes that end beyond, all levels here are part
-        weights = {L: sum(w for length, w in weights.items() if min(length, levels) == L) for L in weights}
-        weights = {min(L, levels): weight for L, weight in weights.items()}
-    return train(x, levels, bits, replace(options, own_first=levels > 1, prefix_weights=weights))
+        shortened: dict[int, float] = {}
+        for length, weight in weights.items():
+            shortened[min(length, levels)] = shortened.get(min(length, levels), 0.0) + weight
+        weights = shortened
+    return train(x, levels, bits, replace(options, prefix_weights=weights))
 
 
 def _block_options(levels: int, options: TrainingOptions) -> TrainingOptions:
     """Return how a block of so many levels trains."""
     weights = {level: (level / levels) ** PREFIX_POWER for level in range(1, levels + 1)}
     return replace(
-        options,
+        options.with_own(int(levels >= FEWEST_FOR_OWN_FIRST)),
         iterations=options.iterations or math.ceil(SHARE_OF_WORK * options.work.iterations),
         beam=options.beam or math.ceil(SHARE_OF_WORK * options.work.beam),
-        own_first=levels >= FEWEST_FOR_OWN_FIRST,
         prefix_weights=weights,
         progress=False,
     )
@@ -148,9 +149,12 @@ def residuals(x: np.ndarray, model: Model | None, levels: int, beam: int) -> np.
 
 
 def codebooks_of(model: Model) -> np.ndarray:
-    """Return the codebooks (M, K, B) of a model whose groups live on all its dimensions, without its mean."""
-    bases = np.array([group.codebook for group in model.groups])
-    return np.ascontiguousarray(model.scales[:, None, None] * bases[model.level_groups], np.float32)
+    """Return the codebooks (M, K, d) of a model with a scale per level, without mean and rotation."""
+    groups = [model.groups[g] for g in model.level_groups]
+    codebooks = np.zeros((len(groups), len(groups[0].codebook), len(model.mean)), np.float32)
+    for codebook, group, scale in zip(codebooks, groups, model.scales, strict=True):
+        codebook[:, group.dimensions] = scale * group.codebook
+    return codebooks
 
 
 def split(x: np.ndarray, fewest: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,9 +174,11 @@ def fitted(fit: np.ndarray, held_out: np.ndarray, levels: int, bits: int, option
 
 
 def prefix_errors(model: Model, x: np.ndarray, beam: int) -> list[float]:
-    """Return the mean squared error of x (n, B) after 0, 1, … levels."""
+    """Return the mean squared error of x (n, d) after 0, 1, … levels of a model with a scale per level."""
     codebooks = codebooks_of(model)
     left = x - model.mean
+    if model.rotation is not None:
+        left = left @ model.rotation.T
     codes = _core.encode(left, codebooks, beam)
     errors = [float(np.square(x, dtype=np.float64).sum(1).mean())]
     for m, codebook in enumerate(codebooks):

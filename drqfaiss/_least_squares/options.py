@@ -60,7 +60,9 @@ class TrainingOptions:
         scale: {"geometric", "level", "vector"}. One ratio for all levels (s_m = s^m), a scale per level, or a
             scale per level and dimension after a rotation: the most accurate, the slowest to train and
             encode.
-        own_first: Whether the first level has a codebook of its own: K·d parameters more.
+        own_levels: How many of the first levels have a codebook each, K·d parameters more a level; the others
+            share one. None: 0 with layout="shared", else by drafts.
+        own_first: True is another way to say own_levels=1.
         prefix_weights: How much the error after the first L levels counts, {L: weight}, in training and when
             vectors are added. Lengths left out have weight 0; that of all levels is above 0. None chooses
             codes for the full length only, and weighs every length L by (L / levels)**4 in the codebooks.
@@ -84,6 +86,9 @@ class TrainingOptions:
     )
     block_size: int | None = _count("dimensions of a block")
     scale: str = _choice("level", "how levels scale the codebook", SCALES)
+    own_levels: int | None = _option(
+        None, "how many first levels get a codebook each", partial(_check.integer, lowest=0)
+    )
     own_first: bool = _option(False, "the first level gets a codebook of its own", _check.boolean)
     prefix_weights: Mapping[int, float] | None = _option(
         None, "how much the error after the first L levels counts", require_weights
@@ -105,6 +110,8 @@ class TrainingOptions:
             value = getattr(self, option.name)
             checked = option.default if value is None else option.metadata["check"](option.name, value)
             object.__setattr__(self, option.name, checked)  # This is the way past a frozen dataclass.
+        if self.own_first and self.own_levels not in (None, 1):
+            raise ValueError(f"own_levels: got {self.own_levels} with own_first=True, expected 1")
 
     def for_shape(self, levels: int, bits: int) -> TrainingOptions:
         """Return these options, checked for codes of so many levels of so many bits.
@@ -118,6 +125,17 @@ class TrainingOptions:
         if self.prefix_weights is None:
             return self
         return replace(self, prefix_weights=check_prefix_weights(levels, self.prefix_weights))
+
+    @property
+    def own(self) -> int | None:
+        """How many of the first levels have codebooks of their own; None: not said."""
+        if self.own_levels is None and (self.own_first or self.layout == "shared"):
+            return int(self.own_first)
+        return self.own_levels
+
+    def with_own(self, levels: int) -> TrainingOptions:
+        """Return these options with so many first levels that have codebooks of their own."""
+        return replace(self, own_levels=levels, own_first=False)
 
     @property
     def work(self) -> Quality:

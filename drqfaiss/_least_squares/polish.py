@@ -48,6 +48,11 @@ def polish(
     _check.finite("x", x)
     if len(x) == 0:
         raise ValueError("x: got no vectors, expected at least one")
+    narrow = any(group.codebook.shape[1] < quantizer.d for group in quantizer.groups)
+    if narrow or (np.diff(quantizer.level_groups) < 0).any():
+        raise ValueError(
+            f"quantizer: got {quantizer.layout}, expected groups in all dimensions, one after another"
+        )
     own = "vector" if quantizer.scales.ndim == 2 else "level"
     scale = own if scale is None else scale
     fitting = ("vector",) if own == "vector" else SCALES[:2]
@@ -66,10 +71,9 @@ def polish(
         centred = centred @ quantizer.rotation.T
     unit = float(np.sqrt(np.square(centred, dtype=np.float64).mean())) or 1.0
     centred = np.ascontiguousarray(centred / np.float32(unit))
-    first = [] if quantizer.first_codebook is None else [quantizer.first_codebook]
-    bases = np.array([*first, quantizer.codebook], np.float64) / unit
+    bases = np.array([group.codebook for group in quantizer.groups], np.float64) / unit
     scales = quantizer.scales.reshape(quantizer.levels, -1).astype(np.float64)
-    fitted = Levels(bases, np.minimum(np.arange(quantizer.levels), len(first)), scales).normalised()
+    fitted = Levels(bases, quantizer.level_groups, scales).normalised()
     for iteration in range(iterations):
         codes = _core.encode(centred, fitted.codebooks(), beam, gains)
         statistics = Statistics.of(centred, codes, quantizer.codewords)

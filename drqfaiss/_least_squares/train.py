@@ -1,9 +1,9 @@
 """Training without labels: beam-search encoding in turn with closed-form least squares.
 
 The model is x ≈ mean + rotationᵀ Σ_m s_m ∘ C_m[b_m] with one codebook C_m = C of K codewords and a scale s_m
-per level; the first level may have a codebook of its own. For given codes b it is linear in the codebooks and
-linear in the scales, so each has a closed-form update. Both need the vectors only through two statistics: how
-often two codewords meet (counts), the sum of a codeword's vectors (sums). With one codebook:
+per level; the first levels may have codebooks of their own. For given codes b it is linear in the codebooks
+and linear in the scales, so each has a closed-form update. Both need the vectors only through two statistics:
+how often two codewords meet (counts), the sum of a codeword's vectors (sums). With one codebook:
 
     loss = Σ_L α_L Σ_x ‖x − x̂_L‖²                      α_L: the weight of the prefix of L levels
     A C = B,  A = Σ_mn w_mn s_m s_n counts_mn,  B = Σ_m w_m s_m sums_m,  w_mn = Σ_{L > max(m, n)} α_L
@@ -41,7 +41,7 @@ START_ITERATIONS = 8  # Iterations of k-means: few, as the codebook changes a lo
 
 
 def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Model:
-    """Train one codebook, or a first and a shared one, and the scales.
+    """Train one codebook, or those of the first levels and a shared one, and the scales.
 
     The result is the same bit for bit for a seed, as long as the number of threads is the same.
 
@@ -64,7 +64,7 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
     tail, gains = tail_weights(levels, options.prefix_weights), gain_weights(levels, options.prefix_weights)
     rng = np.random.default_rng(options.seed)
     x, mean, unit, rotation = prepare(x, max(work.max_vectors, K), rotate=scale == "vector", rng=rng)
-    group = np.minimum(np.arange(levels), int(options.own_first))
+    group = np.minimum(np.arange(levels), options.own or 0)
     fitted = start(x, group, K, scale, options.seed)
     for iteration in with_progress(work.iterations, options.progress):
         codes = _core.encode(x, fitted.codebooks(), work.beam, gains)

@@ -86,15 +86,17 @@ def test_levels_are_dealt_where_they_remove_most():
 @pytest.mark.parametrize(
     ("levels", "options", "expected"),
     [
-        (8, {}, (8, 0)),  # short codes share a codebook
-        (20, {"layout": "shared"}, (20, 0)),
-        (20, {"scale": "vector"}, (20, 0)),
-        (20, {"layout": "blocks", "global_levels": 2}, (2, 10)),
-        (20, {"layout": "blocks", "global_levels": 2, "block_size": 6}, (2, 6)),
+        (8, {"own_first": True}, (8, 0, 1)),
+        (8, {"own_levels": 3}, (8, 0, 3)),
+        (8, {"scale": "geometric"}, (8, 0, 0)),
+        (20, {"layout": "shared"}, (20, 0, 0)),
+        (20, {"scale": "vector"}, (20, 0, 0)),
+        (20, {"layout": "blocks", "global_levels": 2}, (2, 10, 1)),
+        (20, {"layout": "blocks", "global_levels": 2, "block_size": 6, "own_levels": 2}, (2, 6, 2)),
     ],
 )
 def test_layouts_that_need_no_drafts(vectors, levels, options, expected):
-    assert layouts.choose(vectors, levels, BITS, TrainingOptions(**options)) == expected
+    assert layouts.choose(vectors, levels, BITS, TrainingOptions(**options)) == (*expected, True)
 
 
 def test_long_codes_get_blocks_by_themselves(vectors):
@@ -145,7 +147,7 @@ def test_codewords_that_reach_too_few_dimensions_are_named(vectors):
     with pytest.warns(
         UserWarning, match=r"1 codebook\(s\) of 8 codewords reach 7 of 32 dimensions: .* hold \d+%"
     ):
-        Quantizer.train(x, levels=8, bits=3, **QUICK)
+        Quantizer.train(x, levels=8, bits=3, layout="shared", **QUICK)
 
 
 @pytest.mark.filterwarnings("error")

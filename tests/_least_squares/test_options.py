@@ -37,6 +37,22 @@ def test_json_gives_the_same_options(options):
     assert TrainingOptions.from_json(options.to_json()) == options
 
 
+@pytest.mark.parametrize(
+    ("options", "own"),
+    [
+        ({}, None),
+        ({"layout": "shared"}, 0),
+        ({"own_first": True}, 1),
+        ({"layout": "shared", "own_first": True}, 1),
+        ({"own_levels": 0}, 0),
+        ({"layout": "shared", "own_levels": 3}, 3),
+    ],
+)
+def test_own_levels_are_those_given_or_open(options, own):
+    assert TrainingOptions(**options).own == own
+    assert TrainingOptions(**options).with_own(5).own == 5
+
+
 def test_json_holds_what_differs_from_the_defaults():
     assert json.loads(TrainingOptions(beam=3, seed=0).to_json()) == {"beam": 3}
     given = TrainingOptions(beam=np.int64(3), prefix_weights={np.int32(2): np.float32(1)}).for_shape(2, 8)
@@ -63,6 +79,12 @@ def test_a_shape_checks_what_depends_on_it():
     [
         ({"scale": 3}, ValueError, "scale: got 3, expected one of 'geometric', 'level', 'vector'"),
         ({"own_first": 1}, TypeError, "own_first: got 1, expected True or False"),
+        ({"own_levels": -1}, ValueError, "own_levels: got -1, expected at least 0"),
+        (
+            {"own_levels": 2, "own_first": True},
+            ValueError,
+            "own_levels: got 2 with own_first=True, expected 1",
+        ),
         ({"prefix_weights": [1]}, TypeError, r"prefix_weights: got \[1\], expected a dict"),
         ({"max_vectors": 0}, ValueError, "max_vectors: got 0, expected at least 1"),
         ({"beam": 2.5}, TypeError, "beam: got 2.5, expected an integer"),

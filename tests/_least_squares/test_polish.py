@@ -15,7 +15,7 @@ def test_size_is_bounded():
 
 def test_a_vector_far_out_changes_nothing():
     x = np.random.default_rng(1).normal(size=(800, 6)).astype(np.float32)
-    quantizer = Quantizer.train(x, 3, 4, quality="fast", progress=False)
+    quantizer = Quantizer.train(x, 3, 4, layout="shared", quality="fast", progress=False)
     far = np.concatenate([x, np.full((1, 6), 1e6, np.float32)])
     expected, found = polish(quantizer, x, iterations=3), polish(quantizer, far, iterations=3)
     np.testing.assert_array_equal(found.codebook, expected.codebook)

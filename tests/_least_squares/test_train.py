@@ -27,7 +27,9 @@ def trained(digits):
 
 
 def train(x, **options):
-    return Quantizer.train(x, **{"levels": LEVELS, "bits": BITS, "progress": False, **options})
+    return Quantizer.train(
+        x, **{"levels": LEVELS, "bits": BITS, "layout": "shared", "progress": False, **options}
+    )
 
 
 def error(quantizer, x, levels=None):
@@ -113,6 +115,14 @@ def test_an_own_first_codebook_of_one_level_is_the_codebook(digits):
     np.testing.assert_array_equal(own.codebooks(), shared.codebooks())
 
 
+def test_more_own_codebooks_lower_the_error(digits):
+    errors = [error(train(digits[0], own_levels=own), digits[0]) for own in (0, 1, 2, LEVELS)]
+    assert errors == sorted(errors, reverse=True)
+    own = train(digits[0], own_levels=2)
+    assert own.level_groups.tolist() == [0, 1, 2, 2]
+    np.testing.assert_array_equal(own.scales[:3], 1)
+
+
 def test_better_quality_lowers_the_error(digits):
     errors = [error(train(digits[0], quality=quality), digits[0]) for quality in QUALITIES]
     assert errors == sorted(errors, reverse=True)
@@ -159,7 +169,7 @@ def test_few_distinct_vectors_and_constant_dimensions(mode):
 @pytest.mark.parametrize("mode", SCALES)
 def test_other_shapes_of_code(digits, levels, bits, mode):
     learn, held_out = digits
-    q = train(learn, levels=levels, bits=bits, scale=mode, iterations=5)
+    q = train(learn, levels=levels, bits=bits, scale=mode, iterations=5, layout="auto")
     assert (q.levels, q.bits) == (levels, bits)
     assert error(q, held_out) < ((held_out - learn.mean(0)) ** 2).sum(1).mean()
 
