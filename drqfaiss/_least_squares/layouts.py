@@ -126,22 +126,26 @@ def best(x: np.ndarray, levels: int, bits: int, block_size: int, options: Traini
     fit, held_out = blocks.split(usual, 2**bits, options.seed)
     careful = free and counting < FEW * 2**bits
     work = options.work if careful else DRAFT
-    scores = expected_scores(fit, held_out, levels, bits, block_size, work, options)
+    drafts = expected_errors(fit, held_out, levels, bits, block_size, work, options)
     if careful:
-        likely = min(scores, key=lambda layout: scores[layout])
+        likely = min(drafts, key=lambda layout: score(drafts[layout], levels))
         if likely.global_levels < levels:  # What is expected of blocks holds for many vectors.
-            scores = {layout: value for layout, value in scores.items() if layout.global_levels == levels}
+            drafts = {layout: errors for layout, errors in drafts.items() if layout.global_levels == levels}
             drafting = draft_options(levels, likely.own_levels, work, options)
             model = blocks.train_blocks(fit, levels, bits, likely.global_levels, block_size, drafting)
-            scores[likely] = score(blocks.prefix_errors(model, held_out, blocks.MEASURING_BEAM), levels)
+            drafts[likely] = blocks.prefix_errors(model, held_out, blocks.MEASURING_BEAM)
         model = train_residual(fit, levels, bits, options)
-        errors = blocks.prefix_errors(model, held_out, blocks.MEASURING_BEAM)
-        scores[one_by_one] = score(errors, levels) - SURER
+        drafts[one_by_one] = blocks.prefix_errors(model, held_out, blocks.MEASURING_BEAM)
+        most = drafts[one_by_one][levels]
+        drafts = {layout: errors for layout, errors in drafts.items() if errors[levels] <= most}
+    scores = {layout: score(errors, levels) for layout, errors in drafts.items()}
+    if careful:
+        scores[one_by_one] -= SURER
     alike = [layout for layout, value in scores.items() if value <= min(scores.values()) + NEXT_BEST]
     return min(alike, key=lambda layout: (layout.cost, scores[layout]))
 
 
-def expected_scores(
+def expected_errors(
     fit: np.ndarray,
     held_out: np.ndarray,
     levels: int,
@@ -149,25 +153,25 @@ def expected_scores(
     block_size: int,
     work: Quality,
     options: TrainingOptions,
-) -> dict[Layout, float]:
-    """Return the `score` to expect of every layout that may be chosen.
+) -> dict[Layout, list[float]]:
+    """Return the errors to expect after 0, 1, … levels of every layout that may be chosen.
 
     One draft of the levels in all dimensions serves for all numbers of them, because its prefixes are drafts
     of fewer levels; what levels on blocks do to the rest is known beforehand.
     """
     most = min(levels, LONGEST_SHARED) if block_size else levels
-    scores: dict[Layout, float] = {}
+    drafts: dict[Layout, list[float]] = {}
     for own in own_choices(len(fit), levels, most, bits, options):
         whole = blocks.fitted(fit, held_out, most, bits, draft_options(most, own, work, options))
         for count in GLOBAL_LEVELS if block_size else ():
             layout = Layout(count, block_size, min(own, count))
-            if layout not in scores and count <= levels - SHORTEST:
+            if layout not in drafts and count <= levels - SHORTEST:
                 left = blocks.residuals(held_out, whole.model, count, blocks.MEASURING_BEAM)
                 errors = whole.errors[: count + 1] + errors_on_blocks(left, levels - count, bits, block_size)
-                scores[layout] = score(errors, levels)
+                drafts[layout] = errors
         if most == levels and options.layout == "auto":
-            scores[Layout(levels, 0, own)] = score(whole.errors, levels)
-    return scores
+            drafts[Layout(levels, 0, own)] = whole.errors
+    return drafts
 
 
 def own_choices(n: int, levels: int, most: int, bits: int, options: TrainingOptions) -> list[int]:
