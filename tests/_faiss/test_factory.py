@@ -40,7 +40,7 @@ def add(index, x):
 @pytest.mark.parametrize("metric", [faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT])
 def test_descriptions(tmp_path, description, metric):
     expected_type, levels, nbits = DESCRIPTIONS[description]
-    index = index_factory(D, description, metric, **QUICK)
+    index = index_factory(D, description, metric, layout="shared", **QUICK)
     assert type(index) is expected_type
     (inner,) = residual_quantizers(index)
     assert (inner.rq.M, inner.rq.nbits.at(0), inner.metric_type) == (levels, nbits, metric)

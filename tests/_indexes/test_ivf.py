@@ -391,7 +391,7 @@ def test_levels_on_blocks(metric):
 
 
 def test_training_shares_one_codebook():
-    index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, 4, 4, 4, **QUICK)
+    index = IndexIVFDRQ(faiss.IndexFlatL2(D), D, 4, 4, 4, layout="shared", **QUICK)
     index.train(TRAIN)
     group, scale, _ = _core.factor(faiss.vector_to_array(index.rq.codebooks).reshape(4, 16, D))
     assert group == [0, 0, 0, 0]

@@ -80,7 +80,7 @@ def one_thread():
     faiss.omp_set_num_threads(threads)
 
 
-@pytest.mark.parametrize("levels", [4, 8, 16])
+@pytest.mark.parametrize("levels", [4, pytest.param(8, marks=pytest.mark.slow), 16])
 @pytest.mark.parametrize("make", SETS)
 def test_no_set_is_coded_worse_than_by_a_residual_quantizer(make, levels):
     learn = make(np.random.default_rng(4), LEARN).astype(np.float32)

@@ -25,7 +25,7 @@ def codebooks_of(index):
 
 
 def test_train_gives_one_codebook_with_scales():
-    index = IndexDRQ(D, M, NBITS, **QUICK)
+    index = IndexDRQ(D, M, NBITS, layout="shared", **QUICK)
     index.train(TRAIN)
     group, scale, _ = factor(codebooks_of(index))
     assert group == [0] * M
@@ -117,7 +117,7 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("wrap", CONTAINERS.values(), ids=CONTAINERS)
 def test_containers_train_with_our_trainer_when_only_the_cpp_object_is_left(wrap):
-    index = IndexDRQ(D, M, NBITS, **QUICK)
+    index = IndexDRQ(D, M, NBITS, layout="shared", **QUICK)
     outer = wrap(index)
     index.this.disown()
     outer.own_fields = True
