@@ -42,7 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     faiss.omp_set_num_threads(1)
     data = vectors.load(options, vectors.METRICS.get(options.metric))
     data.groundtruth = exact_neighbours(data.base, data.query, k=1, metric=data.metric)
-    quantizer = Quantizer.train(data.learn, own_first=True, seed=options.seed, progress=False)
+    quantizer = Quantizer.train(
+        data.learn, layout="shared", own_first=True, seed=options.seed, progress=False
+    )
     columns = ["encoding", "µs/vector", "changed", *(f"error at {L}" for L in LENGTHS), "1@1", "1@10"]
     table = report.page(report.machine(data, options.seed, "1"), columns, lines(quantizer, data), NOTES)
     out = Path(options.out)

@@ -61,6 +61,8 @@ class Method:
 def drq(variant: str, longest: int, seed: int) -> Method:
     """IndexDRQ with as many levels as fit into `longest` bytes; the shorter codes are prefixes of its code.
 
+    All levels share a codebook, but for an own first one: what others than that give, `embeddings` measures.
+
     Args:
         variant: words joined by "+": a scale, a quality, "own" for an own first codebook, one of WEIGHTS for
             prefix weights, "9bit" to "12bit" for levels of more than 8 bits; as in "vector+own+best".
@@ -73,7 +75,7 @@ def drq(variant: str, longest: int, seed: int) -> Method:
     words = variant.split("+")
     bits = next((WIDE_LEVELS[word] for word in words if word in WIDE_LEVELS), 8)
     levels, K = 8 * longest // bits, 2**bits
-    options = {"seed": seed}
+    options = {"seed": seed, "layout": "shared"}
     for word in words:
         options |= _drq_option(word, levels)
 

@@ -63,7 +63,8 @@ def polished(task: Task, quantizer: drqfaiss.Quantizer, vectors: Vectors) -> drq
 
 def unsupervised(task: Task, vectors: Vectors) -> Iterator[Result]:
     """Train DRQ by least squares, without labels, and yield every length."""
-    index = drqfaiss.IndexDRQ(vectors.base.shape[1], task.levels, task.level_bits, METRIC, progress=False)
+    options = {"layout": "shared", "progress": False}
+    index = drqfaiss.IndexDRQ(vectors.base.shape[1], task.levels, task.level_bits, METRIC, **options)
     seconds = timed(lambda: index.train(vectors.train))
     yield from prefixes(task, index, vectors, "DRQ without labels", seconds)
 

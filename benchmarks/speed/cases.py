@@ -361,7 +361,7 @@ def train(setting: Setting) -> Iterator[Case]:
     """Train 8 levels on all threads, each method with its own defaults."""
     learn, threads = setting.fill.data.learn, os.cpu_count() or 1
     n, d = learn.shape
-    ours = {"max_vectors": n, "seed": setting.fill.seed, "progress": False}
+    ours = {"max_vectors": n, "seed": setting.fill.seed, "layout": "shared", "progress": False}
     named = {
         "": drqfaiss.IndexDRQ(d, 8, **ours),
         "scale=vector": drqfaiss.IndexDRQ(d, 8, scale="vector", **ours),

@@ -34,7 +34,7 @@ class Filler:
     def codebooks(self, kind: str, levels: int, bits: int) -> np.ndarray:
         """Train codebooks, (levels, 2**bits, d)."""
         if kind != "rq":
-            options = {"scale": kind, "seed": self.seed, **TRAINING}
+            options = {"layout": "shared", "scale": kind, "seed": self.seed, **TRAINING}
             return drqfaiss.Quantizer.train(self.data.learn, levels, bits, **options).codebooks()
         index = faiss.IndexResidualQuantizer(self.d, levels, bits)
         index.rq.max_beam_size = 1
