@@ -18,7 +18,7 @@ QUERIES = X[:9] + np.float32(0.01)
 
 def flat(metric):
     """Everything that a flat index returns."""
-    index = drqfaiss.index_factory(12, "DRQ4x6", metric, progress=False, seed=1)
+    index = drqfaiss.index_factory(12, "DRQ4x6s", metric, progress=False, seed=1)
     index.train(X)
     index.add(X)
     yield from index.search(QUERIES, 5)
@@ -38,7 +38,9 @@ def ivf(metric):
     """Everything that an IVF index returns."""
     coarse = faiss.IndexFlat(12, metric)
     coarse.add(X[:20])
-    index = drqfaiss.IndexIVFDRQ(coarse, 12, 20, 4, 6, metric, progress=False, seed=2)
+    # Training by itself may take FAISS's own, which differs from version to version.
+    options = {"layout": "shared", "progress": False, "seed": 2}
+    index = drqfaiss.IndexIVFDRQ(coarse, 12, 20, 4, 6, metric, **options)
     index.train(X)
     index.add_with_ids(X, np.arange(len(X)) * 3)
     index.nprobe = 4
