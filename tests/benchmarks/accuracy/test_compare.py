@@ -1,28 +1,20 @@
 """A tiny comparison end to end, and its parts."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
 from benchmarks.accuracy import report
+from tests.benchmarks.running import WARNINGS_FAIL, run_module
 
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
-ROOT = Path(__file__).parents[3]
 COMPARE = "benchmarks.accuracy.compare"
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-m", COMPARE, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+run = partial(run_module, COMPARE, python=WARNINGS_FAIL)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.benchmarks.running import run_module
 from tests.indexes import make_vectors
 
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
@@ -48,9 +50,7 @@ def files(tmp_path):
     return write
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "benchmarks.ann_benchmarks.run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parents[1])
+run = partial(run_module, "benchmarks.ann_benchmarks.run")
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "angular"])

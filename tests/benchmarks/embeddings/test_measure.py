@@ -1,26 +1,19 @@
 """A tiny comparison of codes for embeddings end to end."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
+from tests.benchmarks.running import run_module
+
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
-ROOT = Path(__file__).parents[3]
 METHODS = "drq,pqfs,rabitq,sq,pca,sign,pq,opq,rq,prq,lsq"
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.embeddings.measure", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+run = partial(run_module, "benchmarks.embeddings.measure")
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,22 @@
 """A tiny comparison of inverted-file indexes end to end."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
+from tests.benchmarks.running import WARNINGS_FAIL, run_module
+
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
-ROOT = Path(__file__).parents[3]
 OWN = ["DRQ2x8", "DRQ2x8 vector", "DRQ2x8 no residual", "DRQ2x8 no residual own first"]
 OWN += ["DRQ2x8 half weighted", "DRQ4x4", "DRQ1x8", "DRQ2x8+RFlat"]
 PEERS = ["PQ2x8", "PQ4x4fs", "PQ4x4fsr", "PQ6x8", "PQ12x4fs", "PQ12x4fsr", "RQ2x8 Nfloat", "RQ2x8 Nqint8"]
 PEERS += ["PQ2x8+RFlat", "PQ4x4fs+RFlat", "HNSW32"]
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-m", "benchmarks.ivf.measure", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+run = partial(run_module, "benchmarks.ivf.measure", python=WARNINGS_FAIL)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """The paper's experiments on little data, end to end, and the splits of its protocol."""
 
 import json
-import subprocess
-import sys
 from argparse import Namespace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,16 +10,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks.paper import tasks
+from tests.benchmarks.running import run_module
 
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
-ROOT = Path(__file__).parents[3]
 PEERS = {"PQ", "ITQ"}
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "benchmarks.paper.train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+run = partial(run_module, "benchmarks.paper.train")
 
 
 @pytest.fixture(scope="module")

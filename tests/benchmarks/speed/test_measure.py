@@ -2,29 +2,21 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 
 import drqfaiss
+from tests.benchmarks.running import WARNINGS_FAIL, run_module
 
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
-ROOT = Path(__file__).parents[3]
 GROUPS = ["search", "sizes", "single", "levels", "tables", "wide", "order", "subsets", "changes"]
 GROUPS += ["avx2", "encode", "train"] if drqfaiss.simd_level() != "scalar" else ["encode", "train"]
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-m", "benchmarks.speed.measure", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+run = partial(run_module, "benchmarks.speed.measure", python=WARNINGS_FAIL)
 
 
 @pytest.fixture(scope="module")
