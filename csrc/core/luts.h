@@ -22,6 +22,19 @@ struct LutLayout {
     size_t size = 0;  ///< floats per query
 };
 
+/// Σ of the entries that a code's levels have in tables, one level after the other: scales[m] ·
+/// lut[offsets[m] + code_of(m)].
+template <class CodeOf>
+float sum_of_entries(size_t levels, const float* lut, const size_t* offsets, const float* scales,
+                     const CodeOf& code_of) {
+    float sum = 0;
+    for (size_t m = 0; m < levels; m++) sum += scales[m] * lut[offsets[m] + size_t(code_of(m))];
+    return sum;
+}
+
+/// Bytes of float tables that stay in a thread's cache.
+constexpr size_t kCachedTableBytes = 1 << 18;
+
 /// Tables of n centred queries x (n, d), out (n, layout.size): ⟨x, base[k]⟩ for every base in use.
 void build_luts(const Quantizer& quantizer, const LutLayout& layout, size_t n, const float* x, float* out);
 

@@ -55,7 +55,7 @@ struct Depth {
 /// Searching while the index changes is undefined in FAISS, but the caches must be right once it is quiet:
 /// what is computed for a view that was read before or during a change is not kept.
 ///
-/// The caches must follow codes and codebooks. The hooks of flat_index.cpp and ivf_index.cpp report every
+/// The caches must follow codes and codebooks. The hooks of flat_class.cpp and ivf_vectors.cpp report every
 /// change that goes through the index. Changes around it (a vector overwritten from Python, an index emptied
 /// as the source of a merge_from) are noticed by pointers, sizes and a sample of the values, checked at each
 /// use.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -138,14 +139,26 @@ def residuals(x: np.ndarray, model: Model | None, levels: int, beam: int) -> np.
     """Return what the first levels of a model of all dimensions leave over of x (n, d), less its mean."""
     if model is None:
         return x
+    *_, left = remainders(x, model, levels, beam)
+    return left
+
+
+def remainders(x: np.ndarray, model: Model, levels: int, beam: int) -> Iterator[np.ndarray]:
+    """Yield what 0, 1, … levels of a model with a scale per level leave over of x (n, d), along its axes.
+
+    It is one array, which changes from level to level.
+    """
     left = x - model.mean
+    if model.rotation is not None:
+        left = left @ model.rotation.T
+    yield left
     if levels == 0:
-        return left
+        return
     codebooks = codebooks_of(model)[:levels]
     codes = _core.encode(left, codebooks, beam)
     for m, codebook in enumerate(codebooks):
         left -= codebook[codes[:, m]]
-    return left
+        yield left
 
 
 def codebooks_of(model: Model) -> np.ndarray:
@@ -175,16 +188,8 @@ def fitted(fit: np.ndarray, held_out: np.ndarray, levels: int, bits: int, option
 
 def prefix_errors(model: Model, x: np.ndarray, beam: int) -> list[float]:
     """Return the mean squared error of x (n, d) after 0, 1, … levels of a model with a scale per level."""
-    codebooks = codebooks_of(model)
-    left = x - model.mean
-    if model.rotation is not None:
-        left = left @ model.rotation.T
-    codes = _core.encode(left, codebooks, beam)
-    errors = [float(np.square(x, dtype=np.float64).sum(1).mean())]
-    for m, codebook in enumerate(codebooks):
-        left -= codebook[codes[:, m]]
-        errors.append(float(np.square(left, dtype=np.float64).sum(1).mean()))
-    return errors
+    after_levels = islice(remainders(x, model, len(model.scales), beam), 1, None)
+    return [float(np.square(left, dtype=np.float64).sum(1).mean()) for left in chain([x], after_levels)]
 
 
 def _assembled(

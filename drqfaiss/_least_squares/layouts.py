@@ -14,15 +14,14 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check
 from drqfaiss._least_squares import blocks
 from drqfaiss._least_squares.model import Model
-from drqfaiss._least_squares.options import MAX_COUNT_BYTES, QUALITIES, Quality, TrainingOptions
+from drqfaiss._least_squares.options import MOST_CODEWORDS, QUALITIES, Quality, TrainingOptions
 from drqfaiss._least_squares.residual import train_residual
-from drqfaiss._least_squares.train import inlying, prepare
+from drqfaiss._least_squares.train import inlying, prepare, sample
 from drqfaiss._least_squares.train import train as train_shared
 
 SHORT = 8  # levels of a code up to which all of them live in all dimensions
 LONGEST_SHARED = 16  # levels in all dimensions; beyond, these gain less than levels on blocks
 GLOBAL_LEVELS = (0, 2, 4, 6, 8, 12, 16)  # to choose from
-MOST_COUNTED = int((MAX_COUNT_BYTES / 4) ** 0.5)  # codewords of all levels: see `options.check_size`
 MOST_OWN = 2048  # codewords of levels' own codebooks: least squares take the cube of their number
 ENOUGH = 4  # vectors for each of these
 FEW = 48  # vectors a codeword that count, below which least squares may fit them too well
@@ -76,7 +75,7 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
         return train_residual(x, levels, bits, options)
     model = train_shared(x, levels, bits, options)
     if options.scale != "vector":
-        warn_of_unreachable(sample(x, MEASURED, options.seed), model)
+        warn_of_unreachable(sample(x, MEASURED, np.random.default_rng(options.seed)), model)
     return model
 
 
@@ -99,7 +98,7 @@ def choose(x: np.ndarray, levels: int, bits: int, options: TrainingOptions) -> L
         return Layout(levels, 0, options.own or 0)
     if levels > SHORT and options.scale != "vector" and d >= 2 * block_size:
         return best(x, levels, bits, block_size, options)
-    countable = levels * 2**bits <= MOST_COUNTED  # Others are refused where they are trained.
+    countable = levels * 2**bits <= MOST_CODEWORDS  # Others are refused where they are trained.
     if countable and options.own is None and options.scale == "level":
         return best(x, levels, bits, 0, options)
     return Layout(levels, 0, options.own or 0)
@@ -224,10 +223,9 @@ def warn_of_unreachable(x: np.ndarray, model: Model) -> None:
     reached = len(model.groups) * (K - 1)
     if reached >= d or len(model.scales) == len(model.groups):  # no level uses a codebook again
         return
-    left = x - model.mean
-    left = left[inlying(left)]
-    unreachable = float(np.linalg.eigvalsh(np.cov(left.T, bias=True))[: d - reached].sum())
-    error = blocks.prefix_errors(model, left + model.mean, blocks.MEASURING_BEAM)[-1]
+    x = x[inlying(x - model.mean)]
+    unreachable = float(np.linalg.eigvalsh(np.cov(x.T, bias=True))[: d - reached].sum())
+    error = blocks.prefix_errors(model, x, blocks.MEASURING_BEAM)[-1]
     if unreachable > UNREACHABLE * error:
         warnings.warn(
             f"{len(model.groups)} codebook(s) of {K} codewords reach {reached} of {d} dimensions: the "
@@ -242,10 +240,3 @@ def score(errors: Sequence[float], levels: int) -> float:
     lengths = [levels >> halvings for halvings in range(levels.bit_length())]
     counted = [length for length in lengths if length >= SHORTEST] or [levels]
     return float(np.mean([math.log(max(errors[length], 1e-30)) for length in counted]))
-
-
-def sample(x: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Return at most so many of the vectors, drawn at random."""
-    if len(x) <= most:
-        return x
-    return x[np.sort(np.random.default_rng(seed).choice(len(x), most, replace=False))]

@@ -14,6 +14,7 @@ from drqfaiss._least_squares.prefixes import check_prefix_weights, require_weigh
 SCALES = ("geometric", "level", "vector")
 LAYOUTS = ("auto", "shared", "blocks")
 MAX_COUNT_BYTES = 2**31
+MOST_CODEWORDS = int((MAX_COUNT_BYTES / 4) ** 0.5)  # of all levels: their pairs are counted in float32
 
 
 class Quality(NamedTuple):
@@ -169,8 +170,9 @@ def _not_none(values: dict[str, Any]) -> dict[str, Any]:
 
 def check_size(levels: int, bits: int) -> None:
     """Raise ValueError if the counts of codeword pairs would take too much memory."""
-    codewords, most = levels * 2**bits, int((MAX_COUNT_BYTES / 4) ** 0.5)
-    if codewords > most:
+    codewords = levels * 2**bits
+    if codewords > MOST_CODEWORDS:
         raise ValueError(
-            f"levels * 2**bits: got {levels} * {2**bits} = {codewords}, expected at most {most} in training"
+            f"levels * 2**bits: got {levels} * {2**bits} = {codewords}, expected at most {MOST_CODEWORDS} in "
+            "training"
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from drqfaiss._least_squares.model import Group, Model
 from drqfaiss._least_squares.options import TrainingOptions
-from drqfaiss._least_squares.train import centred, inlying, power_of_two
+from drqfaiss._least_squares.train import centred, inlying, power_of_two, sample
 
 FAR = 100.0  # spreads that the mean may be away before it is taken off: without need the bits are FAISS's
 
@@ -26,9 +26,7 @@ def train_residual(x: np.ndarray, levels: int, bits: int, options: TrainingOptio
         bits: Bits per level.
         options: Of these only `seed` and `max_vectors` count.
     """
-    most, rng = max(options.work.max_vectors, 2**bits), np.random.default_rng(options.seed)
-    if len(x) > most:
-        x = x[np.sort(rng.choice(len(x), most, replace=False))]
+    x = sample(x, max(options.work.max_vectors, 2**bits), np.random.default_rng(options.seed))
     power = np.float32(power_of_two(x))
     x = x / power
     _, mean = centred(x)

@@ -81,8 +81,7 @@ def prepare(
     x: np.ndarray, max_vectors: int, rotate: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray | None]:
     """Sample, centre, rotate and divide by the root mean square: return x, mean, that unit and rotation."""
-    if len(x) > max_vectors:
-        x = x[np.sort(rng.choice(len(x), max_vectors, replace=False))]
+    x = sample(x, max_vectors, rng)
     power = power_of_two(x)
     x, mean = centred(x * np.float32(1 / power))
     unit = float(np.sqrt(np.square(x, dtype=np.float64).mean())) or 1.0
@@ -92,6 +91,11 @@ def prepare(
         return x, mean, unit, None
     rotation = principal_axes(x)
     return np.ascontiguousarray(x @ rotation.T), mean, unit, rotation
+
+
+def sample(x: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return at most so many of the vectors, drawn at random and in their order."""
+    return x if len(x) <= most else x[np.sort(rng.choice(len(x), most, replace=False))]
 
 
 def power_of_two(x: np.ndarray) -> float:

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/isa/scan_block.h"
+#include "core/luts.h"
 #include "core/scan/collectors.h"
 #include "core/scan/differences.h"
 
@@ -51,6 +52,12 @@ struct ScanQuery : ScoreQuery {
 
     /// The largest share of its terms for which a key is summed up from differences.
     static constexpr float kCancelled = 1.f / 16;
+
+    /// Σ of the table entries of a code's first levels.
+    template <class CodeOf>
+    float sum(size_t levels, const CodeOf& code_of) const {
+        return sum_of_entries(levels, lut, lut_offsets, lut_scales, code_of);
+    }
 
     /// Smaller is nearer: the squared distance or the negated inner product, from Σ of the level's entries.
     float expanded_key(float sum, float norm) const { return l2 ? square + (norm - 2 * sum) : -(sum + bias); }

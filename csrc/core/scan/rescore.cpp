@@ -63,10 +63,7 @@ void offer_wide(ScanQuery& query, const ScanBlock& block, const uint32_t* vector
         const auto code_of = [&](size_t m) {
             return block.wide_rows->number(row, m * size_t(block.wide_bits), block.wide_bits);
         };
-        float sum = 0;
-        for (size_t m = 0; m < block.levels; m++)
-            sum += query.lut_scales[m] * query.lut[query.lut_offsets[m] + code_of(m)];
-        offer_sum(query, block, vectors[i], sum, code_of);
+        offer_sum(query, block, vectors[i], query.sum(block.levels, code_of), code_of);
     }
 }
 

@@ -18,7 +18,6 @@ namespace drq {
 namespace {
 
 constexpr size_t kMostQueries = 128;        // of a task: their byte tables share the cache with a block
-constexpr size_t kTableBytes = 1 << 18;     // of float tables per task: they stay in the cache, too
 constexpr size_t kMostResults = 1 << 20;    // collected per task
 constexpr size_t kMostCollected = 1 << 22;  // collected at a time by all tasks
 constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
@@ -135,8 +134,8 @@ struct Plan {
         const size_t threads = size_t(executor.threads()), vectors = database.codes.n;
         share = double(results) / double(std::max<size_t>(vectors, 1));
         const size_t lut_bytes = LutLayout(database.quantizer, database.levels).size * sizeof(float);
-        batch = std::min({kMostQueries, kTableBytes / lut_bytes, kMostResults / std::max<size_t>(results, 1),
-                          (n + threads - 1) / threads});
+        batch = std::min({kMostQueries, kCachedTableBytes / lut_bytes,
+                          kMostResults / std::max<size_t>(results, 1), (n + threads - 1) / threads});
         batch = std::max<size_t>(batch, 1);
         batches = (n + batch - 1) / batch;
         ranges = batches >= threads ? 1 : (threads + batches - 1) / batches;

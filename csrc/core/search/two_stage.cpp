@@ -14,7 +14,6 @@ namespace drq {
 namespace {
 
 constexpr size_t kMostShortlisted = 1 << 20;  // at a time, of all queries
-constexpr size_t kTableBytes = 1 << 18;       // of float tables per task: they stay in the cache
 constexpr size_t kMostQueries = 32;           // of a task
 
 /// Exact distances of single vectors.
@@ -43,11 +42,9 @@ class Ranking {
 
     float key_of(const ScanQuery& query, size_t row) {
         unpack_codes(database_.quantizer, database_.codes, row, 1, code_.size(), code_.data());
-        float sum = 0;
-        for (size_t m = 0; m < code_.size(); m++)
-            sum += query.lut_scales[m] * query.lut[query.lut_offsets[m] + size_t(code_[m])];
+        const auto code_of = [&](size_t m) { return code_[m]; };
         const float norm = query.l2 ? norm_(code_.data()) : 0;
-        return query.key(sum, norm, [&](size_t m) { return code_[m]; });
+        return query.key(query.sum(code_.size(), code_of), norm, code_of);
     }
 
     const Database& database_;
@@ -60,7 +57,7 @@ class Ranking {
 void rank_all(const Database& database, size_t n, const float* x, size_t length, const int64_t* shortlists,
               size_t k, float* distances, int64_t* ids, const Executor& executor) {
     const size_t table = LutLayout(database.quantizer, database.levels).size * sizeof(float);
-    const size_t batch = std::clamp<size_t>(kTableBytes / table, 1, kMostQueries);
+    const size_t batch = std::clamp<size_t>(kCachedTableBytes / table, 1, kMostQueries);
     parallel_for(executor, (n + batch - 1) / batch, [&](size_t task, Checkpoint& checkpoint) {
         const size_t first = task * batch, count = std::min(batch, n - first);
         Ranking ranking(database, count, x + first * database.quantizer.d);

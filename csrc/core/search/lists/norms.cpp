@@ -19,10 +19,8 @@ void list_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, c
     std::vector<int32_t> code(levels);
     for (size_t i = 0; i < codes.n; i++) {
         unpack_codes(quantizer, codes, i, 1, levels, code.data());
-        float sum = 0;
-        for (size_t m = 0; m < levels; m++)
-            sum += layout.scales[m] * lut[layout.offsets[m] + size_t(code[m])];
-        out[i] += 2 * sum;
+        out[i] += 2 * sum_of_entries(levels, lut.data(), layout.offsets.data(), layout.scales.data(),
+                                     [&](size_t m) { return code[m]; });
     }
 }
 

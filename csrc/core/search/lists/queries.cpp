@@ -108,10 +108,8 @@ void ListQueries::enter_l2(size_t i, const InvertedList& list) {
 float ListQueries::key(size_t i, const uint8_t* code, float norm) const {
     std::vector<int32_t> indices(database_.levels);
     unpack_codes(database_.quantizer, {code, 1, database_.code_size}, 0, 1, database_.levels, indices.data());
-    float sum = 0;
-    for (size_t m = 0; m < indices.size(); m++)
-        sum += layout_.scales[m] * queries_[i].lut[layout_.offsets[m] + size_t(indices[m])];
-    return queries_[i].key(sum, norm, [&](size_t m) { return indices[m]; });
+    const auto code_of = [&](size_t m) { return indices[m]; };
+    return queries_[i].key(queries_[i].sum(indices.size(), code_of), norm, code_of);
 }
 
 }  // namespace drq
