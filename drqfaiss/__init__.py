@@ -9,11 +9,11 @@ from drqfaiss._faiss.factory import index_factory
 from drqfaiss._faiss.install import install, installed, uninstall
 from drqfaiss._faiss.io import DamagedIndexError, read_index, write_index
 from drqfaiss._faiss.shards import hand_levels_on as _hand_levels_on
-from drqfaiss._faiss_abi.available import plugin_info
 from drqfaiss._indexes.flat import IndexDRQ
 from drqfaiss._indexes.ivf import IndexIVFDRQ
 from drqfaiss._indexes.parameters import SearchParametersDRQ, SearchParametersIVFDRQ
 from drqfaiss._least_squares.options import TrainingOptions
+from drqfaiss._plugin.available import plugin_info
 from drqfaiss.quantizer import Quantizer
 
 __all__ = [

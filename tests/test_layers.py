@@ -11,7 +11,7 @@ PACKAGE = Path(drqfaiss.__file__).parent
 ROOMS = (
     ("_core", "_check", "_files", "_headers", "_hdf5", "_fingerprint", "_progress"),
     ("_least_squares",),
-    ("_faiss_abi",),
+    ("_plugin", "_faiss_abi"),
     ("quantizer",),
     ("_indexes",),
     ("_faiss",),
@@ -24,7 +24,7 @@ ROOMS = (
 )
 # What docs/architecture.md explains.
 UPWARD = {
-    ("drqfaiss._faiss_abi.probe", "drqfaiss"),
+    ("drqfaiss._plugin.probe", "drqfaiss"),
     ("drqfaiss._least_squares.polish", "drqfaiss.quantizer"),
     ("drqfaiss.quantizer", "drqfaiss._indexes.flat"),
 }

@@ -25,7 +25,7 @@ from benchmarks.speed.cases import GROUPS, Case, Setting, levels
 from benchmarks.speed.filled import Filler
 from benchmarks.speed.report import Line
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from drqfaiss.cli.timing import best_times
 
 

@@ -1,6 +1,6 @@
 // FAISS's binary interface, as far as the plug-in touches it: no FAISS header exists for the wheels.
 //
-// Offsets are measured at import through FAISS's own Python proxies (drqfaiss/_faiss_abi), vtable slots
+// Offsets are measured at import through FAISS's own Python proxies (drqfaiss/_plugin), vtable slots
 // are found by symbol name (vtable.h). What is left to assume is the C++ ABI itself: where the vtable pointer
 // is, how libstdc++ lays out a std::vector, how arguments are passed.
 #pragma once

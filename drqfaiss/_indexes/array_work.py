@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from drqfaiss import _check
 from drqfaiss._core import ArrayIndex, plugin
-from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.arrays import Codes, Depth, Floats, Ids, Parameters
 from drqfaiss._indexes.trainer import train
+from drqfaiss._plugin.layout import address
 
 
 @dataclass

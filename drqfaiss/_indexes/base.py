@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.arrays import Depth, Floats, Ids, Nearest, Query
 from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import set_training
+from drqfaiss._plugin.layout import address
 
 FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on.
 

@@ -12,11 +12,11 @@ from typing import Protocol
 import faiss
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import available
-from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.array_flat import FlatArraySearch
 from drqfaiss._indexes.array_lists import ListArraySearch
 from drqfaiss._indexes.arrays import Codes, Depth, Floats, Ids, Nearest, Parameters, Probes, Query, Ranges
+from drqfaiss._plugin import available
+from drqfaiss._plugin.layout import address
 
 
 class Engine(Protocol):

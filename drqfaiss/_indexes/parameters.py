@@ -9,8 +9,8 @@ import faiss
 
 from drqfaiss import _check
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes.arrays import Depth
+from drqfaiss._plugin.layout import address
 
 
 class _Levels(faiss.SearchParameters):

@@ -12,8 +12,8 @@ import numpy as np
 
 import drqfaiss
 from drqfaiss._check import METRIC_NAMES
-from drqfaiss._faiss_abi.available import has
 from drqfaiss._indexes.nested import residual_quantizers
+from drqfaiss._plugin.available import has
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

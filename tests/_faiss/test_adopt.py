@@ -6,7 +6,7 @@ import pytest
 
 from drqfaiss import IndexDRQ, SearchParametersDRQ, adopt
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests import reference
 from tests.indexes import (
     METRICS,

@@ -9,7 +9,7 @@ import pytest
 import drqfaiss
 from drqfaiss import IndexDRQ, SearchParametersDRQ
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests.indexes import D, assert_searches_right, make_index, make_vectors, stock_copy
 
 X = make_vectors(7, seed=1)

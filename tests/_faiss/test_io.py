@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import drqfaiss
 from drqfaiss import DamagedIndexError, IndexDRQ, SearchParametersDRQ, read_index, write_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests import reference
 from tests.indexes import (
     METRICS,

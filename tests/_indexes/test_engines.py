@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import drqfaiss
-from drqfaiss._faiss_abi import available
 from drqfaiss._indexes.engines import FLAT, IN_FAISS, LISTS, engine_of
+from drqfaiss._plugin import available
 from tests import ivf_indexes
 from tests.indexes import METRICS, assert_searches_right, make_index, make_vectors, reconstructions
 from tests.ivf_indexes import make_ivf

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drqfaiss import IndexDRQ, SearchParametersDRQ, clone_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests import reference
 from tests.indexes import (
     METRICS,

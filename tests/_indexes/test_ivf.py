@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import drqfaiss
 from drqfaiss import IndexIVFDRQ, SearchParametersIVFDRQ, _core, adopt, clone_index
-from drqfaiss._faiss_abi.layout import address, word
+from drqfaiss._plugin.layout import address, word
 from tests import reference
 from tests.conftest import AVAILABLE_LEVELS
 from tests.indexes import make_codebooks, state_count

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drqfaiss import SearchParametersDRQ, SearchParametersIVFDRQ, clone_index
-from drqfaiss._faiss_abi import available
+from drqfaiss._plugin import available
 from tests.indexes import METRICS, make_index, make_vectors, reconstructions
 from tests.ivf_indexes import make_ivf
 

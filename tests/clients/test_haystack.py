@@ -10,7 +10,7 @@ from haystack_integrations.document_stores.faiss import FAISSDocumentStore
 
 import drqfaiss
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests.clients.corpus import TEXTS, VECTORS, D, embed, nearest
 
 QUERY = "a question"

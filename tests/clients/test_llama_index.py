@@ -10,7 +10,7 @@ from llama_index.vector_stores.faiss import FaissMapVectorStore, FaissVectorStor
 
 import drqfaiss
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests.clients.corpus import TEXTS, embed, nearest, trained_index
 
 QUERY = "a question"

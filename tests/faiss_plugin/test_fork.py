@@ -77,7 +77,7 @@ index = drqfaiss.IndexDRQ.from_codebooks(rng.normal(size=(4, 256, 16)), beam=3)
 index.add_sa_codes(rng.integers(0, 256, (2_000_000, 4)).astype("u1"))
 index.levels = 3
 index.pack()
-training = lambda: drqfaiss._core.plugin.training(drqfaiss._faiss_abi.layout.address(index))
+training = lambda: drqfaiss._core.plugin.training(drqfaiss._plugin.layout.address(index))
 options = training()
 faiss.omp_set_num_threads(1)
 found = index.search(x[:3], 5)[1]

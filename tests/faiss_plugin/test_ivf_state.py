@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from drqfaiss import IndexIVFDRQ, SearchParametersIVFDRQ, adopt, clone_index, read_index, write_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests.indexes import make_codebooks, state_count
 from tests.ivf_indexes import NLIST, M, assert_searches_right, make_ivf, make_vectors, stock_copy
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from drqfaiss import IndexDRQ, SearchParametersDRQ, adopt, clone_index, read_index, write_index
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 from tests.indexes import (
     D,
     M,

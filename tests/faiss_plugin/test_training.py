@@ -9,10 +9,10 @@ import pytest
 
 from drqfaiss import IndexDRQ, adopt, clone_index
 from drqfaiss._core import factor, plugin
-from drqfaiss._faiss_abi.layout import address
 from drqfaiss._indexes import trainer
 from drqfaiss._least_squares import layouts
 from drqfaiss._least_squares.options import QUALITIES
+from drqfaiss._plugin.layout import address
 from drqfaiss.quantizer import Quantizer
 from tests.indexes import NBITS, D, M, assert_searches_right, make_vectors
 

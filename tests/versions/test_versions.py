@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drqfaiss._faiss_abi.identity import KNOWN
+from drqfaiss._plugin.identity import KNOWN
 
 RELEASES = os.environ["DRQFAISS_TEST_RELEASES"].split()
 FOLDERS = Path(os.environ["DRQFAISS_TEST_FOLDERS"])  # of releases, each in faiss-VERSION, and of numpy-1

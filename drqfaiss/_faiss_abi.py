@@ -1,8 +1,8 @@
-"""The plug-in, opened: importing this module finds FAISS's library and puts our classes beside its own.
+"""FAISS's binary interface: importing this module measures it and puts our classes beside FAISS's own.
 
 A library that this version was tested with is measured and checked; one that it does not know is tried in a
 child process first. What is refused raises ``ImportError``. Everything else in drqfaiss asks
-``drqfaiss._faiss_abi.available``, which imports this when the first index needs it.
+``drqfaiss._plugin.available``, which imports this when the first index needs it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import faiss
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.capabilities import CAPABILITIES
-from drqfaiss._faiss_abi.check import measure
-from drqfaiss._faiss_abi.identity import KNOWN, Identity, identify
-from drqfaiss._faiss_abi.layout import address as address
+from drqfaiss._plugin.capabilities import CAPABILITIES
+from drqfaiss._plugin.check import measure
+from drqfaiss._plugin.identity import KNOWN, Identity, identify
+from drqfaiss._plugin.layout import address as address
 
 TESTED_BUILDS = tuple(KNOWN["builds"].values())
 SWITCH = "DRQFAISS_PLUGIN"
@@ -65,7 +65,7 @@ def _switch() -> str:
 
 def _probed(identity: Identity, switch: str) -> dict[str, str]:
     """Return the reasons against capabilities of a library that is not known, or is not to be trusted."""
-    from drqfaiss._faiss_abi import probe  # It is rarely needed.
+    from drqfaiss._plugin import probe  # It is rarely needed.
 
     verdict = probe.verdict_of(identity, fresh=switch == "probe")
     if verdict["flat"]:

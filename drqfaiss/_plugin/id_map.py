@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import Layout, address, allocated, word
+from drqfaiss._plugin.layout import Layout, address, allocated, word
 
 
 def check_id_map(make_index: Callable[[], faiss.IndexResidualQuantizer], codes: np.ndarray) -> None:

@@ -19,11 +19,11 @@ import faiss
 import numpy as np
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import check_ivf as ivf
-from drqfaiss._faiss_abi.capabilities import CAPABILITIES
-from drqfaiss._faiss_abi.id_map import check_id_map
-from drqfaiss._faiss_abi.identity import FLAT_CLASS, require_known_functions
-from drqfaiss._faiss_abi.layout import (
+from drqfaiss._plugin import check_ivf as ivf
+from drqfaiss._plugin.capabilities import CAPABILITIES
+from drqfaiss._plugin.id_map import check_id_map
+from drqfaiss._plugin.identity import FLAT_CLASS, require_known_functions
+from drqfaiss._plugin.layout import (
     BOOL,
     INT32,
     INT64,

@@ -11,9 +11,9 @@ from pathlib import Path
 import faiss
 import pytest
 
-from drqfaiss._faiss_abi import probe
-from drqfaiss._faiss_abi.capabilities import CAPABILITIES
-from drqfaiss._faiss_abi.identity import KNOWN, Identity, _sections, build_id_of, identify
+from drqfaiss._plugin import probe
+from drqfaiss._plugin.capabilities import CAPABILITIES
+from drqfaiss._plugin.identity import KNOWN, Identity, _sections, build_id_of, identify
 
 WHEEL = Path(faiss.__file__).parent
 ALL_ON = dict.fromkeys(CAPABILITIES, "")

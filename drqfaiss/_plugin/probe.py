@@ -1,6 +1,6 @@
 """Try an unknown FAISS in a child process: a crash there is a verdict, not the end of the caller.
 
-``python -m drqfaiss._faiss_abi.probe`` is that child. The verdict is kept in the user's cache folder, for
+``python -m drqfaiss._plugin.probe`` is that child. The verdict is kept in the user's cache folder, for
 this build of FAISS and this build of drqfaiss.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import drqfaiss
 from drqfaiss import _core
-from drqfaiss._faiss_abi.capabilities import CAPABILITIES
-from drqfaiss._faiss_abi.check import measure
-from drqfaiss._faiss_abi.identity import Identity, identify
+from drqfaiss._plugin.capabilities import CAPABILITIES
+from drqfaiss._plugin.check import measure
+from drqfaiss._plugin.identity import Identity, identify
 
 TIMEOUT = 120.0  # Seconds; a probe takes one or two.
 Verdict = dict[str, str]  # Why each capability is off; "" if it is on.

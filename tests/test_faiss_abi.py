@@ -10,13 +10,14 @@ import time
 import faiss
 import pytest
 
+from drqfaiss import _faiss_abi
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi import check, check_ivf, identity, opened
+from drqfaiss._plugin import check, check_ivf, identity
 from tests.indexes import state_count
 
 
 def test_facts():
-    facts = opened.FACTS
+    facts = _faiss_abi.FACTS
     assert facts["faiss"] == faiss.__version__
     assert facts["libfaiss"].endswith("libfaiss.so")
     assert "libgomp" in facts["openmp"]
@@ -27,14 +28,14 @@ def test_facts():
 
 def test_check_is_repeatable_and_quick():
     start = time.perf_counter()
-    again = opened.self_check()
+    again = _faiss_abi.self_check()
     assert time.perf_counter() - start < 0.5
-    assert again["offsets"] == opened.FACTS["offsets"]
+    assert again["offsets"] == _faiss_abi.FACTS["offsets"]
 
 
 def test_probes_leave_no_state():
     before = state_count()
-    opened.self_check()
+    _faiss_abi.self_check()
     assert state_count() == before
 
 
@@ -48,7 +49,7 @@ def test_no_openmp_runtime_is_linked():
 
 def import_after(preparation, **environment):
     """Stderr of a fresh interpreter that opens the plug-in after some Python statements."""
-    code = f"import faiss, drqfaiss\n{preparation}\nimport drqfaiss._faiss_abi.opened"
+    code = f"import faiss, drqfaiss\n{preparation}\nimport drqfaiss._faiss_abi"
     variables = {**os.environ, **environment}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables)
     return result.stderr
@@ -58,24 +59,22 @@ def assert_refused(stderr, reason):
     last = stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: drqfaiss cannot work inside faiss ")
     assert reason in last
-    assert f"Known to work: the wheels {', '.join(opened.TESTED_BUILDS)} for Linux x86-64" in last
+    assert f"Known to work: the wheels {', '.join(_faiss_abi.TESTED_BUILDS)} for Linux x86-64" in last
 
 
 def test_import_works():
     assert import_after("") == ""
 
 
-@pytest.mark.parametrize(
-    "order", ["drqfaiss._faiss_abi.opened, faiss, numpy", "numpy, drqfaiss._faiss_abi.opened, faiss"]
-)
+@pytest.mark.parametrize("order", ["drqfaiss._faiss_abi, faiss, numpy", "numpy, drqfaiss._faiss_abi, faiss"])
 def test_import_order_does_not_matter(order):
     code = f"import {order}; from drqfaiss._core import plugin; print(plugin.facts()['openmp'])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == opened.FACTS["openmp"]
+    assert result.stdout.strip() == _faiss_abi.FACTS["openmp"]
 
 
 def test_importing_drqfaiss_looks_at_nothing():
-    code = "import sys, drqfaiss, drqfaiss.evaluation; assert 'drqfaiss._faiss_abi.opened' not in sys.modules"
+    code = "import sys, drqfaiss, drqfaiss.evaluation; assert 'drqfaiss._faiss_abi' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=True).returncode == 0
 
 
@@ -102,7 +101,7 @@ import ctypes
 from drqfaiss._core import plugin
 set_layout = plugin.set_layout
 plugin.set_layout = lambda offsets: set_layout({**offsets, "code_size": offsets["ntotal"]})
-from drqfaiss._faiss_abi import opened
+from drqfaiss import _faiss_abi
 """
     assert_refused(import_after(shifted), "code_size was read wrongly: got ")
 
@@ -119,7 +118,7 @@ def test_ivf_field_taken_for_another(field, taken_for, reason):
 from drqfaiss._core import plugin
 set_layout = plugin.set_layout
 plugin.set_layout = lambda offsets: set_layout({{**offsets, "{field}": offsets["{taken_for}"]}})
-from drqfaiss._faiss_abi import opened
+from drqfaiss import _faiss_abi
 """
     assert_refused(import_after(shifted), reason)
 
@@ -127,11 +126,11 @@ from drqfaiss._faiss_abi import opened
 def test_ivf_search_that_finds_something_else():
     """As if a slot or a field of the scanner or the result handler had moved."""
     reversed_queries = """
-import drqfaiss._faiss_abi.check_ivf as check
+import drqfaiss._plugin.check_ivf as check
 search = check._search
 calls = iter(range(1000))
 check._search = lambda index, x, *rest: search(index, x[::-1].copy() if next(calls) % 2 else x, *rest)
-from drqfaiss._faiss_abi import opened
+from drqfaiss import _faiss_abi
 """
     assert_refused(
         import_after(reversed_queries), "IVF search with parallel_mode 0, max_codes 0, metric 1 finds"
@@ -157,7 +156,7 @@ def test_destructor_that_does_not_run():
 from drqfaiss._core import plugin
 counts = iter([0, 1, 1])
 plugin.count = lambda: next(counts)
-from drqfaiss._faiss_abi import opened
+from drqfaiss import _faiss_abi
 """
     assert_refused(import_after(kept), "deleting an index did not run the destructor")
 
@@ -177,7 +176,7 @@ def test_a_falsified_offset_is_refused(name, by):
 
 
 @pytest.mark.parametrize("by", [8, -8, 1])
-@pytest.mark.parametrize("name", opened.FACTS["offsets"])
+@pytest.mark.parametrize("name", _faiss_abi.FACTS["offsets"])
 def test_every_field_is_read_back(name, by):
     """As the check would do it if the plug-in had been told another place for one field."""
     probe, ivf_probe = faiss.IndexResidualQuantizer(24, 3, 5), check_ivf.make_probe()
@@ -193,7 +192,7 @@ def test_every_field_is_read_back(name, by):
 
 
 def test_layout_is_set_once():
-    offsets = opened.FACTS["offsets"]
+    offsets = _faiss_abi.FACTS["offsets"]
     plugin.set_layout(offsets)
     with pytest.raises(ValueError, match=r"layout: got d at 16, expected 8 as before"):
         plugin.set_layout({**offsets, "d": 16})
@@ -231,7 +230,7 @@ def test_an_allocator_that_is_preloaded(tmp_path):
     library = tmp_path / "allocator.so"
     compile_c = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-x", "c", "-", "-o", library]
     subprocess.run(compile_c, input=PRELOADED_ALLOCATOR, text=True, check=True)
-    code = "from drqfaiss._faiss_abi import opened; print(opened.FACTS['faiss'])"
+    code = "from drqfaiss import _faiss_abi; print(_faiss_abi.FACTS['faiss'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "LD_PRELOAD": str(library)},
@@ -261,10 +260,10 @@ def test_other_platforms(system, machine):
 
 
 def test_layout_must_be_complete():
-    offsets = opened.FACTS["offsets"]
+    offsets = _faiss_abi.FACTS["offsets"]
     with pytest.raises(ValueError, match="offsets, expected"):
         plugin.set_layout({name: offsets[name] for name in list(offsets)[1:]})
     renamed = {("D" if name == "d" else name): offset for name, offset in offsets.items()}
     with pytest.raises(ValueError, match="unknown field D"):
         plugin.set_layout(renamed)
-    assert opened.self_check()["offsets"] == offsets
+    assert _faiss_abi.self_check()["offsets"] == offsets

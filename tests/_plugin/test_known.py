@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drqfaiss._faiss_abi.identity import KNOWN
+from drqfaiss._plugin.identity import KNOWN
 
 ROOT = Path(__file__).parents[2]
 RELEASES = sorted(build.removeprefix("faiss-cpu ") for build in KNOWN["builds"].values())

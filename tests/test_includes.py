@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-CSRC = Path(__file__).parents[2] / "csrc"
+CSRC = Path(__file__).parents[1] / "csrc"
 # From the ground up; a file includes those of its own line and of the lines before it.
 ROOMS = (
     ("core",),

@@ -11,8 +11,8 @@ import faiss
 import numpy as np
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.identity import require_known_functions
-from drqfaiss._faiss_abi.layout import (
+from drqfaiss._plugin.identity import require_known_functions
+from drqfaiss._plugin.layout import (
     BOOL,
     INT32,
     INT64,

@@ -17,7 +17,7 @@ from typing import Any
 import faiss
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.layout import address
 
 Binary = bytes | mmap.mmap  # The content of an ELF file.
 KNOWN: dict[str, Any] = json.loads(Path(__file__).with_name("known.json").read_text("utf-8"))

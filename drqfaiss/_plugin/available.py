@@ -11,8 +11,8 @@ from typing import Any
 import faiss
 
 from drqfaiss._core import plugin
-from drqfaiss._faiss_abi.capabilities import CAPABILITIES
-from drqfaiss._faiss_abi.layout import address
+from drqfaiss._plugin.capabilities import CAPABILITIES
+from drqfaiss._plugin.layout import address
 
 
 def plugin_info() -> dict[str, Any]:
@@ -59,10 +59,10 @@ os.register_at_fork(
 def _facts() -> dict[str, Any]:
     with _looking:
         try:
-            from drqfaiss._faiss_abi import opened
+            from drqfaiss import _faiss_abi
         except ImportError as error:
             return {"capabilities": (), "refused": dict.fromkeys(CAPABILITIES, str(error))}
-        return opened.FACTS
+        return _faiss_abi.FACTS
 
 
 def _reason(capability: str) -> str:
