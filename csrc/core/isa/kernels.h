@@ -38,8 +38,9 @@ struct Kernels {
     void (*products)(size_t n, size_t d, const float* x, size_t ldx, size_t stride, const float* columns,
                      float* out, size_t ldo);
 
-    /// ‖Σ_m scale[m] · codewords[m]‖² over d dimensions.
-    float (*weighted_sum_norm)(size_t d, size_t levels, const float* const* codewords, const float* scale);
+    /// ⟨S, S + other⟩ over d dimensions, with S = Σ_m scale[m] · codewords[m]; ‖S‖² where `other` is null.
+    float (*weighted_sum_norm)(size_t d, size_t levels, const float* const* codewords, const float* scale,
+                               const float* other);
 
     /// One kept partial code: out = table − Σ_i weights[i] · rows[i] (rows of `stride` floats) and
     /// maxima[l] = the largest gain of the codewords k ≡ l (mod 16). Returns the largest of all.

@@ -111,7 +111,7 @@ Scorer::Scorer(const isa::Kernels& kernels, const Quantizer& quantizer, size_t l
 /// e u ‖·‖ ‖·‖, e = d where it is summed up of d products; weighted_sum_norm has sixteen partial sums):
 ///
 ///     Σ of entries               (e + M + 2) R ‖q'‖ u, twice in the key
-///     norms                      (2 M + d/16 + 20) R² u, and as Σ for a: 2 (e + M + 2) R ‖a‖ u
+///     norms                      (2 M + d/16 + 20) R² u, and for a: 2 (M + d/16 + 20) R ‖a‖ u
 ///     rounding of q', a and t    2 R (‖q'‖ + 2 ‖a‖ + 2 ‖shift‖) u + 2 T (2 T + ‖shift‖) u
 ///     ‖t‖²                       (d/16 + 20) T² u
 ///     the key's two additions    4 (T² + R (‖q'‖ + ‖a‖)) u

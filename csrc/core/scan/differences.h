@@ -39,7 +39,7 @@ class Differences {
         set_point(point, rows);
         for (size_t m = 0; m < levels_; m++)
             rows[kPointRows + m] = quantizer_.base(m).rows.data() + size_t(code_of(m)) * quantizer_.d;
-        return norm_(quantizer_.d, kPointRows + levels_, rows, weights_.data());
+        return norm_(quantizer_.d, kPointRows + levels_, rows, weights_.data(), nullptr);
     }
 
     /// ‖point‖².
@@ -55,7 +55,8 @@ class Differences {
         rows[2] = point.shift ? point.shift : zeros_.data();
     }
 
-    float (*const norm_)(size_t d, size_t n, const float* const* rows, const float* weights);
+    float (*const norm_)(size_t d, size_t n, const float* const* rows, const float* weights,
+                         const float* other);
     const Quantizer& quantizer_;
     const size_t levels_;
     const std::vector<float> zeros_;  ///< (d)

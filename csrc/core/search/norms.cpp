@@ -6,11 +6,11 @@
 
 namespace drq {
 
-float ReconstructionNorm::operator()(const int32_t* code) {
+float ReconstructionNorm::operator()(const int32_t* code, const float* other) {
     for (size_t m = 0; m < codewords_.size(); m++)
         codewords_[m] = quantizer_.base(m).rows.data() + size_t(code[m]) * quantizer_.d;
     return isa::active().weighted_sum_norm(quantizer_.d, codewords_.size(), codewords_.data(),
-                                           quantizer_.scale.data());
+                                           quantizer_.scale.data(), other);
 }
 
 void reconstruction_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, size_t begin,

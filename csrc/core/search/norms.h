@@ -8,15 +8,15 @@
 
 namespace drq {
 
-/// ‖x̂_L − shift‖² of one code after the other.
+/// ‖S‖² of one code after the other, S = x̂_L − shift.
 class ReconstructionNorm {
   public:
     /// The quantizer must outlive this.
     ReconstructionNorm(const Quantizer& quantizer, size_t levels)
         : quantizer_(quantizer), codewords_(levels) {}
 
-    /// Of the code whose first levels are these, (levels).
-    float operator()(const int32_t* code);
+    /// Of the code whose first levels are these, (levels); with `other` (d), ⟨S, S + other⟩.
+    float operator()(const int32_t* code, const float* other = nullptr);
 
   private:
     const Quantizer& quantizer_;
