@@ -163,15 +163,14 @@ test-avx512:
 # Builds with sanitizers of the compiler, beside the others; warnings are left to the usual build.
 .PHONY: test-sanitize test-sanitize-core test-sanitize-threads test-sanitize-python test-sanitize-cpp
 SANITIZE := $(CURDIR)/build/sanitize
-MEMORY := -g1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
-THREADS := -g1 -fsanitize=thread
+FLAGS_memory := -g1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
+FLAGS_threads := -g1 -fsanitize=thread
 test-sanitize: test-sanitize-core test-sanitize-threads test-sanitize-python
 
 # A build with the core's programs, and a copy of the package and its tests with the other module.
-$(SANITIZE)/memory/built: export CXXFLAGS := $(MEMORY)
-$(SANITIZE)/threads/built: export CXXFLAGS := $(THREADS)
 $(SANITIZE)/%/built: $(VENV)/built $(CORE_TESTS)
-	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(@D) -G Ninja -DDRQFAISS_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	CXXFLAGS="$(FLAGS_$*)" PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(@D) -G Ninja -DDRQFAISS_TESTS=ON \
+		-DCMAKE_BUILD_TYPE=RelWithDebInfo \
 		-DCMAKE_CXX_FLAGS_RELWITHDEBINFO= -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 		-Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(@D)/module
 	$(BIN)/cmake --build $(@D)
@@ -202,8 +201,8 @@ test-sanitize-python: $(SANITIZE)/memory/built
 		$(CURDIR)/$(BIN)/python -m pytest -q --capture=sys -p no:cacheprovider -k "not memory_does_not_grow" \
 		$(SANITIZED_TESTS) $(ARGS)
 
-test-sanitize-cpp:
-	$(MAKE) test-cpp CPP=$(SANITIZE)/cpp CXXFLAGS="$(MEMORY)"
+test-sanitize-cpp: $(VENV)/built
+	$(MAKE) test-cpp CPP=$(SANITIZE)/cpp CXXFLAGS="$(FLAGS_memory)"
 
 # Runs as long as you like. A finding is an error, and its input is kept.
 .PHONY: fuzz fuzz-core fuzz-python soak
