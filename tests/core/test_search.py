@@ -136,6 +136,24 @@ def test_storage_order_does_not_matter(metric, order):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("k", "near"), [(10, 5), (200, 78)])
+def test_a_sample_that_misleads(metric, k, near):
+    """Every 256th vector is looked at first: it is one of the `near` nearest, the other results are not."""
+    rng = np.random.default_rng(1)
+    codebooks = make_codebooks(rng, 8, 8, 16, "shared")
+    codes = rng.integers(0, 256, (20000, 8))
+    x = rng.standard_normal((3, 16)).astype(np.float32)
+    D = reference.distances(x[:1], reference.decode(codebooks, codes, 8), metric)[0]
+    ranks = np.argsort(D if metric == "l2" else -D)
+    sampled, others = codes[ranks[:near]], codes[ranks[near:]]
+    codes = np.insert(others, 255 * np.arange(near), sampled, axis=0)
+    assert (codes[::256][:near] == sampled).all()
+    found = search_on_all_levels(lambda: knn_search(codebooks, codes.astype(np.uint8), x, k, 8, metric))
+    expected = reference.nearest(x, reference.decode(codebooks, codes, 8), k, metric)
+    reference.assert_neighbours(found, expected, 1e3)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_queries_of_very_different_size(metric):
     """A huge query next to tiny ones, one at the mean and one far from it must not disturb each other."""
     rng = np.random.default_rng(2)

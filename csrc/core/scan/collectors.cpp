@@ -87,7 +87,7 @@ void TopK::shrink() {
     worst_ = {last, std::numeric_limits<int64_t>::min()};
     for (const Keyed& result : kept_)
         if (result.first == last) worst_.second = std::max(worst_.second, result.second);
-    lower_bound(last);
+    bound_ = std::min(bound_, last);
 }
 
 const std::vector<Keyed>& TopK::sorted() {

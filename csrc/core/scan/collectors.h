@@ -28,8 +28,14 @@ class Sink {
     /// How many results are wanted; 0: all within a bound that does not move.
     virtual size_t wanted() const { return 0; }
 
-    /// As many as are wanted have keys of at most `key`: larger ones need not be offered.
-    void lower_bound(float key) { bound_ = std::min(bound_, key); }
+    /// As many as are wanted are likely to have keys of at most `key`: larger ones need not be offered.
+    virtual void guess_bound(float) {}
+
+    /// Whether such a guess, now that all vectors were offered, was wrong.
+    virtual bool is_misled() const { return false; }
+
+    /// Forgets what was offered, and the guess.
+    virtual void restart() {}
 
   protected:
     float bound_ = std::numeric_limits<float>::infinity();
@@ -53,6 +59,15 @@ class TopK final : public Sink {
         if (kept_.size() >= k_) shrink();
     }
 
+    void guess_bound(float key) override {
+        bound_ = std::min(bound_, key);
+        guessed_ = true;
+    }
+
+    bool is_misled() const override { return guessed_ && kept_.size() < k_; }
+
+    void restart() override { *this = TopK(k_); }
+
     /// Takes over another sink's results for the same query.
     void merge(const TopK& other) {
         for (const Keyed& result : other.kept_) offer(result.first, result.second);
@@ -65,6 +80,7 @@ class TopK final : public Sink {
     void shrink();
 
     size_t k_;
+    bool guessed_ = false;
     std::vector<Keyed> kept_;
     Keyed worst_{std::numeric_limits<float>::infinity(), std::numeric_limits<int64_t>::max()};
 };

@@ -1,6 +1,7 @@
 #include "core/search/flat.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <numeric>
 
@@ -21,8 +22,13 @@ constexpr size_t kMostQueries = 128;        // of a task: their byte tables shar
 constexpr size_t kMostResults = 1 << 20;    // collected per task
 constexpr size_t kMostCollected = 1 << 22;  // collected at a time by all tasks
 constexpr size_t kFewestVectors = 1 << 13;  // of a task: fewer are not worth another thread
-constexpr size_t kSampledStep = 256;        // one vector of so many is looked at first,
-constexpr size_t kSamplePerResult = 8;      // if that gives so many times as many as results are wanted
+constexpr size_t kFewestSteps = 64, kMostSteps = 256;  // one vector of so many is looked at first:
+constexpr size_t kSampledAhead = 12800;  // of so many over the results wanted, within these limits,
+constexpr size_t kSamplePerRank = 8;     // if that gives so many times as many as `rank_in_sample`
+
+/// The rank in a sample behind which all results are but for about one time in 100,000, if so many of them
+/// are expected there: four standard deviations of a rare event's count further, and three more.
+size_t rank_in_sample(double expected) { return size_t(std::ceil(expected + 4 * std::sqrt(expected) + 3)); }
 
 /// The database with what pays in a search for n queries, and the quantizer of its codes' numbers.
 Database chosen(const Database& database, size_t n) {
@@ -63,7 +69,14 @@ class QueryBatch {
 
     void scan(size_t begin, size_t end, Checkpoint& checkpoint) {
         BlockPacker packer(database_, end - begin);
-        const size_t start = sample(packer, begin, end);
+        scan_blocks(packer, begin, end, sample(packer, begin, end), checkpoint);
+        keep_misled();
+        if (!order_.empty()) scan_blocks(packer, begin, end, begin, checkpoint);
+    }
+
+  private:
+    /// Starts with the block of vector `start`.
+    void scan_blocks(BlockPacker& packer, size_t begin, size_t end, size_t start, Checkpoint& checkpoint) {
         const size_t capacity = packer.capacity(), blocks = (end - begin + capacity - 1) / capacity;
         // Far-apart blocks in turn, so that vectors stored farthest first do not raise the bound one by one.
         size_t stride = size_t(double(blocks) * 0.618) | 1;
@@ -76,7 +89,6 @@ class QueryBatch {
         }
     }
 
-  private:
     void add_query(size_t i, Sink* sink) {
         queries_.push_back(exact_[i]);
         ScanQuery& query = queries_.back();
@@ -86,13 +98,16 @@ class QueryBatch {
     }
 
     /// Gives queries for the k nearest a first bound, from vectors all over the range: whatever the order
-    /// they are stored in, few of the rest get past it. Returns where the first query's nearest is, to start
-    /// there: the bound is tight at once.
+    /// they are stored in, few of the rest get past it. It is a guess from how many of the results are likely
+    /// among these. Returns where the first query's nearest is, to start there: the bound is tight at once.
     size_t sample(BlockPacker& packer, size_t begin, size_t end) {
         const size_t wanted = queries_.empty() ? 0 : queries_[0].sink->wanted();
-        const size_t step = std::max(kSampledStep, (end - begin + packer.capacity() - 1) / packer.capacity());
-        if (wanted == 0 || wanted * kSamplePerResult * step > end - begin) return begin;
-        std::vector<TopK> nearest(queries_.size(), TopK(wanted));
+        if (wanted == 0) return begin;
+        const size_t step = std::max(std::clamp(kSampledAhead / wanted, kFewestSteps, kMostSteps),
+                                     (end - begin + packer.capacity() - 1) / packer.capacity());
+        const size_t rank = std::min(wanted, rank_in_sample(double(wanted) / double(step)));
+        if (rank * kSamplePerRank * step > end - begin) return begin;
+        std::vector<TopK> nearest(queries_.size(), TopK(rank));
         std::vector<Sink*> sinks;
         for (size_t i = 0; i < queries_.size(); i++) {
             sinks.push_back(queries_[i].sink);
@@ -104,10 +119,20 @@ class QueryBatch {
             const std::vector<Keyed>& found = nearest[i].sorted();
             if (!found.empty()) start = size_t(found[0].second);
             queries_[i].sink = sinks[i];
-            if (found.size() == wanted) sinks[i]->lower_bound(found.back().first);
+            if (found.size() == rank) sinks[i]->guess_bound(found.back().first);
             queries_[i].refresh();
         }
         return start;
+    }
+
+    /// Leaves the queries that guessed a bound too low, as if they had seen no vector.
+    void keep_misled() {
+        const auto was_right = [](const ScanQuery* query) { return !query->sink->is_misled(); };
+        order_.erase(std::remove_if(order_.begin(), order_.end(), was_right), order_.end());
+        for (ScanQuery* query : order_) {
+            query->sink->restart();
+            query->refresh();
+        }
     }
 
     void scan_block(BlockPacker& packer, const ScanBlock& block) {
