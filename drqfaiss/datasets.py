@@ -134,6 +134,27 @@ def file_and_part(name: str | Path) -> tuple[Path, str]:
     return (Path(named_part[1]), named_part[2]) if named_part else (Path(name), "")
 
 
+def distance_of(name: str | Path) -> str | None:
+    """Return the distance that an HDF5 file says its neighbours are by, None where nothing is said.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as `open_vectors`; also for an unknown distance.
+    """
+    path, _ = file_and_part(name)
+    if path.suffix.lower() not in HDF5_SUFFIXES:
+        return None
+    with _hdf5.open_file(path) as file:
+        distance = _hdf5.text_attribute(path, file, "distance", "").lower()
+    if distance and distance not in HDF5_METRICS:
+        raise ValueError(f"{path}: got distance {distance!r}, expected one of {sorted(HDF5_METRICS)}")
+    return distance or None
+
+
+def metric_of(distance: str) -> int:
+    """Return FAISS's metric for a distance as HDF5 files name it."""
+    return HDF5_METRICS[distance]
+
+
 class RowRange:
     """Rows first to last of vectors on disk, as vectors of their own that are read when they are sliced."""
 

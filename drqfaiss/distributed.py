@@ -20,7 +20,7 @@ from drqfaiss import _check
 from drqfaiss._faiss.io import read_index
 from drqfaiss._fingerprint import compared_rows
 from drqfaiss._indexes.arrays import Floats, Ids
-from drqfaiss._indexes.settings import searched_with
+from drqfaiss._indexes.settings import Setting, searched_with
 from drqfaiss.build import CHUNK_ROWS, build_index
 from drqfaiss.datasets import RowRange, finite_floats, open_vectors
 
@@ -112,9 +112,9 @@ class _Shard:
         self.index = read_index(file)
         return self.index.d, self.index.ntotal, self.index.metric_type
 
-    def search(self, x: Floats, k: int, levels: int | None, nprobe: int | None) -> tuple[Floats, Ids]:
+    def search(self, x: Floats, k: int, setting: Setting) -> tuple[Floats, Ids]:
         """Return distances and the part's own ids, (n, k)."""
-        with searched_with(self.index, levels, nprobe):
+        with searched_with(self.index, setting):
             return self.index.search(x, k)
 
 
@@ -158,14 +158,26 @@ class ShardedIndex:
         self._first_ids = np.cumsum([0, *sizes[:-1]]) if successive_ids else np.zeros(len(sizes), np.int64)
 
     def search(
-        self, x: ArrayLike, k: int, *, levels: int | None = None, nprobe: int | None = None
+        self,
+        x: ArrayLike,
+        k: int,
+        *,
+        levels: int | None = None,
+        refine_levels: int | None = None,
+        refine_factor: int | None = None,
+        nprobe: int | None = None,
     ) -> tuple[Floats, Ids]:
         """Return distances and ids, (n, k), of the k nearest vectors of all parts, ties by id.
+
+        With a second stage, every part ranks a shortlist of its own.
 
         Args:
             x: queries (n, d).
             k: how many; rows with fewer results end in id −1.
             levels: levels of the codes to compare; None: the index's default.
+            refine_levels: levels to rank the nearest by, 0: all; None: the index's default.
+            refine_factor: how many times as many vectors as results each part ranks, 0: no second stage;
+                None: the index's default.
             nprobe: inverted lists to visit; None: the index's default.
 
         Raises:
@@ -173,7 +185,8 @@ class ShardedIndex:
         """
         x, k = _check.vectors("x", x, self.d), _check.integer("k", k, 1)
         queries = ray.put(x)  # They are sent to a machine once, not to every actor.
-        parts = _get([shard.search.remote(queries, k, levels, nprobe) for shard in self._shards])
+        setting = Setting(levels, refine_levels, refine_factor, nprobe)
+        parts = _get([shard.search.remote(queries, k, setting) for shard in self._shards])
         D = np.concatenate([distances for distances, _ in parts], axis=1)
         numbered = zip((ids for _, ids in parts), self._first_ids, strict=True)
         ids = np.concatenate([np.where(own < 0, -1, own + first) for own, first in numbered], axis=1)

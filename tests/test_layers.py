@@ -16,6 +16,7 @@ ROOMS = (
     ("_indexes",),
     ("_faiss",),
     ("datasets", "evaluation"),
+    ("_neighbours",),
     ("build", "supervised"),
     ("distributed", "training"),
     ("",),  # the package itself, which names what is public

@@ -16,6 +16,7 @@ from ..base.module import BaseANN
 
 METRICS = {"euclidean": faiss.METRIC_L2, "angular": faiss.METRIC_INNER_PRODUCT}
 MAX_TRAINING_VECTORS = 100_000
+STAGES = ("levels", "refine_factor", "refine_levels")
 
 
 class DRQ(BaseANN):
@@ -42,13 +43,18 @@ class DRQ(BaseANN):
         self._index.train(X[sample])
         self._index.add(X)
 
-    def set_query_arguments(self, levels: int, *others: int) -> None:
-        """Set the levels compared, then nprobe for lists, then the candidates per result for reranking."""
+    def set_query_arguments(self, levels: int | list[int], *others: int) -> None:
+        """Set the levels compared, then nprobe for lists, then the candidates per result for reranking.
+
+        A second stage is asked for by [levels, refine_factor] or [levels, refine_factor, refine_levels] in
+        the place of the levels.
+        """
         rest = list(others)
+        stages = dict(zip(STAGES, levels if isinstance(levels, list) else [levels], strict=False))
         if "IVF" in self._description:
-            params = drqfaiss.SearchParametersIVFDRQ(levels=levels, nprobe=rest.pop(0))
+            params = drqfaiss.SearchParametersIVFDRQ(nprobe=rest.pop(0), **stages)
         else:
-            params = drqfaiss.SearchParametersDRQ(levels=levels)
+            params = drqfaiss.SearchParametersDRQ(**stages)
         if isinstance(self._index, faiss.IndexRefine):
             params = faiss.IndexRefineSearchParameters(k_factor=rest.pop(0), base_index_params=params)
         if rest:

@@ -115,7 +115,7 @@ class LevelsIndex(faiss.Index, ABC):
         """
         x = _check.vectors("x", x, self.d)
         _check.finite("x", x)
-        self._require_enough(len(x))
+        self.require_enough(len(x))
         engine_of(self).train(self, x)
 
     @takes_tensors
@@ -265,7 +265,8 @@ class LevelsIndex(faiss.Index, ABC):
             self.rq.compute_codebook_tables()
         self.rq.is_trained = self.is_trained = True
 
-    def _require_enough(self, n: int) -> None:
+    def require_enough(self, n: int) -> None:
+        """Raise ValueError if n vectors are too few to train on."""
         codewords = 1 << max(faiss.vector_to_array(self.rq.nbits).tolist())
         if n < codewords:
             raise ValueError(
@@ -278,16 +279,7 @@ class LevelsIndex(faiss.Index, ABC):
 
     def _check_depth(self, asked: Depth) -> None:
         """Raise ValueError for parameters that ask for more levels than there are, or rank by fewer."""
-        for name in ("levels", "refine_levels"):
-            if getattr(asked, name) > self.rq.M:
-                raise ValueError(f"{name}: got {getattr(asked, name)}, expected 0 (all) to {self.rq.M}")
-        depth = asked.or_else(engine_of(self).depth(self))
-        scanned = depth.levels or self.rq.M
-        if depth.refine_factor and (depth.refine_levels or self.rq.M) < scanned:
-            raise ValueError(
-                f"refine_levels: got {depth.refine_levels}, expected at least the {scanned} levels that are "
-                "scanned"
-            )
+        asked.or_else(engine_of(self).depth(self)).check(self.rq.M)
 
     def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
         x, k = _check.vectors("x", x, self.d), _check.integer("k", k, 1)

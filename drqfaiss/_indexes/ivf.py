@@ -195,8 +195,9 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         for name, value in shape["settings"].items():
             setattr(self, name, value)
 
-    def _require_enough(self, n: int) -> None:
-        super()._require_enough(n)
+    def require_enough(self, n: int) -> None:
+        """Raise ValueError if n vectors are too few to train on."""
+        super().require_enough(n)
         if n < self.nlist:
             raise ValueError(
                 f"x: got {n} training vectors, expected at least {self.nlist}, one for each list"

@@ -26,19 +26,23 @@ def as_drq(index: faiss.Index) -> faiss.Index:
     return index
 
 
-def residual_quantizers(index: faiss.Index, *, searched: bool = False) -> Iterator[ResidualQuantizerIndex]:
-    """Yield the residual quantizer indexes in an index, itself included, always in the same order.
+def residual_quantizers(index: faiss.Index) -> Iterator[ResidualQuantizerIndex]:
+    """Yield the residual quantizer indexes in an index, itself included, always in the same order."""
+    return (part for part in indexes_in(index) if isinstance(part, ResidualQuantizerIndex))
 
-    With ``searched`` only those that a search hands its ``levels`` to: not what graphs are over, nor coarse
-    quantizers.
+
+def indexes_in(index: faiss.Index, *, searched: bool = False) -> Iterator[faiss.Index]:
+    """Yield an index and all that are in it, always in the same order.
+
+    With ``searched`` only those that a search goes through with its settings: not what graphs are over, nor
+    coarse quantizers.
     """
     if not isinstance(index, ResidualQuantizerIndex):  # The object given may know more than a new one.
         cast = faiss.downcast_index(index)
         index = index if type(cast) is faiss.Index else cast  # FAISS does not know all of its classes here.
-    if isinstance(index, ResidualQuantizerIndex):
-        yield index
+    yield index
     for child in _children(index, _PARTS if searched else _PARTS + _INNER_PARTS):
-        yield from residual_quantizers(child, searched=searched)
+        yield from indexes_in(child, searched=searched)
 
 
 # The attributes of FAISS's classes that hold an index which searches go through, and those that hold another.

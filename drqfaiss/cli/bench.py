@@ -1,8 +1,9 @@
 """Compare index types on your data: training and encoding time, recall and search time.
 
 DATA is an ann-benchmarks HDF5 file, a folder or prefix of sift_base.fvecs, sift_query.fvecs, …, or one file
-that is split. Levels and nprobe apply to the indexes that have them. FAISS's searches are timed at each SIMD
-level of its wheel and quoted at the best; training and adding run once, at its default.
+that is split. Settings and training options apply to the indexes that have them. A row is a search for k: its
+recall and its time. FAISS's searches are timed at each SIMD level of its wheel and quoted at the best;
+training and adding run once, at its default.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 
 from drqfaiss._faiss.factory import index_factory
-from drqfaiss._indexes.settings import drq_indexes
+from drqfaiss._indexes.arrays import Depth
+from drqfaiss._indexes.settings import Setting, drq_indexes, inverted_indexes, refining_indexes
 from drqfaiss.cli import options as shared
 from drqfaiss.cli.info import code_bytes
-from drqfaiss.cli.sweep import add_sweep, sweep
+from drqfaiss.cli.sweep import add_sweep, hidden, require_ranks, sweep, warning_of_spread
+from drqfaiss.cli.tables import Rows
+from drqfaiss.cli.training import add_training, training_of
 from drqfaiss.datasets import Dataset, finite_floats, load_dataset
 from drqfaiss.evaluation import exact_neighbours
 
@@ -46,28 +52,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-queries", type=shared.positive, metavar="N", help="search only so many queries"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of random draws and of DRQ's training"
-    )
     add_sweep(parser)
+    add_training(parser, "random draws")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return rows of figures for every index type and setting."""
-    indexes = {}
-    metric = shared.METRICS.get(options.metric)
-    data = cut(load_dataset(options.data, metric, seed=options.seed), options)
-    for factory in options.factory:  # All of them are possible, or nothing is measured.
-        training = {"seed": options.seed, "progress": not options.quiet} if "DRQ" in factory else {}
-        indexes[factory] = index_factory(data.d, factory, data.metric, **training)
+    data = cut(load_dataset(options.data, shared.METRICS.get(options.metric), seed=options.seed), options)
+    subjects = possible(data, options)
     truth = data.groundtruth
     if truth is None:
-        truth = exact_neighbours(data.base, data.query, min(max(options.ranks), len(data.base)), data.metric)
-    rows = []
-    for factory, index in indexes.items():
-        if not options.quiet:
-            print(f"{factory}: training and adding", file=sys.stderr, flush=True)
-        rows += measure(factory, index, data, truth, options)
+        truth = exact_neighbours(data.base, data.query, max(options.k), data.metric)
+    rows = chain.from_iterable(measure(subject, data, truth, options) for subject in subjects)
     return {
         "data": data.name,
         "learn": len(data.learn),
@@ -75,8 +71,57 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "queries": len(data.query),
         "d": data.d,
         "threads": faiss.omp_get_max_threads(),
-        "rows": rows,
+        "rows": Rows(
+            warning_of_spread(rows), {"index": max(options.factory, key=len)}, hidden=hidden(options)
+        ),
     }
+
+
+class Subject(NamedTuple):
+    """An index to train, fill and search."""
+
+    factory: str
+    index: faiss.Index
+    settings: list[Setting]
+
+
+def possible(data: Dataset, options: argparse.Namespace) -> list[Subject]:
+    """Return what is to be measured, when all of it can be.
+
+    Raises:
+        TypeError, ValueError: naming what cannot.
+    """
+    require_ranks(options.k, len(data.base))
+    training = training_of(options, "")
+    drq = [factory for factory in options.factory if "DRQ" in factory]
+    if training and not drq:
+        raise ValueError(f"{', '.join(training)}: got options of DRQ, expected DRQ in --factory")
+    subjects = []
+    for factory in options.factory:
+        chosen = training_of(options, factory) if factory in drq else {}
+        index = index_factory(data.d, factory, data.metric, **chosen)
+        for quantizer in drq_indexes(index):
+            quantizer.require_enough(len(data.learn))
+        subjects.append(Subject(factory, index, settings_for(index, options)))
+    for name in shared.SETTINGS:
+        used = any(getattr(setting, name) is not None for s in subjects for setting in s.settings)
+        if getattr(options, name) is not None and not used:
+            raise ValueError(
+                f"{name}: got it for {', '.join(options.factory)}, expected an index that has it"
+            )
+    return subjects
+
+
+def settings_for(index: faiss.Index, options: argparse.Namespace) -> list[Setting]:
+    """Return the settings that an index can have, once each, all others left out; checked."""
+    usable = [*Depth._fields] if drq_indexes(index) else []
+    usable += ["nprobe"] if inverted_indexes(index) else []
+    usable += ["k_factor"] if refining_indexes(index) else []
+    chosen = [{name: getattr(setting, name) for name in usable} for setting in shared.settings_of(options)]
+    settings = [*dict.fromkeys(Setting(**values) for values in chosen)]
+    for setting in settings:
+        setting.check(index)
+    return settings
 
 
 def cut(data: Dataset, options: argparse.Namespace) -> Dataset:
@@ -90,23 +135,22 @@ def cut(data: Dataset, options: argparse.Namespace) -> Dataset:
 
 
 def measure(
-    factory: str, index: faiss.Index, data: Dataset, truth: np.ndarray, options: argparse.Namespace
-) -> list[dict[str, Any]]:
+    subject: Subject, data: Dataset, truth: np.ndarray, options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
     """Train, fill and search one index."""
+    if not options.quiet:
+        print(f"{subject.factory}: training and adding", file=sys.stderr, flush=True)
+    index = subject.index
     began = time.perf_counter()
     index.train(data.learn)
     trained = time.perf_counter()
     index.add(data.base)
     added = time.perf_counter()
     figures = {
-        "index": factory,
-        "code bytes": code_bytes(index),
-        "train s": trained - began,
-        "add µs/vector": (added - trained) / len(data.base) * 1e6,
+        "index": subject.factory,
+        "code_bytes": code_bytes(index),
+        "train_s": trained - began,
+        "us_per_vector": (added - trained) / len(data.base) * 1e6,
     }
-    chosen = argparse.Namespace(**vars(options))
-    if not drq_indexes(index):
-        chosen.levels = [None]
-    if faiss.try_extract_index_ivf(index) is None:
-        chosen.nprobe = [None]
-    return [figures | row for row in sweep(index, data.query, truth, chosen)]
+    for row in sweep(index, data.query, truth, subject.settings, options):
+        yield figures | row

@@ -56,6 +56,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "output": options.output,
         "vectors": built.index.ntotal,
         "added": built.added,
-        "resumed at": built.resumed_at,
+        "resumed_at": built.resumed_at,
         "seconds": round(time.perf_counter() - began, 3),
     }

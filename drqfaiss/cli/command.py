@@ -1,6 +1,7 @@
 """Parses the command line, runs a subcommand, prints what it returns and turns errors into exit statuses.
 
-A subcommand returns a dictionary: names and values, and under "rows" a list of dictionaries for a table.
+A subcommand returns a dictionary: names and values, and under "rows" a list of dictionaries for a table, or
+`Rows` that are still being measured.
 """
 
 from __future__ import annotations
@@ -8,18 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import sys
-import textwrap
-from collections.abc import Sequence
-from itertools import zip_longest
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import faiss
 
 from drqfaiss.cli import bench, build, evaluate, info, search, train
 from drqfaiss.cli.options import positive
+from drqfaiss.cli.tables import Rows, lines
 
 COMMANDS = {
     "train": train,
@@ -29,6 +28,7 @@ COMMANDS = {
     "bench": bench,
     "info": info,
 }
+TIMED = ("eval", "bench")  # Commands that tell times.
 FAILED, INTERRUPTED = 1, 130
 EXPECTED_ERRORS = (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError)
 
@@ -40,16 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ends with status 2 (``SystemExit``).
     """
     options = parser().parse_args(arguments)
+    if arguments is None and options.command in TIMED:
+        wait_passively()
     threads = faiss.omp_get_max_threads()
     try:
         faiss.omp_set_num_threads(options.threads or threads)
         result = options.run(options)
-        text = (
-            json.dumps(result, indent=1, ensure_ascii=False)
-            if options.json
-            else as_text(result, terminal_columns())
-        )
-        _print(text)
+        _print(as_json(result) if options.json else lines(result, terminal_columns()))
     except EXPECTED_ERRORS as error:
         print(f"drqfaiss {options.command}: error: {told(error)}", file=sys.stderr)
         return FAILED
@@ -60,11 +57,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print(text: str) -> None:
+def wait_passively() -> None:
+    """Start this process again with OpenMP threads that sleep while they wait, unless a policy was chosen.
+
+    Threads that spin take the cores from each other and from other programs: on a busy machine they make
+    times a hundred times as long. OpenMP reads the environment only when it is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        passive = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+        os.execve(sys.executable, sys.orig_argv, passive)
+
+
+def _print(text: Iterator[str]) -> None:
     try:
-        print(text, flush=True)
+        for line in text:
+            print(line, flush=True)
     except BrokenPipeError:  # The reader, `head` for example, has had enough; Python flushes once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def as_json(result: dict[str, Any]) -> Iterator[str]:
+    """Yield the result as JSON, when all of it is there."""
+    rows = result.get("rows")
+    if isinstance(rows, Rows):
+        result = result | {"rows": [*rows.rows]}
+    yield json.dumps(result, indent=1, ensure_ascii=False)
 
 
 def terminal_columns() -> int | None:
@@ -106,43 +123,3 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error) or type(error).__name__
-
-
-def as_text(result: dict[str, Any], columns: int | None = None) -> str:
-    """Lay out names and values, a line each, folded to ``columns`` if given, and rows as a table."""
-    values = {name: cell(value) for name, value in result.items() if name != "rows"}
-    width = max(map(len, values), default=0) + 2
-    lines = []
-    for name, value in values.items():
-        parts = [value] if columns is None else folded(value, max(20, columns - width))
-        lines.append(f"{name + ':':<{width}}" + ("\n" + " " * width).join(parts))
-    return "\n".join(lines + table(result.get("rows", [])))
-
-
-def folded(text: str, width: int) -> list[str]:
-    """Break a long text into lines; a word, a path for example, stays whole."""
-    if len(text) <= width:
-        return [text]
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-
-
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return names and values in columns; names of several words take several lines."""
-    if not rows:
-        return []
-    names = [re.findall(r"[^ /]+/?", name) for name in rows[0]]
-    # The last words stand directly above the values.
-    heads = [*zip_longest(*map(reversed, names), fillvalue="")]
-    cells = [*reversed(heads), *([cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = (
-        "  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)) for line in cells
-    )
-    return [line.rstrip() for line in lines]
-
-
-def cell(value: Any) -> str:
-    """Write a value for people."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

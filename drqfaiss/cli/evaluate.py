@@ -1,6 +1,8 @@
-"""Measure recall and search time of an index, for code lengths and numbers of lists of your choice.
+"""Measure recall and search time of an index, for settings of your choice.
 
-The exact neighbours come from a file (GROUNDTRUTH: ids, nearest first) or are found in the base vectors.
+The exact neighbours come from a file (GROUNDTRUTH: ids, nearest first) or are found in the base vectors. A
+row is a search for k: its recall and its time. 1@k is the share of queries whose nearest neighbour is among
+the k found; k@k is the share of the k nearest neighbours that are.
 """
 
 from __future__ import annotations
@@ -9,64 +11,35 @@ import argparse
 from typing import Any
 
 import faiss
-import numpy as np
 
-from drqfaiss import _check
-from drqfaiss._faiss.io import read_index
 from drqfaiss.cli import options as shared
-from drqfaiss.cli.sweep import add_sweep, sweep
-from drqfaiss.datasets import finite_floats, open_vectors
-from drqfaiss.evaluation import exact_neighbours
+from drqfaiss.cli.sweep import add_sweep, hidden, require_ranks, sweep, warning_of_spread
+from drqfaiss.cli.tables import Rows
+from drqfaiss.cli.truth import add_truth, open_filled, read_queries, read_truth
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``run`` reads."""
     parser.add_argument("index", help="index file")
     parser.add_argument("queries", help=shared.VECTORS_HELP)
-    truth = parser.add_mutually_exclusive_group(required=True)
-    truth.add_argument("--groundtruth", help="exact neighbours: .ivecs, .npy or x.hdf5:neighbors")
-    truth.add_argument("--base", help="the vectors in the index, in its order; they must fit into memory")
-    shared.add_normalize(parser)
+    add_truth(parser)
     add_sweep(parser)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return a row of recall and time for every setting."""
-    index = read_index(options.index)
-    queries = finite_floats(shared.open_for(index, options.queries), normalize=options.normalize)
-    if not len(queries):
-        raise ValueError(f"{options.queries}: got no queries, expected at least one")
-    truth = (
-        _given(options.groundtruth, len(queries)) if options.base is None else _found(index, queries, options)
-    )
+    index = open_filled(options.index)
+    queries = read_queries(index, options)
+    settings = shared.settings_of(options)
+    for setting in settings:  # What is refused is refused before the work.
+        setting.check(index)
+    require_ranks(options.k, index.ntotal)
+    truth = read_truth(index, queries, options, max(options.k))
+    rows = sweep(index, queries, truth, settings, options)
     return {
         "index": options.index,
         "vectors": index.ntotal,
         "queries": len(queries),
-        "rows": sweep(index, queries, truth, options),
+        "threads": faiss.omp_get_max_threads(),
+        "rows": Rows(warning_of_spread(rows), hidden=hidden(options)),
     }
-
-
-def _given(name: str, queries: int) -> np.ndarray:
-    """Return the exact neighbours that a file holds."""
-    stored = open_vectors(name)
-    if len(stored) != queries:
-        raise ValueError(f"{name}: got {len(stored)} rows, expected {queries}, one per query")
-    truth = _check.integers(name, stored[:], 2)
-    if not truth.shape[1] or truth[:, 0].min() < 0:
-        raise ValueError(
-            f"{name}: got a query without a neighbour, expected the id of the nearest in the first column"
-        )
-    return truth
-
-
-def _found(index: faiss.Index, queries: np.ndarray, options: argparse.Namespace) -> np.ndarray:
-    """Return the exact neighbours among the vectors of the index."""
-    vectors = shared.open_for(index, options.base)
-    if len(vectors) != index.ntotal:
-        raise ValueError(
-            f"{options.base}: got {len(vectors)} vectors, expected the {index.ntotal} of the index, in its "
-            "order"
-        )
-    base = finite_floats(vectors, normalize=options.normalize)
-    return exact_neighbours(base, queries, min(max(options.ranks), index.ntotal), index.metric_type)

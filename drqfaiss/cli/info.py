@@ -29,16 +29,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def installation() -> dict[str, Any]:
     """Collect what a bug report needs, after the plug-in's check of FAISS."""
     info = drqfaiss.plugin_info()
-    off = {name: reason for name, reason in info["capabilities"].items() if reason}
     return {
         "drqfaiss": version("drqfaiss"),
         "faiss": f"{faiss.__version__} ({info['library'] or faiss.__file__})",
-        "faiss build": f"{info['build_id'] or 'not looked at'} ({info['known'] or 'unknown'})",
+        "faiss_build": f"{info['build_id'] or 'not looked at'} ({info['known'] or 'unknown'})",
         "numpy": np.__version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
-        "SIMD level": drqfaiss.simd_level(),
-        "inside FAISS": ", ".join(name for name in info["capabilities"] if name not in off) or "nothing",
-        **{f"not inside FAISS: {name}": reason for name, reason in off.items()},
+        "simd_level": drqfaiss.simd_level(),
+        "inside_faiss": [name for name, reason in info["capabilities"].items() if not reason],
+        "not_inside_faiss": [f"{name}: {reason}" for name, reason in info["capabilities"].items() if reason],
         "threads": f"{faiss.omp_get_max_threads()} ({_openmp()})",
     }
 
@@ -57,9 +56,9 @@ def described(index: faiss.Index) -> dict[str, Any]:
         "d": index.d,
         "vectors": index.ntotal,
         "metric": METRIC_NAMES.get(index.metric_type, str(index.metric_type)),
-        "levels": ", ".join(str(quantizer.rq.M) for quantizer in quantizers) or None,
-        "bits": ", ".join(_bits(quantizer) for quantizer in quantizers) or None,
-        "code bytes": code_bytes(index),
+        "levels": _one_or_all([quantizer.rq.M for quantizer in quantizers]),
+        "bits": _one_or_all([_bits(quantizer) for quantizer in quantizers]),
+        "code_bytes": code_bytes(index),
         "lists": None if ivf is None else ivf.nlist,
         "nprobe": None if ivf is None else ivf.nprobe,
     }
@@ -73,5 +72,11 @@ def code_bytes(index: faiss.Index) -> int | None:
         return None
 
 
-def _bits(quantizer: faiss.IndexResidualQuantizer) -> str:
-    return "/".join(str(bits) for bits in sorted(set(faiss.vector_to_array(quantizer.rq.nbits).tolist())))
+def _bits(quantizer: faiss.IndexResidualQuantizer) -> int | str:
+    """Return the bits of a level; in text, if levels have different ones."""
+    found = sorted(set(faiss.vector_to_array(quantizer.rq.nbits).tolist()))
+    return found[0] if len(found) == 1 else "/".join(map(str, found))
+
+
+def _one_or_all(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values or None

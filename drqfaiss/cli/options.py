@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Callable
+from itertools import product
+from typing import Any
 
 import faiss
 
 from drqfaiss import _check
 from drqfaiss._files import require_writable
+from drqfaiss._indexes.settings import Setting
 from drqfaiss.datasets import VectorsOnDisk, file_and_part, open_vectors
 
 METRICS = {name: metric for metric, name in _check.METRIC_NAMES.items()}
@@ -32,9 +36,59 @@ def seconds(text: str) -> float:
     return number
 
 
-def numbers(text: str) -> list[int]:
-    """Read positive integers with commas in between."""
-    return [positive(part) for part in text.split(",")]
+def counted(text: str) -> int:
+    """Read an integer of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"got {number}, expected at least 0")
+    return number
+
+
+def factor(text: str) -> float:
+    """Read a finite number of at least 1."""
+    number = float(text)
+    if not 1 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"got {number:g}, expected at least 1")
+    return number
+
+
+def several(read: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Return what reads values with commas in between."""
+
+    def values(text: str) -> list[Any]:
+        return [read(part) for part in text.split(",")]
+
+    values.__name__ = read.__name__  # argparse names it in errors.
+    return values
+
+
+# How each setting of a search is read, and what it says.
+SETTINGS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "levels": (counted, "levels of the codes to compare, 0: all"),
+    "refine_levels": (counted, "levels to rank a shortlist by, 0: all"),
+    "refine_factor": (counted, "how many times as many vectors as neighbours to rank, 0: no second stage"),
+    "nprobe": (positive, "inverted lists to look into"),
+    "k_factor": (factor, "how many times as many candidates as neighbours a refining index ranks"),
+}
+
+
+def add_settings(parser: argparse.ArgumentParser, swept: bool = False) -> None:
+    """Add what `settings_of` reads; swept are several values each, with commas in between."""
+    group = parser.add_argument_group("settings of the search", "defaults are those of the index")
+    for name, (read, says) in SETTINGS.items():
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            type=several(read) if swept else read,
+            metavar="N,…" if swept else "N",
+            help=says,
+        )
+
+
+def settings_of(options: argparse.Namespace) -> list[Setting]:
+    """Return every combination of the values given."""
+    given = [getattr(options, name) for name in SETTINGS]
+    values = [value if isinstance(value, list) else [value] for value in given]
+    return [Setting(**dict(zip(SETTINGS, chosen, strict=True))) for chosen in product(*values)]
 
 
 def add_normalize(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from drqfaiss._faiss.io import read_index
 from drqfaiss._files import write_array, writing
-from drqfaiss._indexes.settings import set_levels, set_nprobe
 from drqfaiss._progress import bar
 from drqfaiss.cli import options as shared
+from drqfaiss.cli.truth import open_filled
 from drqfaiss.datasets import VectorsOnDisk, finite_floats, write_vecs
 
 BATCH = 1024
@@ -32,12 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-k", type=shared.positive, default=10, metavar="K", help="neighbours per query (default: 10)"
     )
-    parser.add_argument(
-        "--levels", type=shared.positive, metavar="N", help="levels of the codes to compare (default: all)"
-    )
-    parser.add_argument("--nprobe", type=shared.positive, metavar="N", help="inverted lists to look into")
     parser.add_argument("-o", "--output", help="file to write: .npz, .npy or .ivecs")
     shared.add_normalize(parser)
+    shared.add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -47,9 +43,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         shared.require_output(options.output, options.queries)
         if output.suffix.lower() not in OUTPUTS:
             raise ValueError(f"{output}: got suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
-    index = read_index(options.index)
-    set_levels(index, options.levels)
-    set_nprobe(index, options.nprobe)
+    index = open_filled(options.index)
+    (setting,) = shared.settings_of(options)
+    setting.apply(index)
     queries = shared.open_for(index, options.queries)
     began = time.perf_counter()
     distances, ids = search(index, queries, options.k, options.normalize, not options.quiet)

@@ -37,10 +37,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Timing:
-    """Median time per row, and the FAISS SIMD level that gave it (None: FAISS's dispatch had no part)."""
+    """Median time per row, and the FAISS SIMD level that gave it (None: FAISS's dispatch had no part).
+
+    ``spread`` is how far apart the fastest and the slowest run were, as a share of the median.
+    """
 
     us: float
     simd: str | None
+    spread: float = 0.0
 
 
 def faiss_simd_levels(at_most: str | None = None) -> list[str]:
@@ -62,12 +66,13 @@ def best_times(
     seconds: float | None,
     title: str,
     at_most: str | None = None,
+    shown: bool = True,
 ) -> dict[str, Timing]:
     """Time every task at every SIMD level, one after the other, ``runs`` times over.
 
     Interleaving spreads a disturbance over all of them. Each run takes as many rows as fit into ``seconds``,
     or all of them, without a trial, where ``seconds`` is None. FAISS's SIMD levels above ``at_most`` are left
-    out.
+    out. A progress bar is shown if asked for.
 
     Returns:
         for every task its median at the level where that is least.
@@ -86,12 +91,12 @@ def best_times(
             v: rows if seconds is None else _fitting_rows(partial(run, v), rows, seconds) for v in variants
         }
         times: dict[_Variant, list[float]] = {v: [] for v in variants}
-        with bar(title, "round", runs) as shown:
+        with bar(title, "round", runs, shown=shown) as progress:
             for _ in range(runs):
                 for v in variants:
                     times[v].append(run(v, batches[v]))
-                shown.update()
-    medians = {v: Timing(float(np.median(times[v])), v.simd) for v in variants}
+                progress.update()
+    medians = {v: _timing(times[v], v.simd) for v in variants}
     return {name: _best(timing for v, timing in medians.items() if v.task == name) for name in tasks}
 
 
@@ -107,6 +112,11 @@ def _variants(tasks: dict[str, Task], at_most: str | None) -> list[_Variant]:
     return [
         _Variant(name, level) for name, task in tasks.items() for level in ([None] if task.own else levels)
     ]
+
+
+def _timing(us: list[float], simd: str | None) -> Timing:
+    median = float(np.median(us))
+    return Timing(median, simd, (max(us) - min(us)) / median)
 
 
 def _best(timings: Iterable[Timing]) -> Timing:

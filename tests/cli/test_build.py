@@ -8,7 +8,7 @@ from tests.indexes import make_vectors
 @pytest.mark.parametrize("name", ["base.npy", "base.fvecs", "data.hdf5:train"])
 def test_an_index_is_filled_from_every_format(name, files, run, tmp_path):
     told = run("build", files / "trained.faiss", files / name, "-o", tmp_path / "x.faiss", "--chunk", 77)
-    assert (told["vectors"], told["added"], told["resumed at"]) == (600, 600, 0)
+    assert (told["vectors"], told["added"], told["resumed_at"]) == (600, 600, 0)
     assert (tmp_path / "x.faiss").read_bytes() == (files / "filled.faiss").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["x.faiss"]
 

@@ -37,19 +37,6 @@ def test_help_fits_a_terminal_of_80_columns(name, capsys, monkeypatch):
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
-def test_long_values_and_names_are_folded():
-    rows = [{"index": "DRQ4x8", "add µs/vector": 1.5, "1@1": 0.25}]
-    assert command.as_text({"d": 2, "path": "one/two  three four/five/six/seven", "rows": rows}, 30) == (
-        "d:    2\n"
-        "path: one/two  three\n"
-        "      four/five/six/seven\n"
-        "           add\n"
-        "           µs/\n"
-        " index  vector   1@1\n"
-        "DRQ4x8     1.5  0.25"
-    )
-
-
 def test_text_and_json_say_the_same(files, capsys):
     arguments = ["search", str(files / "filled.faiss"), str(files / "query.npy"), "-k", "2"]
     assert main(arguments) == 0
@@ -62,9 +49,26 @@ def test_text_and_json_say_the_same(files, capsys):
 
 def test_threads_are_set_for_the_command_only(files, run):
     before = faiss.omp_get_max_threads()
-    row = run("bench", files / "data.hdf5", "--factory", "Flat", "--threads", 3, "--runs", 1, "--seconds", 0)
-    assert row["threads"] == 3
+    told = run("bench", files / "data.hdf5", "--factory", "Flat", "--threads", 3, "--runs", 1, "--seconds", 0)
+    assert told["threads"] == 3
     assert faiss.omp_get_max_threads() == before
+
+
+def test_what_is_timed_waits_without_spinning(monkeypatch):
+    started = []
+    monkeypatch.setattr(command.os, "execve", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(sys, "argv", ["drqfaiss", "bench", "none.hdf5"])
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert main() == 1
+    ((program, arguments, environment),) = started
+    assert (program, arguments) == (sys.executable, sys.orig_argv)
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert main() == 1
+    monkeypatch.setattr(sys, "argv", ["drqfaiss", "info"])
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main() == 0
+    assert len(started) == 1
 
 
 def test_errors_have_no_traceback_and_status_1(tmp_path):
@@ -93,15 +97,6 @@ def test_the_keyboard_ends_a_command(monkeypatch, files):
 
     monkeypatch.setattr(command.info, "run", interrupt)
     assert main(["info"]) == 130
-
-
-def test_tables_are_aligned():
-    assert command.table([{"a": 1, "long": None}, {"a": 12.34567, "long": "x"}]) == [
-        "    a  long",
-        "    1     -",
-        "12.35     x",
-    ]
-    assert command.as_text({"name": np.pi, "rows": []}) == "name: 3.142"
 
 
 @pytest.mark.parametrize("number", ["nan", "-1", "inf", "soon"])

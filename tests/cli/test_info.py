@@ -27,7 +27,7 @@ def test_info_tells_what_does_not_work_inside_faiss(capsys, monkeypatch):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert "inside FAISS:" in out
-    assert re.search("not inside FAISS: ivf_lists: +it lacks a class\n", out)
+    assert re.search("(?m)^not inside FAISS: ivf_lists: it lacks a class, ", out)
     assert re.search("faiss build: +abc \\(unknown\\)\n", out)
 
 
@@ -37,9 +37,9 @@ def test_an_index_is_described(files, run):
         "d": 16,
         "vectors": 600,
         "metric": "l2",
-        "levels": "3",
-        "bits": "4",
-        "code bytes": 2,
+        "levels": 3,
+        "bits": 4,
+        "code_bytes": 2,
         "lists": None,
         "nprobe": None,
     }
@@ -52,7 +52,7 @@ def test_lists_are_described(files, run):
 
 def test_an_index_without_codes_is_described(tmp_path, run):
     faiss.write_index(faiss.IndexHNSWFlat(8, 4), str(tmp_path / "hnsw.faiss"))
-    assert run("info", tmp_path / "hnsw.faiss")["code bytes"] is None
+    assert run("info", tmp_path / "hnsw.faiss")["code_bytes"] is None
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", np.arange(100).tobytes()])

@@ -71,7 +71,7 @@ def test_queries_are_normalized(files, index, run):
     [
         (["none.faiss", "query.npy"], "none.faiss: No such file"),
         (["filled.faiss", "narrow.npy"], "narrow.npy: got vectors of 5 dimensions, expected 16"),
-        (["filled.faiss", "query.npy", "--levels", "4"], "levels: got 4, expected 0 to 3"),
+        (["filled.faiss", "query.npy", "--levels", "4"], "levels: got 4, expected 0 (all) to 3"),
         (
             ["filled.faiss", "query.npy", "--nprobe", "4"],
             "nprobe: got IndexDRQ, expected an index with",

@@ -9,7 +9,7 @@ from drqfaiss.datasets import open_vectors
 @pytest.mark.parametrize("name", ["base.npy", "base.fvecs", "base.bvecs", "data.hdf5:train"])
 def test_an_empty_index_is_trained_on_every_format(name, files, run, tmp_path):
     told = run("train", files / name, "-o", tmp_path / "x.faiss", "--factory", "DRQ2x4", "--iterations", 2)
-    assert (told["d"], told["learned rows"]) == (16, 600)
+    assert (told["d"], told["learned_rows"]) == (16, 600)
     index = drqfaiss.read_index(tmp_path / "x.faiss")
     assert (type(index), index.ntotal, index.is_trained) == (drqfaiss.IndexDRQ, 0, True)
     expected = drqfaiss.IndexDRQ(16, 2, 4, iterations=2)
@@ -41,7 +41,7 @@ def test_options_reach_the_training(files, run, tmp_path):
     own = drqfaiss.read_index(tmp_path / "own.faiss")
     assert drqfaiss.Quantizer.from_index(own.index).first_codebook is not None
     told = run(*common, "-o", tmp_path / "few.faiss", "--learn", 100)
-    assert told["learned rows"] == 100
+    assert told["learned_rows"] == 100
 
 
 def test_normalized_vectors_are_learned(files, run, tmp_path):

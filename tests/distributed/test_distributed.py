@@ -49,6 +49,24 @@ def test_shards_find_what_one_index_finds(metric, vectors, tmp_path):
                 np.testing.assert_array_equal(ids, expected[1])
 
 
+def test_every_shard_ranks_a_shortlist_of_its_own(vectors, tmp_path):
+    whole = write_trained(tmp_path)
+    whole.add(vectors)
+    files = build_shards(tmp_path / "trained.faiss", tmp_path / "x.npy", tmp_path, 2)
+    queries = make_vectors(7, seed=1)
+    with ShardedIndex(files) as sharded:
+        every = sharded.search(queries, 10, levels=1, refine_factor=N)  # All are on one list or the other.
+        np.testing.assert_array_equal(every, whole.search(queries, 10))
+        D, ids = sharded.search(queries, 10, levels=2, refine_levels=4, refine_factor=2)
+        near = drqfaiss.SearchParametersDRQ(2, refine_levels=4, refine_factor=2)
+        parts = [drqfaiss.read_index(file).search(queries, 10, params=near)[0] for file in files]
+        np.testing.assert_array_equal(D, np.sort(np.concatenate(parts, axis=1), axis=1)[:, :10])
+        assert ids.max() >= N // 2
+        np.testing.assert_array_equal(sharded.search(queries, 10), whole.search(queries, 10))
+        with pytest.raises(ValueError, match="refine_levels: got 1, expected at least the 2 levels"):
+            sharded.search(queries, 10, levels=2, refine_levels=1, refine_factor=2)
+
+
 def test_shards_that_are_there_are_not_built_again(vectors, tmp_path):
     write_trained(tmp_path)
     arguments = (tmp_path / "trained.faiss", tmp_path / "x.npy", tmp_path, 2)
@@ -135,7 +153,7 @@ def test_errors_arrive_as_they_were(vectors, tmp_path):
     with ShardedIndex([trained]) as sharded:
         with pytest.raises(ValueError, match=r"x: got shape \(1, 3\), expected \(n, 16\)"):
             sharded.search(np.zeros((1, 3)), 1)
-        with pytest.raises(ValueError, match="levels: got 9, expected 0 to 5"):
+        with pytest.raises(ValueError, match=r"levels: got 9, expected 0 \(all\) to 5"):
             sharded.search(np.zeros((1, 16)), 1, levels=9)
 
 

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parents[3] / "benchmarks" / "ann_benchmarks"
 D = 16
 BASE, X = make_vectors(1500, 0, D), make_vectors(20, 1, D)
 SMALL = {"flat": ["DRQ4x4"], "reranked": ["DRQ4x4,RFlat"], "ivf": ["IVF8,DRQ4x4"]}
-QUERIES = {"flat": [[2, 4]], "reranked": [[2, 4], [150]], "ivf": [[4], [1, 8]]}
+QUERIES = {"flat": [[2, [2, 300]]], "reranked": [[2, 4], [150]], "ivf": [[4], [1, 8]]}
 
 
 @pytest.fixture
