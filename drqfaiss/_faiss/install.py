@@ -12,8 +12,9 @@ import faiss
 from drqfaiss._faiss.adopt import adopt_all
 from drqfaiss._faiss.clone import adopt_clone
 from drqfaiss._faiss.factory import index_factory
+from drqfaiss._faiss.parameter_space import HOOKS as _SPACE_HOOKS
 
-_Function = Callable[..., faiss.Index]
+_Function = Callable[..., Any]
 
 
 def _reading(stock: _Function) -> _Function:
@@ -45,10 +46,14 @@ def _building(stock: _Function) -> _Function:
     return build_index
 
 
-# faiss.deserialize_index and unpickling call faiss.read_index.
-_HOOKS = {"read_index": _reading, "clone_index": _cloning, "index_factory": _building}
-_stock: dict[str, _Function] = {}
-_ours: dict[str, _Function] = {}
+# What is replaced, by the module or class that has it. faiss.deserialize_index and unpickling call
+# faiss.read_index.
+_HOOKS: dict[Any, dict[str, Callable[[_Function], _Function]]] = {
+    faiss: {"read_index": _reading, "clone_index": _cloning, "index_factory": _building},
+    faiss.ParameterSpace: _SPACE_HOOKS,
+}
+_stock: dict[tuple[Any, str], _Function] = {}
+_ours: dict[tuple[Any, str], _Function] = {}
 
 
 def install() -> None:
@@ -59,12 +64,16 @@ def install() -> None:
     own_invlists is not for descriptions with DRQ. Code
     that took a function out of the faiss module before (``from faiss import read_index``) keeps the old one.
     Installing again changes nothing.
+
+    ``faiss.ParameterSpace`` knows levels: ``set_index_parameters(index, "levels=6,refine_factor=20")``, with
+    ``refine_levels`` for those that rank, and ``initialize`` and ``explore`` try them.
     """
-    for name, hook in _HOOKS.items():
-        if name not in _ours:
-            _stock[name] = getattr(faiss, name)
-            _ours[name] = hook(_stock[name])
-            setattr(faiss, name, _ours[name])
+    for owner, hooks in _HOOKS.items():
+        for name, hook in hooks.items():
+            if (owner, name) not in _ours:
+                _stock[owner, name] = getattr(owner, name)
+                _ours[owner, name] = hook(_stock[owner, name])
+                setattr(owner, name, _ours[owner, name])
 
 
 def uninstall() -> None:
@@ -73,16 +82,20 @@ def uninstall() -> None:
     Raises:
         RuntimeError: If something else replaced one of the functions after ``install``. Nothing is changed.
     """
-    for name, function in _ours.items():
-        if getattr(faiss, name) is not function:
+    for (owner, name), function in _ours.items():
+        if getattr(owner, name) is not function:
             raise RuntimeError(
-                f"faiss.{name}: got {getattr(faiss, name)!r}, expected the function that drqfaiss.install() "
-                "set: undo the later replacement first"
+                f"{_called(owner)}.{name}: got {getattr(owner, name)!r}, expected the function that "
+                "drqfaiss.install() set: undo the later replacement first"
             )
-    for name, function in _stock.items():
-        setattr(faiss, name, function)
+    for (owner, name), function in _stock.items():
+        setattr(owner, name, function)
     _stock.clear()
     _ours.clear()
+
+
+def _called(owner: Any) -> str:
+    return "faiss" if owner is faiss else f"faiss.{owner.__name__}"
 
 
 @contextmanager
