@@ -9,11 +9,13 @@ from drqfaiss._faiss.factory import index_factory
 from drqfaiss._faiss.install import install, installed, uninstall
 from drqfaiss._faiss.io import DamagedIndexError, read_index, write_index
 from drqfaiss._faiss.shards import hand_levels_on as _hand_levels_on
+from drqfaiss._faiss.tail import join_tail, split_tail
 from drqfaiss._indexes.flat import IndexDRQ
 from drqfaiss._indexes.ivf import IndexIVFDRQ
 from drqfaiss._indexes.parameters import SearchParametersDRQ, SearchParametersIVFDRQ
 from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss._plugin.available import plugin_info
+from drqfaiss._tail_file import check_tail
 from drqfaiss.quantizer import Quantizer
 
 __all__ = [
@@ -25,14 +27,17 @@ __all__ = [
     "SearchParametersIVFDRQ",
     "TrainingOptions",
     "adopt",
+    "check_tail",
     "clone_index",
     "index_factory",
     "install",
     "installed",
+    "join_tail",
     "plugin_info",
     "read_index",
     "set_simd_level",
     "simd_level",
+    "split_tail",
     "uninstall",
     "write_index",
 ]

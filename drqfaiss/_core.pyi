@@ -84,20 +84,28 @@ class plugin:
         """Return how many indexes are adopted."""
 
     @staticmethod
-    def pack(index: int) -> int:
-        """Make and keep a flat index's packed codes; return the bytes they take."""
+    def pack(index: int, levels: int) -> int:
+        """Make and keep the first levels, 0: all, of a flat index's codes packed; return their bytes."""
 
     @staticmethod
     def unpack(index: int) -> None:
         """Drop a flat index's packed codes."""
 
     @staticmethod
-    def is_packed(index: int) -> bool:
-        """Whether a flat index keeps packed codes."""
+    def packed_levels(index: int) -> int:
+        """Return how many levels of its codes a flat index keeps packed; 0: none."""
 
     @staticmethod
     def cached_norms(index: int) -> dict[int, tuple[int, int]]:
         """Return how many vectors have cached norms and the bytes these take, by code length."""
+
+    @staticmethod
+    def set_tail(index: int, tail: StoredTail) -> None:
+        """Let a flat index rank by the levels in a copy of a tail as well."""
+
+    @staticmethod
+    def tail(index: int) -> StoredTail | None:
+        """Return the tail of a flat index."""
 
     @staticmethod
     def depth(index: int) -> tuple[int, int, int]:
@@ -162,6 +170,34 @@ def encode(x: _Floats, codebooks: _Floats, beam: int, gain_weights: list[float] 
 def code_sums(x: _Floats, codes: NDArray[np.int32], K: int) -> NDArray[np.float64]:
     """Return sums (M, K, d): of the vectors x (n, d) whose level-m code in codes (n, M) is k."""
 
+class StoredTail:
+    """The last levels of codes in a mapped file, and those of vectors that were added since."""
+
+    name: str  # of the file
+    nbits: list[int]  # of the levels
+    stored: int  # rows that are in the file
+    row_bytes: int
+
+    def __init__(
+        self, file: int, name: str, d: int, nbits: list[int], n: int, codebooks_at: int, rows_at: int
+    ) -> None:
+        """Map an open file with n rows; ValueError if it is too short for them or for its codebooks."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def rows(self, begin: int, end: int) -> NDArray[np.uint8]:
+        """Return a copy of rows [begin, end), (n, row_bytes)."""
+
+    def codebooks(self) -> _Floats:
+        """Return a copy of the codebooks, one level after the other."""
+
+    def append(self, rows: NDArray[np.uint8]) -> None:
+        """Append rows, which are kept in memory."""
+
+    def add_to(self, rows: NDArray[np.int64], x: _Floats) -> None:
+        """Add what the levels of these rows stand for to x (n, d)."""
+
 class ArrayIndex:
     """Searches and encoding for an index whose codebooks and codes are handed over at each call.
 
@@ -207,15 +243,30 @@ class ArrayIndex:
         """Set what the gain of each level counts in `encode`; 1 everywhere if empty."""
 
     def pack(
-        self, codebooks: _Floats, nbits: list[int], codes: NDArray[np.uint8], d: int, is_l2: bool
+        self,
+        codebooks: _Floats,
+        nbits: list[int],
+        codes: NDArray[np.uint8],
+        d: int,
+        is_l2: bool,
+        levels: int = 0,
     ) -> int:
-        """Keep packed codes for searches; return the bytes they take."""
+        """Keep the first levels, 0: all, of the codes packed for searches; return the bytes they take."""
+
+    def set_tail(self, tail: StoredTail) -> None:
+        """Rank by the levels in a copy of a tail as well."""
+
+    def tail(self) -> StoredTail | None:
+        """Return the tail."""
+
+    def append_to_tail(self, at: int, codes: NDArray[np.int32]) -> None:
+        """Make the last levels of codes (n, M) the rows from `at` on; without a tail nothing."""
 
     def unpack(self) -> None:
         """Drop packed codes."""
 
-    def is_packed(self) -> bool:
-        """Return whether there are packed codes."""
+    def packed_levels(self) -> int:
+        """Return how many levels are packed; 0: none."""
 
     def forget(self) -> None:
         """Drop what is cached: codes or codebooks may have changed unnoticed."""

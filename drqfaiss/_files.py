@@ -93,6 +93,18 @@ def move(source: FileName, path: FileName) -> bool:
         return _take_place(os.fspath(source), _place(path, opened))
 
 
+def move_or_copy(source: FileName, path: FileName) -> None:
+    """Put a finished file in the place of another: by `move`, else by its content. It is gone then.
+
+    Raises:
+        OSError: As `writing`.
+    """
+    if not move(source, path):
+        with open(source, "rb") as content, writing(path) as file:
+            shutil.copyfileobj(content, file, COPIED_AT_ONCE)
+        os.unlink(source)
+
+
 def require_writable(path: FileName) -> None:
     """Require, before the work, that `writing` will be able to open ``path``.
 

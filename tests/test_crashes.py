@@ -18,6 +18,8 @@ LEAST_CALLS = {
     "build": 60,
     "build of a shard": 60,
     "build into its own index": 60,
+    "split_tail": 20,
+    "split_tail to new files": 16,
     "merge": 10,
 }
 

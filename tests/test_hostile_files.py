@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import drqfaiss
-from drqfaiss import read_index, write_index
+from drqfaiss import check_tail, read_index, split_tail, write_index
 from drqfaiss.build import build_index
 from drqfaiss.datasets import load_dataset, open_vectors, read_floats, write_vecs
 from drqfaiss.quantizer import Group
@@ -62,6 +62,10 @@ FORMATS = {
     "ivecs": (lambda path: write_vecs(path, X.astype(np.int64)), open_vectors),
     "hdf5": (write_hdf5, read_parts),
     "json": (write_build, read_build),
+    "tail": (
+        lambda path: split_tail(make_index(40), 2, path.with_suffix(".head"), tail_path=path),
+        check_tail,
+    ),
     "faiss": (lambda path: write_index(make_index(40), path), read_index),
 }
 

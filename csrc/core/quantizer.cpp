@@ -220,16 +220,19 @@ double Quantizer::product_error() const {
     return largest ? double(d) * (std::sqrt(size) + 1) + size + beside : double(d);
 }
 
+void unpack_row(const Quantizer& quantizer, const Codes& codes, size_t row, size_t first, size_t last,
+                int32_t* out) {
+    size_t bit = 0;
+    for (size_t m = first; m < last; m++) {
+        const int nbits = quantizer.base(m).nbits;
+        *out++ = int32_t(codes.number(row, bit, nbits));
+        bit += size_t(nbits);
+    }
+}
+
 void unpack_codes(const Quantizer& quantizer, const Codes& codes, size_t begin, size_t n, size_t levels,
                   int32_t* out) {
-    for (size_t i = 0; i < n; i++) {
-        size_t bit = 0;
-        for (size_t m = 0; m < levels; m++) {
-            const int nbits = quantizer.base(m).nbits;
-            out[i * levels + m] = int32_t(codes.number(begin + i, bit, nbits));
-            bit += size_t(nbits);
-        }
-    }
+    for (size_t i = 0; i < n; i++) unpack_row(quantizer, codes, begin + i, 0, levels, out + i * levels);
 }
 
 }  // namespace drq

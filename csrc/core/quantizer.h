@@ -93,6 +93,10 @@ struct Codes {
     }
 };
 
+/// Writes levels [first, last) of a row that begins with level `first` to out, (last − first).
+void unpack_row(const Quantizer& quantizer, const Codes& codes, size_t row, size_t first, size_t last,
+                int32_t* out);
+
 /// Writes the level indices of rows [begin, begin + n) to out, (n, levels).
 void unpack_codes(const Quantizer& quantizer, const Codes& codes, size_t begin, size_t n, size_t levels,
                   int32_t* out);

@@ -55,7 +55,9 @@ std::map<std::string, size_t> additive_slots() {
 }
 
 Depth checked_depth(const IndexState& state, const QuantizerView& view, const void* parameters) {
-    return parameter_depth(parameters).or_else(state.depth()).checked(view.codebooks.nbits.size());
+    return parameter_depth(parameters)
+        .or_else(state.depth())
+        .checked(view.codebooks.nbits.size(), view.tail_levels);
 }
 
 size_t checked_levels(const IndexState& state, const QuantizerView& view, const void* parameters) {
@@ -79,14 +81,14 @@ void require_finite(const IndexView& view, int64_t n, const float* x) {
 }
 
 void encode(IndexState& state, const IndexView& view, const void* rq, size_t code_size, int64_t n,
-            const float* x, uint8_t* packed) {
+            const float* x, uint8_t* packed, const CodesSink& also) {
     require_finite(view, n, x);
     encode_in_batches(*state.encoder(view), size_t(n), x, view.max_beam_size, executor(),
                       [&](size_t begin, size_t count, const int32_t* codes) {
                           // FAISS's packing appends the norm that some search types store.
-                          constexpr int64_t kDense = -1;
-                          faiss.pack_codes(rq, count, codes, packed + begin * code_size, kDense, nullptr,
-                                           nullptr);
+                          faiss.pack_codes(rq, count, codes, packed + begin * code_size,
+                                           int64_t(view.codebooks.nbits.size()), nullptr, nullptr);
+                          if (also) also(begin, count, codes);
                       });
 }
 

@@ -35,9 +35,13 @@ bool is_member(const void* selector, int64_t id);
 /// Throws std::invalid_argument naming the first vector that is not finite.
 void require_finite(const IndexView& view, int64_t n, const float* x);
 
-/// Packed codes of n vectors, `code_size` bytes each, by the beam search of the core.
+/// Takes the codes (count, M) of vectors from `begin` on.
+using CodesSink = std::function<void(size_t begin, size_t count, const int32_t* codes)>;
+
+/// Packed codes of n vectors, `code_size` bytes each, by the beam search of the core. Those of the view's
+/// last levels that the index's quantizer lacks go to `also` alone, which gets them all.
 void encode(IndexState& state, const IndexView& view, const void* rq, size_t code_size, int64_t n,
-            const float* x, uint8_t* packed);
+            const float* x, uint8_t* packed, const CodesSink& also = {});
 
 /// Fills a faiss::RangeSearchResult.
 void write_range_result(void* result, const std::vector<std::vector<Neighbour>>& found);

@@ -1,5 +1,6 @@
 #include "faiss_plugin/flat_class.h"
 
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 
@@ -43,11 +44,13 @@ std::shared_ptr<FlatState> flat_state(const void* index) {
     return std::static_pointer_cast<FlatState>(state_of(index));
 }
 
-FlatView searchable_view(const void* index, const IndexState& state) {
+/// With the levels of the index's tail.
+FlatView searchable_view(const void* index, const FlatState& state) {
     const Version version = state.version();
     FlatView view = flat_view(index);
     view.version = version;
     require_searchable(view);
+    state.add_tail(view);
     return view;
 }
 
@@ -80,23 +83,42 @@ void range_search(const void* self, int64_t n, const float* x, float radius, voi
     write_range_result(result, found);
 }
 
-void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
-    const std::shared_ptr<IndexState> state = state_of(self);
+void encode_all(const void* self, int64_t n, const float* x, uint8_t* packed, const CodesSink& also) {
+    const std::shared_ptr<FlatState> state = flat_state(self);
     const FlatView view = searchable_view(self, *state);
     const void* rq = static_cast<const char*>(self) + layout().rq;
-    encode(*state, view, rq, view.codes.code_size, n, x, packed);
+    encode(*state, view, rq, view.codes.code_size, n, x, packed, also);
+}
+
+void sa_encode(const void* self, int64_t n, const float* x, uint8_t* packed) {
+    encode_all(self, n, x, packed, {});
 }
 
 void reconstruct_n(const void* self, int64_t first, int64_t n, float* x) {
-    require_searchable(flat_view(self));
+    const std::shared_ptr<FlatState> state = flat_state(self);
+    searchable_view(self, *state);
     flat->reconstruct_n(self, first, n, x);
+    const std::shared_ptr<const StoredTail> tail = state->tail();
+    if (!tail) return;
+    std::vector<int64_t> rows(static_cast<size_t>(n));
+    std::iota(rows.begin(), rows.end(), first);
+    tail->add_to(rows.size(), rows.data(), x);
 }
 
 /// For graphs and refinement over the index: distances of decoded vectors. Some of the library's own throw
 /// inside its threads, which ends the process, leave out norms, or compare two vectors by another measure.
 void* get_distance_computer(const void* self) { return flat->get_decoding_distance_computer(self); }
 
+/// An index whose last levels are in a file can only be appended to.
+void require_whole(const void* self, const char* what) {
+    if (const auto tail = flat_state(self)->tail())
+        throw std::runtime_error(std::string(what) + ": the last " + std::to_string(tail->levels()) +
+                                 " levels of the codes are in " + tail->name() +
+                                 ", expected all in memory, see drqfaiss.join_tail");
+}
+
 void train(void* self, int64_t n, const float* x) {
+    require_whole(self, "train");
     const std::shared_ptr<IndexState> state = state_of(self);
     if (state->training().empty()) {
         flat->train(self, n, x);
@@ -128,20 +150,37 @@ void append(void* self, const Append& stock) {
     state->after_append(flat_view(self), change);
 }
 
-void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
+void append_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
     append(self, [&] { flat->add_sa_codes(self, n, codes, ids); });
 }
 
-/// The library's own makes room before it encodes, which may fail or be interrupted.
+void add_sa_codes(void* self, int64_t n, const uint8_t* codes, const int64_t* ids) {
+    require_whole(self, "add_sa_codes");
+    append_codes(self, n, codes, ids);
+}
+
+/// The library's own makes room before it encodes, which may fail or be interrupted. The tail comes first:
+/// rows of it that the index has no vectors for do not count.
 void add(void* self, int64_t n, const float* x) {
     const FlatView view = changeable_view(self);
     std::vector<uint8_t> codes(size_t(n) * view.codes.code_size);
-    sa_encode(self, n, x, codes.data());
-    add_sa_codes(self, n, codes.data(), nullptr);
+    const std::shared_ptr<FlatState> state = flat_state(self);
+    std::shared_ptr<const StoredTail> tail = state->tail();
+    std::vector<uint8_t> rows(tail ? size_t(n) * tail->row_size() : 0);
+    encode_all(self, n, x, codes.data(), [&](size_t begin, size_t count, const int32_t* all) {
+        if (tail)
+            tail->pack(count, all, view.codebooks.nbits.size() + tail->levels(),
+                       rows.data() + begin * tail->row_size());
+    });
+    tail.reset();  // shared tails are copied before they grow
+    if (!rows.empty()) state->append_to_tail(flat_view(self).ntotal, size_t(n), rows.data());
+    append_codes(self, n, codes.data(), nullptr);
 }
 
 void merge_from(void* self, void* other, int64_t add_id) {
     if (self == other) throw std::invalid_argument("cannot merge an index with itself");
+    for (void* index : {self, other})
+        if (find_state(index) && flat->overridden.is_ours(index)) require_whole(index, "merge_from");
     if (flat->overridden.is_instance(other)) require_same_quantizer(flat_view(self), changeable_view(other));
     const std::shared_ptr<IndexState> emptied = find_state(other);
     std::optional<Change> emptying;
@@ -152,6 +191,7 @@ void merge_from(void* self, void* other, int64_t add_id) {
 /// Asks the selector once for each row, and before the first code moves, as it may throw. The library is left
 /// to cut off the end.
 size_t remove_ids(void* self, const void* selector) {
+    require_whole(self, "remove_ids");
     const FlatView view = changeable_view(self);
     const std::shared_ptr<FlatState> state = flat_state(self);
     Change change(*state);
@@ -168,6 +208,7 @@ size_t remove_ids(void* self, const void* selector) {
 }
 
 void reset(void* self) {
+    require_whole(self, "reset");
     changeable_view(self);
     const std::shared_ptr<IndexState> state = state_of(self);
     const Change change(*state);
@@ -232,15 +273,19 @@ const OverriddenClass& flat_class() { return flat->overridden; }
 
 std::string why_not_flat(const void* index) { return unsupported(flat_view(index)); }
 
-size_t pack_flat(const void* index) {
+size_t pack_flat(const void* index, size_t levels) {
     const std::shared_ptr<FlatState> state = flat_state(index);
-    state->pack(searchable_view(index, *state));
+    state->pack(searchable_view(index, *state), levels);
     return state->plane_bytes();
 }
 
+void set_tail_flat(const void* index, const StoredTail& tail) { flat_state(index)->set_tail(tail); }
+
+std::shared_ptr<const StoredTail> tail_of_flat(const void* index) { return flat_state(index)->tail(); }
+
 void unpack_flat(const void* index) { flat_state(index)->unpack(); }
 
-bool is_packed_flat(const void* index) { return flat_state(index)->is_packed(); }
+size_t packed_levels_flat(const void* index) { return flat_state(index)->packed_levels(); }
 
 void adopt_flat(void* index) {
     add_state(index, std::make_shared<FlatState>());

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "faiss_abi/vtable.h"
+#include "index/stored_tail.h"
 
 namespace drq::plugin {
 
@@ -23,9 +25,13 @@ std::map<std::string, size_t> flat_slots();
 std::string why_not_flat(const void* index);
 
 /// FlatState::pack for an adopted index; returns the bytes that takes.
-size_t pack_flat(const void* index);
+size_t pack_flat(const void* index, size_t levels);
 void unpack_flat(const void* index);
-bool is_packed_flat(const void* index);
+size_t packed_levels_flat(const void* index);
+
+/// FlatState::set_tail and tail for an adopted index.
+void set_tail_flat(const void* index, const StoredTail& tail);
+std::shared_ptr<const StoredTail> tail_of_flat(const void* index);
 
 /// Gives an index of the stock class our functions.
 void adopt_flat(void* index);

@@ -70,14 +70,17 @@ Database Prepared::database(const FlatView& view, size_t levels, const Selector*
             norms ? Norms{norms->values.data(), norms->lowest} : Norms{},
             selector,
             renumbered.get(),
-            planes.get()};
+            planes.get(),
+            isa::active(),
+            tail ? &rows : nullptr};
 }
 
 Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor) {
     std::unique_lock lock(mutex_);
     check_codebooks(view, n * view.ntotal * view.codes.code_size);
     if (is_current(view)) check_codes(view);
-    Prepared prepared{quantizer_, nullptr, nullptr, nullptr};
+    Prepared prepared{quantizer_, nullptr, nullptr, nullptr, tail_};
+    if (tail_) prepared.rows = tail_->rows(view.codebooks.nbits.size() - view.tail_levels);
     if (metric_of(view.metric_type) == Metric::L2)
         add_norms(prepared, view, levels, UnlockingExecutor(executor, lock));
     if (prepared.quantizer != quantizer_) return prepared;
@@ -93,13 +96,16 @@ Prepared FlatState::prepare(const FlatView& view, size_t levels, size_t n, const
     return prepared;
 }
 
-void FlatState::pack(const FlatView& view) {
+void FlatState::pack(const FlatView& view, size_t levels) {
     std::lock_guard lock(mutex_);
+    const size_t hot = view.codebooks.nbits.size() - view.tail_levels;
+    if (levels > hot) throw std::invalid_argument(mismatch("levels", levels, hot) + " at most");
     check_codebooks(view);
     if (quantizer_->max_nbits() > 8 && !can_renumber(*quantizer_))
         throw std::invalid_argument("levels have up to " + std::to_string(quantizer_->max_nbits()) +
                                     " bits, expected at most 8, or all levels of one width up to 11");
-    packed_ = true;
+    packed_ = levels ? levels : hot;
+    if (planes_ && planes_->levels() != packed_) planes_.reset();
     if (!is_current(view)) return;  // the next search packs
     check_codes(view);
     extend_planes(view);
@@ -108,16 +114,40 @@ void FlatState::pack(const FlatView& view) {
 
 void FlatState::unpack() {
     std::lock_guard lock(mutex_);
-    packed_ = false;
+    packed_ = 0;
     planes_.reset();
 }
 
-bool FlatState::is_packed() const { return packed_; }
+size_t FlatState::packed_levels() const { return packed_; }
 
 std::shared_ptr<IndexState> FlatState::anew() const {
     auto state = std::make_shared<FlatState>();
     state->packed_ = packed_.load();
+    state->tail_ = tail_;
     return state;
+}
+
+void FlatState::set_tail(const StoredTail& tail) {
+    auto copy = std::make_shared<StoredTail>(tail);
+    std::lock_guard lock(mutex_);
+    drop_caches();
+    tail_ = std::move(copy);
+}
+
+std::shared_ptr<const StoredTail> FlatState::tail() const {
+    std::lock_guard lock(mutex_);
+    return tail_;
+}
+
+void FlatState::add_tail(FlatView& view) const {
+    std::lock_guard lock(mutex_);
+    if (tail_) tail_->extend(view);
+}
+
+void FlatState::append_to_tail(size_t at, size_t n, const uint8_t* rows) {
+    std::lock_guard lock(mutex_);
+    if (tail_.use_count() > 1) tail_ = std::make_shared<StoredTail>(*tail_);
+    tail_->append(at, n, rows);
 }
 
 size_t FlatState::plane_bytes() const {
@@ -132,7 +162,7 @@ void FlatState::renumber() {
 void FlatState::extend_planes(const FlatView& view) {
     const isa::Kernels& kernels = isa::active();
     if (quantizer_->max_nbits() > 8 || (kernels.bounds_pay && quantizer_->all_levels_have(8))) renumber();
-    if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, renumbered_, kernels);
+    if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, packed_, renumbered_, kernels);
     if (planes_->size() != view.ntotal)
         planes_ = std::make_shared<const Planes>(planes_->extended(view.codes));
 }

@@ -11,6 +11,7 @@
 #include "core/scan/codeword_groups.h"
 #include "core/scan/planes.h"
 #include "index/state.h"
+#include "index/stored_tail.h"
 
 namespace drq {
 
@@ -29,6 +30,8 @@ struct Prepared {
     std::shared_ptr<const CachedNorms> norms;  ///< null for inner product
     std::shared_ptr<const Renumbered> renumbered;
     std::shared_ptr<const Planes> planes;
+    std::shared_ptr<const StoredTail> tail;
+    Tail rows = {};  ///< of the tail
 
     /// Valid as long as this, the codes and the selector are.
     Database database(const FlatView& view, size_t levels, const Selector* selector) const;
@@ -39,14 +42,28 @@ class FlatState final : public IndexState {
     /// For a search for n queries.
     Prepared prepare(const FlatView& view, size_t levels, size_t n, const Executor& executor);
 
-    /// From now on the codes have a second copy in planes, which follows them. Throws std::invalid_argument
-    /// if levels are wider than 8 bits.
-    void pack(const FlatView& view);
+    /// From now on the first `levels` levels of the codes have a second copy in planes, which follows them;
+    /// 0: all in the index. Throws std::invalid_argument if there are fewer, or levels are wider than 8 bits.
+    void pack(const FlatView& view, size_t levels);
     void unpack();
-    bool is_packed() const;
+
+    /// Levels that have such a copy; 0: none.
+    size_t packed_levels() const;
 
     /// Of the planes, as far as they are filled.
     size_t plane_bytes() const;
+
+    /// From now on the codes go on in this tail, of which a copy is made.
+    void set_tail(const StoredTail& tail);
+
+    /// Null if all levels are in the index.
+    std::shared_ptr<const StoredTail> tail() const;
+
+    /// Appends the tail's levels to those of a view of the index.
+    void add_tail(FlatView& view) const;
+
+    /// See StoredTail::append. An index that gets no more vectors after that is as it was.
+    void append_to_tail(size_t at, size_t n, const uint8_t* rows);
 
     /// Before a change that appends or removes codes, whose norms are to stay.
     void before_change(const FlatView& view);
@@ -84,7 +101,8 @@ class FlatState final : public IndexState {
     std::map<size_t, std::shared_ptr<CachedNorms>> norms_;  ///< by code length
     std::shared_ptr<const Renumbered> renumbered_;          ///< null until it pays
     std::shared_ptr<const Planes> planes_;                  ///< null until a search needs them
-    std::atomic<bool> packed_{false};                       ///< set by users
+    std::atomic<size_t> packed_{0};                         ///< levels; set by users
+    std::shared_ptr<StoredTail> tail_;                      ///< null: all levels are in the index
     CodesMark codes_;
     Fingerprint codes_fingerprint_;
 };

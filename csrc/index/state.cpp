@@ -61,13 +61,15 @@ void UnlockingExecutor::check_interrupt() const {
     executor_.check_interrupt();
 }
 
-Depth Depth::checked(size_t M) const {
+Depth Depth::checked(size_t M, size_t tail) const {
+    const size_t hot = M - tail;
     const auto refuse = [](const char* name, size_t is, const std::string& expected) {
         throw std::invalid_argument(std::string(name) + " is " + std::to_string(is) + ", expected " +
                                     expected);
     };
-    if (levels > M) refuse("levels", levels, "0 (all) to " + std::to_string(M));
-    Depth depth{levels ? levels : M, refine_levels ? refine_levels : M, refine_factor};
+    if (levels > hot)
+        refuse("levels", levels, (tail ? "0 (all in memory) to " : "0 (all) to ") + std::to_string(hot));
+    Depth depth{levels ? levels : hot, refine_levels ? refine_levels : M, refine_factor};
     if (depth.refine_levels > M) refuse("refine_levels", refine_levels, "0 (all) to " + std::to_string(M));
     if (!refine_factor) return depth;
     if (depth.refine_levels < depth.levels)

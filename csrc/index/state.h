@@ -46,8 +46,9 @@ struct Depth {
                 refine_factor ? refine_factor : other.refine_factor};
     }
 
-    /// The numbers for codes of M levels. Throws std::invalid_argument for one that is out of range.
-    Depth checked(size_t M) const;
+    /// The numbers for codes of M levels, of which `tail` cannot be scanned. Throws std::invalid_argument for
+    /// one that is out of range.
+    Depth checked(size_t M, size_t tail = 0) const;
 };
 
 /// Options, and caches that are built on first use. All functions may be called from any thread.

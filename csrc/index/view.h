@@ -19,7 +19,8 @@ struct QuantizerView {
     size_t codebooks_size = 0;
     int search_type = 0;
     int max_beam_size = 0;
-    size_t norm_bits = 0;  ///< bits of a stored norm after the levels' bits
+    size_t norm_bits = 0;    ///< bits of a stored norm after the levels' bits
+    size_t tail_levels = 0;  ///< the last ones of the codebooks, whose codes are no part of the index
 };
 
 /// How many changes of an index's codes have begun and ended. To be read before the index is, so that a

@@ -31,7 +31,8 @@ class ArrayIndex {
         const FlatView view = view_of(codebooks, nbits, codes, x, is_l2);
         const auto mask = checked_mask(mask_, view);
         if (k < 1) throw py::value_error("k: " + std::to_string(k) + ", expected at least 1");
-        const Depth depth = Depth{levels, refine_levels, refine_factor}.checked(nbits.size());
+        const Depth depth = Depth{levels, refine_levels, refine_factor}.checked(view.codebooks.nbits.size(),
+                                                                                view.tail_levels);
         Array<float> distances({x.shape(0), py::ssize_t(k)});
         Array<int64_t> ids({x.shape(0), py::ssize_t(k)});
         float* distance = distances.mutable_data();
@@ -71,7 +72,7 @@ class ArrayIndex {
         const Array<float> x = checked<float>(x_, "x", 2);
         const FlatView view =
             view_of(codebooks, nbits, Array<uint8_t>(std::vector<py::ssize_t>{0, 0}), x, true);
-        const size_t n = size_t(x.shape(0)), M = nbits.size();
+        const size_t n = size_t(x.shape(0)), M = view.codebooks.nbits.size();
         Array<int32_t> codes({n, M});
         int32_t* out = codes.mutable_data();
         const float* vectors = x.data();
@@ -84,23 +85,37 @@ class ArrayIndex {
     }
 
     size_t pack(const py::object& codebooks, const std::vector<int>& nbits, const py::object& codes, size_t d,
-                bool is_l2) {
+                bool is_l2, size_t levels) {
         const FlatView view = view_of(codebooks, nbits, codes,
                                       Array<float>(std::vector<py::ssize_t>{0, py::ssize_t(d)}), is_l2);
         const Unlocked unlocked;
-        state_.pack(view);
+        state_.pack(view, levels);
         return state_.plane_bytes();
     }
 
+    void set_tail(const StoredTail& tail) { state_.set_tail(tail); }
+    std::shared_ptr<const StoredTail> tail() const { return state_.tail(); }
+
+    void append_to_tail(size_t at, const py::object& codes_) {
+        const Array<int32_t> codes = checked<int32_t>(codes_, "codes", 2);
+        std::vector<uint8_t> rows;
+        const size_t n = size_t(codes.shape(0));
+        if (const std::shared_ptr<const StoredTail> tail = state_.tail()) {
+            rows.resize(n * tail->row_size());
+            tail->pack(n, codes.data(), size_t(codes.shape(1)), rows.data());
+        }
+        if (!rows.empty()) state_.append_to_tail(at, n, rows.data());
+    }
+
     void unpack() { state_.unpack(); }
-    bool is_packed() const { return state_.is_packed(); }
+    size_t packed_levels() const { return state_.packed_levels(); }
     void forget() { state_.forget(); }
     void set_gain_weights(const std::vector<float>& weights) { state_.set_gain_weights(weights); }
 
   private:
-    /// The arrays as FAISS would hold them; x (n, d) tells the dimension.
-    static FlatView view_of(const py::object& codebooks_, const std::vector<int>& nbits,
-                            const py::object& codes_, const Array<float>& x, bool is_l2) {
+    /// The arrays as FAISS would hold them, and the levels of the tail; x (n, d) tells the dimension.
+    FlatView view_of(const py::object& codebooks_, const std::vector<int>& nbits, const py::object& codes_,
+                     const Array<float>& x, bool is_l2) const {
         const Array<float> codebooks = checked<float>(codebooks_, "codebooks", 1);
         const Array<uint8_t> codes = checked<uint8_t>(codes_, "codes", 2);
         FlatView view;
@@ -126,6 +141,7 @@ class ArrayIndex {
             throw py::value_error("codes: got shape " + shape_of(codes) + ", expected rows of at least " +
                                   std::to_string(bits) + " bits");
         view.is_trained = true;
+        state_.add_tail(view);
         return view;
     }
 
@@ -140,10 +156,10 @@ class ArrayIndex {
     template <class Search>
     void with_database(const FlatView& view, size_t n, size_t levels, const std::optional<Array<bool>>& mask,
                        const Search& search) {
-        const size_t M = view.codebooks.nbits.size();
-        if (levels < 1 || levels > M)
+        const size_t hot = view.codebooks.nbits.size() - view.tail_levels;
+        if (levels < 1 || levels > hot)
             throw std::invalid_argument("levels: got " + std::to_string(levels) + ", expected 1 to " +
-                                        std::to_string(M));
+                                        std::to_string(hot));
         const Prepared prepared = state_.prepare(view, levels, n, executor());
         const Selector selector{
             [](const void* self, int64_t id) { return static_cast<const bool*>(self)[id]; },
@@ -187,9 +203,13 @@ void bind_array_index(py::module_& module) {
         .def("range_search", &ArrayIndex::range_search, arg("codebooks"), arg("nbits"), arg("codes"),
              arg("x"), arg("radius"), arg("levels"), arg("is_l2"), arg("mask") = py::none())
         .def("encode", &ArrayIndex::encode, arg("codebooks"), arg("nbits"), arg("x"), arg("beam"))
-        .def("pack", &ArrayIndex::pack, arg("codebooks"), arg("nbits"), arg("codes"), arg("d"), arg("is_l2"))
+        .def("pack", &ArrayIndex::pack, arg("codebooks"), arg("nbits"), arg("codes"), arg("d"), arg("is_l2"),
+             arg("levels") = 0)
+        .def("set_tail", &ArrayIndex::set_tail, arg("tail"))
+        .def("tail", &ArrayIndex::tail)
+        .def("append_to_tail", &ArrayIndex::append_to_tail, arg("at"), arg("codes"))
         .def("unpack", &ArrayIndex::unpack)
-        .def("is_packed", &ArrayIndex::is_packed)
+        .def("packed_levels", &ArrayIndex::packed_levels)
         .def("forget", &ArrayIndex::forget)
         .def("set_gain_weights", &ArrayIndex::set_gain_weights, arg("weights"));
 }

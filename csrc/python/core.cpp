@@ -13,6 +13,7 @@
 #include "faiss_abi/openmp.h"
 #include "gil.h"
 #include "python/plugin.h"
+#include "python/tail.h"
 
 namespace py = pybind11;
 using namespace drq;
@@ -123,6 +124,7 @@ PYBIND11_MODULE(_core, module) {
     });
 
     bind_encode(module);
+    bind_tail(module);
     bind_array_index(module);
 
     // As FAISS's own functions do: a Python exception that is set already is the one to raise.

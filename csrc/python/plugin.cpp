@@ -159,9 +159,17 @@ void bind_plugin(py::module_& module) {
         "cached_norms", [](uintptr_t index) { return state_of(pointer(index))->cached_norms(); },
         WithoutGil());
 
-    plugin.def("pack", [](uintptr_t index) { return pack_flat(pointer(index)); }, WithoutGil());
+    plugin.def(
+        "pack", [](uintptr_t index, size_t levels) { return pack_flat(pointer(index), levels); },
+        WithoutGil());
     plugin.def("unpack", [](uintptr_t index) { unpack_flat(pointer(index)); }, WithoutGil());
-    plugin.def("is_packed", [](uintptr_t index) { return is_packed_flat(pointer(index)); }, WithoutGil());
+    plugin.def(
+        "packed_levels", [](uintptr_t index) { return packed_levels_flat(pointer(index)); }, WithoutGil());
+
+    plugin.def(
+        "set_tail", [](uintptr_t index, const StoredTail& tail) { set_tail_flat(pointer(index), tail); },
+        WithoutGil());
+    plugin.def("tail", [](uintptr_t index) { return tail_of_flat(pointer(index)); }, WithoutGil());
 
     plugin.def("depth", [](uintptr_t index) { return as_tuple(state_of(pointer(index))->depth()); });
     plugin.def("set_depth", [](uintptr_t index, size_t levels, size_t refine_levels, size_t refine_factor) {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import faiss
 
 from drqfaiss import _check
-from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.engines import engine_of, flat_engine
 from drqfaiss._indexes.flat import IndexDRQ
 from drqfaiss._indexes.ivf import IndexIVFDRQ
 from drqfaiss._indexes.nested import as_drq, residual_quantizers
+from drqfaiss._indexes.tail import is_head
 from drqfaiss._indexes.training import set_training
 
 
@@ -26,6 +27,8 @@ def adopt_clone(index: faiss.Index, clone: faiss.Index) -> faiss.Index:
             engine.adopt(new)
             engine.set_depth(new, engine.depth(old))
             set_training(new, engine.training(old))
+            if is_head(old) and (tail := flat_engine().tail(old)) is not None:
+                flat_engine().set_tail(new, tail)
     as_drq(clone)
     if isinstance(index, IndexDRQ | IndexIVFDRQ):
         clone.__class__ = type(index)

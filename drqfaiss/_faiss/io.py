@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import errno
-import io
 import os
-import stat
 from collections.abc import Callable
 from functools import partial
 from typing import IO, Any
@@ -17,10 +14,12 @@ from numpy.typing import NDArray
 
 from drqfaiss import _check
 from drqfaiss._faiss.adopt import adopt_all
-from drqfaiss._files import writing
+from drqfaiss._faiss.stock_files import read_file, read_named, write_file, write_stock
+from drqfaiss._faiss.tail import open_tail_of, tail_name, with_tail, write_with_tail
+from drqfaiss._files import FileName
+from drqfaiss._indexes.engines import IN_FAISS, flat_engine
 from drqfaiss._indexes.nested import residual_quantizers
-
-WRITTEN_AT_ONCE = 1 << 20  # Bytes that are handed to a file at once.
+from drqfaiss._indexes.tail import REFINE_FACTOR, head_digest, is_head
 
 
 class DamagedIndexError(RuntimeError, ValueError):
@@ -32,7 +31,8 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | f
 
     The default levels and training options are no part of FAISS's format; pickle keeps them. The file
     appears whole, on the disk and with the mode of the one it replaces: a write that fails leaves what was
-    there before. See "What a write promises" in docs/cli.md.
+    there before. See "What a write promises" in docs/cli.md. An index whose last levels are in a side file is
+    written as such a pair, see `split_tail`: the file named, and ".tail" beside it.
 
     Args:
         index: any FAISS index.
@@ -50,13 +50,20 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | f
             "index: got an untrained residual quantizer index, expected a trained one: FAISS could not read "
             "it back"
         )
-    if isinstance(path, faiss.IOWriter):
+    tailed = with_tail(index)
+    if tailed is not None:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"path: got {_check.shown(path)}, expected the name of a file: the last levels go to a side "
+                "file beside it"
+            )
+        write_with_tail(index, tailed, path)
+    elif isinstance(path, faiss.IOWriter):
         faiss.write_index(index, path)
     elif isinstance(path, str | os.PathLike):
-        with writing(path) as file:
-            _write_file(index, file)
+        write_stock(index, path)
     elif callable(getattr(path, "write", None)):
-        _write_file(index, path)
+        write_file(index, path)
     else:
         raise TypeError(
             f"path: got {_check.shown(path)}, expected the name of a file, a binary file or an IOWriter"
@@ -66,23 +73,71 @@ def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | f
 def read_index(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | IO[bytes] | faiss.IOReader,
     io_flags: int = 0,
+    *,
+    tail: FileName | bool | None = None,
 ) -> faiss.Index:
     """Read a FAISS index from a file or from its bytes, and adopt every residual quantizer index in it.
+
+    If it was written by `split_tail`, its side file is mapped, and searches rank 20 times as many vectors as
+    results by all levels unless told otherwise (``refine_factor``).
 
     Args:
         source: Name of a file; an open binary file or FAISS's IOReader, read from where they are; bytes, or
             a uint8 array as ``faiss.serialize_index`` returns.
         io_flags: FAISS's, for example ``faiss.IO_FLAG_MMAP_IFC`` to map the codes instead of reading them.
+        tail: the side file, if it is not beside ``source`` under its name and ".tail"; False: read the levels
+            in the file alone, as plain FAISS does.
 
     Returns:
         faiss.Index. An IndexDRQ, an index that contains one, or any other index as plain FAISS reads it.
 
     Raises:
-        OSError: If the file cannot be opened or read.
-        DamagedIndexError: If it is no FAISS index or a damaged one; a RuntimeError and a ValueError.
+        OSError: If a file cannot be opened or read; the side file, too.
+        DamagedIndexError: If it is no FAISS index or a damaged one, or the side file is damaged or belongs to
+            another index; a RuntimeError and a ValueError.
+        RuntimeError: If the index with a side file is inside another, and the plug-in does not fit FAISS.
     """
     io_flags = _check.integer("io_flags", io_flags, 0, 2**31 - 1)
     name, read = _reader(source)
+    index = _adopted(name, read, io_flags)
+    head = _head_of(index)
+    if tail is False or (head is None and tail is None):
+        return index
+    if head is None:
+        raise ValueError(f"tail: got {_check.shown(tail)}, expected None: {name} has all of its levels")
+    if head is not index and flat_engine() is not IN_FAISS:
+        raise RuntimeError(
+            f"{name}: got an index around one with a side file, expected none: without the plug-in, what is "
+            "inside others is searched by the levels in memory alone; tail=False reads these"
+        )
+    is_named = isinstance(source, str | os.PathLike)
+    if not (is_named or isinstance(tail, str | os.PathLike)):
+        raise ValueError(
+            f"tail: got {_check.shown(tail)}, expected the name of the side file with the other levels of "
+            f"{name}, or False"
+        )
+    side_file = tail if isinstance(tail, str | os.PathLike) else tail_name(name)
+    try:
+        open_tail_of(head, side_file)
+    except ValueError as error:
+        # Somebody may have written the pair anew after the first half was read.
+        again = _head_of(_adopted(name, read, io_flags)) if is_named else head
+        if again is None or head_digest(again) == head_digest(head):
+            raise DamagedIndexError(str(error)) from None
+        return read_index(source, io_flags, tail=tail)
+    engine = flat_engine()
+    engine.set_depth(head, engine.depth(head)._replace(refine_factor=REFINE_FACTOR))
+    return index
+
+
+def _head_of(index: faiss.Index) -> faiss.IndexResidualQuantizer | None:
+    """Return what in an index has its last levels in a side file."""
+    heads = [quantizer for quantizer in residual_quantizers(index) if is_head(quantizer)]
+    return heads[0] if heads else None
+
+
+def _adopted(name: str, read: Callable[[int], faiss.Index], io_flags: int) -> faiss.Index:
+    """Read an index, without its side file."""
     try:
         index = read(io_flags)
     except (RuntimeError, MemoryError) as error:  # Damaged sizes ask for absurd amounts of memory.
@@ -96,11 +151,11 @@ def _reader(source: Any) -> tuple[str, Callable[[int], faiss.Index]]:
     """Return what to call a source in errors, and what reads it."""
     if isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
-        return name, partial(_read_named, name)
+        return name, partial(read_named, name)
     if isinstance(source, faiss.IOReader):
         return "the reader given", partial(faiss.read_index, source)
     if callable(getattr(source, "read", None)):
-        return str(getattr(source, "name", "the file given")), partial(_read_file, source)
+        return str(getattr(source, "name", "the file given")), partial(read_file, source)
     try:
         data = np.ascontiguousarray(memoryview(source)).view(np.uint8).ravel()
     except TypeError:
@@ -109,66 +164,6 @@ def _reader(source: Any) -> tuple[str, Callable[[int], faiss.Index]]:
             "bytes"
         ) from None
     return "the bytes given", partial(faiss.deserialize_index, data)
-
-
-def _read_named(name: str, io_flags: int) -> faiss.Index:
-    """Read a file. FAISS opens those it can map itself: a pipe can be opened once only."""
-    with open(name, "rb") as file:  # An OSError says why, FAISS's RuntimeError does not.
-        if not (_is_utf8(name) and stat.S_ISREG(os.fstat(file.fileno()).st_mode)):
-            return _read_file(file, io_flags)
-    return faiss.read_index(name, io_flags)
-
-
-def _is_utf8(name: str) -> bool:
-    """Return whether FAISS takes a name: SWIG hands on no others."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-class _Callback:
-    """A function that FAISS calls back. FAISS replaces exceptions by a RuntimeError; the last one is kept."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
-        self.error: BaseException | None = None
-
-    def __call__(self, argument: Any) -> Any:
-        """Call the function."""
-        try:
-            return self.function(argument)
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def __enter__(self) -> _Callback:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Raise the function's exception in the place of FAISS's."""
-        if kind is RuntimeError and self.error is not None:
-            raise self.error from None
-
-
-def _write_file(index: faiss.Index, file: IO[bytes]) -> None:
-    def write(data: bytes) -> None:
-        while data:  # Unbuffered files, of a pipe for example, may take a part.
-            count = file.write(data)
-            if count is None and not isinstance(file, io.RawIOBase):  # Files of other kinds took all.
-                return
-            if not count:
-                raise OSError(errno.EAGAIN, f"{len(data)} bytes could not be written without waiting")
-            data = data[count:]
-
-    with _Callback(write) as callback:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(callback, WRITTEN_AT_ONCE))
-
-
-def _read_file(file: IO[bytes], io_flags: int) -> faiss.Index:
-    with _Callback(file.read) as callback:
-        return faiss.read_index(faiss.PyCallbackIOReader(callback), io_flags)
 
 
 # The fields of faiss::OnDiskOneList.

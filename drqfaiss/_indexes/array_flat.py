@@ -8,8 +8,10 @@ from __future__ import annotations
 import faiss
 import numpy as np
 
+from drqfaiss._core import StoredTail
 from drqfaiss._indexes.array_work import (
     ArraySearch,
+    append_codes,
     depth_of,
     encode,
     is_l2,
@@ -19,7 +21,7 @@ from drqfaiss._indexes.array_work import (
     state_of,
     train_quantizer,
 )
-from drqfaiss._indexes.arrays import Codes, Floats, Nearest, Parameters, Query, Ranges
+from drqfaiss._indexes.arrays import Codes, Floats, Ids, Nearest, Parameters, Query, Ranges
 
 
 class FlatArraySearch(ArraySearch):
@@ -33,6 +35,13 @@ class FlatArraySearch(ArraySearch):
 
     def sa_encode(self, index: faiss.Index, x: Floats, codes: Codes) -> None:
         encode(index, x, codes)
+
+    def add(self, index: faiss.Index, x: Floats, ids: Ids | None) -> None:
+        codes = np.empty((len(x), index.sa_code_size()), np.uint8)
+        all_levels = encode(index, x, codes)
+        # Rows of the tail that the index has no vectors for do not count.
+        state_of(index).core.append_to_tail(index.ntotal, all_levels)
+        append_codes(index, codes, ids)
 
     def search(self, index: faiss.Index, query: Query, nearest: Nearest) -> None:
         x, k, params = query
@@ -55,16 +64,30 @@ class FlatArraySearch(ArraySearch):
         self.search(index, query, nearest)
         found = nearest.ids >= 0
         vectors[~found] = np.nan
-        vectors[found] = index.rq.decode(_flat_codes(index)[nearest.ids[found]])
+        rows = nearest.ids[found]
+        decoded = index.rq.decode(_flat_codes(index)[rows])
+        self.complete(index, rows, decoded)
+        vectors[found] = decoded
 
-    def pack(self, index: faiss.Index) -> int:
-        return state_of(index).core.pack(*quantizer_of(index), _flat_codes(index), index.d, is_l2(index))
+    def pack(self, index: faiss.Index, levels: int) -> int:
+        quantizer, codes = quantizer_of(index), _flat_codes(index)
+        return state_of(index).core.pack(*quantizer, codes, index.d, is_l2(index), levels)
 
     def unpack(self, index: faiss.Index) -> None:
         state_of(index).core.unpack()
 
-    def is_packed(self, index: faiss.Index) -> bool:
-        return state_of(index).core.is_packed()
+    def packed_levels(self, index: faiss.Index) -> int:
+        return state_of(index).core.packed_levels()
+
+    def set_tail(self, index: faiss.Index, tail: StoredTail) -> None:
+        state_of(index).core.set_tail(tail)
+
+    def tail(self, index: faiss.Index) -> StoredTail | None:
+        return state_of(index).core.tail()
+
+    def complete(self, index: faiss.Index, rows: Ids, vectors: Floats) -> None:
+        if (tail := self.tail(index)) is not None:
+            tail.add_to(rows, vectors)
 
 
 def _flat_codes(index: faiss.Index) -> Codes:

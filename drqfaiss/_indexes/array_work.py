@@ -129,11 +129,16 @@ def mask_of(params: Parameters, ids: Ids) -> NDArray[np.bool_] | None:
     return np.fromiter(map(selector.is_member, ids.tolist()), np.bool_, len(ids))
 
 
-def encode(index: faiss.Index, x: Floats, packed: Codes) -> None:
-    """Write the codes of what is encoded, vectors or residuals, as FAISS packs them."""
+def encode(index: faiss.Index, x: Floats, packed: Codes) -> NDArray[np.int32]:
+    """Write the codes of what is encoded, vectors or residuals, as FAISS packs them.
+
+    Returns:
+        Them not packed, (n, levels), with the levels that are in a side file.
+    """
     rq = index.rq
     codes = state_of(index).core.encode(*quantizer_of(index), x, rq.max_beam_size)
-    rq.pack_codes(len(x), faiss.swig_ptr(codes), faiss.swig_ptr(packed))
+    rq.pack_codes(len(x), faiss.swig_ptr(codes), faiss.swig_ptr(packed), codes.shape[1])
+    return codes
 
 
 def train_quantizer(index: faiss.Index, x: Floats) -> None:

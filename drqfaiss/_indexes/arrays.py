@@ -26,16 +26,16 @@ class Depth(NamedTuple):
         """Return this where it says something, else the other."""
         return Depth(*(own or others for own, others in zip(self, other, strict=True)))
 
-    def check(self, most: int) -> None:
-        """Require that codes of ``most`` levels can be searched so.
+    def check(self, hot: int, most: int) -> None:
+        """Require that codes of ``most`` levels, the first ``hot`` of them in memory, can be searched so.
 
         Raises:
             ValueError: more levels than there are, or a ranking by fewer than are scanned.
         """
-        for name in ("levels", "refine_levels"):
-            if getattr(self, name) > most:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 (all) to {most}")
-        scanned = self.levels or most
+        for name, there in (("levels", hot), ("refine_levels", most)):
+            if getattr(self, name) > there:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 (all) to {there}")
+        scanned = self.levels or hot
         if self.refine_factor and (self.refine_levels or most) < scanned:
             raise ValueError(
                 f"refine_levels: got {self.refine_levels}, expected at least the {scanned} levels that are "

@@ -101,6 +101,11 @@ class LevelsIndex(faiss.Index, ABC):
     def levels(self, levels: SupportsIndex | None) -> None:
         self._set_depth(levels=_check.integer("levels", 0 if levels is None else levels, 0, self.rq.M))
 
+    @property
+    def all_levels(self) -> int:
+        """Levels of a code, wherever they are."""
+        return int(self.rq.M)
+
     def _set_depth(self, **changes: int) -> None:
         """Change some of what searches do that name no numbers."""
         engine = engine_of(self)
@@ -115,6 +120,7 @@ class LevelsIndex(faiss.Index, ABC):
         """
         x = _check.vectors("x", x, self.d)
         _check.finite("x", x)
+        self._require_whole("train")
         self.require_enough(len(x))
         engine_of(self).train(self, x)
 
@@ -206,6 +212,7 @@ class LevelsIndex(faiss.Index, ABC):
     @takes_tensors
     def remove_ids(self, x: ArrayLike | faiss.IDSelector) -> int:
         """Remove vectors by id array or selector and return how many; in a flat index ids move down."""
+        self._require_whole("remove_ids")
         if not isinstance(x, faiss.IDSelector):
             ids = _check.ids("x", x)
             hashed = isinstance(self, faiss.IndexIVF) and self.direct_map.type == faiss.DirectMap.Hashtable
@@ -273,13 +280,16 @@ class LevelsIndex(faiss.Index, ABC):
                 f"x: got {n} training vectors, expected at least the {codewords} codewords of a level"
             )
 
+    def _require_whole(self, what: str) -> None:
+        """Raise RuntimeError for a change that an index cannot make; its levels may not all be in memory."""
+
     def _require_trained(self) -> None:
         if not self.is_trained:
             raise RuntimeError("the index is not trained, expected train(x) first")
 
     def _check_depth(self, asked: Depth) -> None:
         """Raise ValueError for parameters that ask for more levels than there are, or rank by fewer."""
-        asked.or_else(engine_of(self).depth(self)).check(self.rq.M)
+        asked.or_else(engine_of(self).depth(self)).check(self.rq.M, self.all_levels)
 
     def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
         x, k = _check.vectors("x", x, self.d), _check.integer("k", k, 1)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import faiss
 
-from drqfaiss._core import plugin
+from drqfaiss._core import StoredTail, plugin
 from drqfaiss._indexes.array_flat import FlatArraySearch
 from drqfaiss._indexes.array_lists import ListArraySearch
 from drqfaiss._indexes.arrays import Codes, Depth, Floats, Ids, Nearest, Parameters, Probes, Query, Ranges
@@ -67,14 +67,23 @@ class Engine(Protocol):
 class FlatEngine(Engine, Protocol):
     """What flat indexes ask for besides."""
 
-    def pack(self, index: faiss.Index) -> int:
-        """Keep packed codes of a flat index; return the bytes they take."""
+    def pack(self, index: faiss.Index, levels: int) -> int:
+        """Keep the first levels, 0: all, of a flat index's codes packed; return the bytes they take."""
 
     def unpack(self, index: faiss.Index) -> None:
         """Drop packed codes."""
 
-    def is_packed(self, index: faiss.Index) -> bool:
-        """Return whether there are packed codes."""
+    def packed_levels(self, index: faiss.Index) -> int:
+        """Return how many levels are packed; 0: none."""
+
+    def set_tail(self, index: faiss.Index, tail: StoredTail) -> None:
+        """Let a flat index rank by the levels in a side file as well; the tail is copied."""
+
+    def tail(self, index: faiss.Index) -> StoredTail | None:
+        """Return the levels of an index that are in a side file."""
+
+    def complete(self, index: faiss.Index, rows: Ids, vectors: Floats) -> None:
+        """Add what the levels in a side file stand for to vectors, unless FAISS's functions have."""
 
 
 class ListEngine(Engine, Protocol):
@@ -163,14 +172,23 @@ class InFaiss:
         arrays = map(faiss.swig_ptr, (*nearest, vectors))
         index.search_and_reconstruct_c(len(x), faiss.swig_ptr(x), k, *arrays, params)
 
-    def pack(self, index: faiss.Index) -> int:
-        return plugin.pack(address(index))
+    def pack(self, index: faiss.Index, levels: int) -> int:
+        return plugin.pack(address(index), levels)
 
     def unpack(self, index: faiss.Index) -> None:
         plugin.unpack(address(index))
 
-    def is_packed(self, index: faiss.Index) -> bool:
-        return plugin.is_packed(address(index))
+    def packed_levels(self, index: faiss.Index) -> int:
+        return plugin.packed_levels(address(index))
+
+    def set_tail(self, index: faiss.Index, tail: StoredTail) -> None:
+        plugin.set_tail(address(index), tail)
+
+    def tail(self, index: faiss.Index) -> StoredTail | None:
+        return plugin.tail(address(index))
+
+    def complete(self, index: faiss.Index, rows: Ids, vectors: Floats) -> None:
+        pass
 
 
 IN_FAISS, FLAT, LISTS = InFaiss(), FlatArraySearch(), ListArraySearch()

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check
 from drqfaiss._indexes.array_work import append_codes
+from drqfaiss._indexes.arrays import Floats
 from drqfaiss._indexes.base import (
     LevelsIndex,
     bit_widths,
@@ -19,6 +20,7 @@ from drqfaiss._indexes.base import (
 )
 from drqfaiss._indexes.engines import engine_of, flat_engine
 from drqfaiss._indexes.parameters import refine_factor_of, refine_levels_of
+from drqfaiss._indexes.tail import restore_tail, tail_state, whole_error
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
 from drqfaiss._least_squares.options import TrainingOptions
@@ -78,10 +80,12 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
                 f"ids: got {_check.shown(ids)}, expected None: an IndexDRQ numbers its vectors itself"
             )
         self._require_trained()
+        self._require_whole("add_sa_codes")
         append_codes(self, codes, None)
 
     def permute_entries(self, perm: ArrayLike) -> None:
         """Reorder the vectors: the one at i becomes the one that was at perm[i], a permutation of the ids."""
+        self._require_whole("permute_entries")
         perm = _check.ids("perm", perm)
         if not np.array_equal(np.sort(perm), np.arange(self.ntotal)):
             raise ValueError(
@@ -90,19 +94,26 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         self.permute_entries_c(faiss.swig_ptr(perm))
         engine_of(self).adopt(self)  # Drops the cached norms: FAISS moves codes without a virtual call.
 
-    def pack(self) -> int:
+    def pack(self, levels: SupportsIndex | None = None) -> int:
         """Keep a second copy of the codes, packed as searches read them, and return the bytes it takes.
 
         Searches for few queries need not pack codes any more, and searches for the first levels do not read
         the others; results are the same. The copy takes a byte per level and vector, in blocks of thousands,
         and follows every change of the index. It belongs to this object: copies and files have none.
 
+        Args:
+            levels: How many first levels to pack; searches that scan more do as without the copy. None: those
+                that searches scan by default if they rank by more (``refine_factor`` is set), else all.
+
         Raises:
-            ValueError: If levels have more than 11 bits, or more than 8 and not all the same.
+            TypeError, ValueError: ``levels`` is not as above, or levels have more than 11 bits, or more than
+                8 and not all the same.
             RuntimeError: If the index is not trained.
         """
         self._require_trained()
-        return flat_engine().pack(self)
+        if levels is None:
+            return flat_engine().pack(self, self.levels if self.refine_factor else 0)
+        return flat_engine().pack(self, _check.integer("levels", levels, 1, self.rq.M))
 
     def unpack(self) -> None:
         """Drop what ``pack`` has made."""
@@ -111,7 +122,12 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     @property
     def packed(self) -> bool:
         """Whether there is a packed copy of the codes."""
-        return flat_engine().is_packed(self)
+        return self.packed_levels > 0
+
+    @property
+    def packed_levels(self) -> int:
+        """How many of the first levels have a packed copy; 0: none."""
+        return flat_engine().packed_levels(self)
 
     @property
     def refine_levels(self) -> int:
@@ -120,7 +136,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
 
     @refine_levels.setter
     def refine_levels(self, levels: SupportsIndex | None) -> None:
-        self._set_depth(refine_levels=refine_levels_of(levels, self.rq.M))
+        self._set_depth(refine_levels=refine_levels_of(levels, self.all_levels))
 
     @property
     def refine_factor(self) -> int | None:
@@ -135,6 +151,67 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     @refine_factor.setter
     def refine_factor(self, factor: SupportsIndex | None) -> None:
         self._set_depth(refine_factor=refine_factor_of(factor))
+
+    @property
+    def all_levels(self) -> int:
+        """Levels of a code, with those in a side file."""
+        return int(self.rq.M) + self.tail_levels
+
+    @property
+    def tail_levels(self) -> int:
+        """Levels after those in memory, which are in a side file (`split_tail`); 0: all are in memory."""
+        tail = flat_engine().tail(self)
+        return 0 if tail is None else len(tail.nbits)
+
+    @property
+    def tail_path(self) -> str | None:
+        """The name of the side file; None if all levels are in memory."""
+        tail = flat_engine().tail(self)
+        return None if tail is None else tail.name
+
+    def reset(self) -> None:
+        """Remove all vectors."""
+        self._require_whole("reset")
+        super().reset()
+
+    def merge_from(self, other: faiss.Index, add_id: int = 0) -> None:
+        """Move the vectors of another index with the same codebooks here."""
+        for index in (self, other):
+            if isinstance(index, IndexDRQ):
+                index._require_whole("merge_from")
+        super().merge_from(other, add_id)
+
+    @takes_tensors
+    def reconstruct(self, key: int, x: Floats | None = None) -> Floats:
+        """Return the vector that a code stands for, shape (d,), from all levels."""
+        return self._completed([key], super().reconstruct(key, x))
+
+    @takes_tensors
+    def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Floats | None = None) -> Floats:
+        """Return those of ni vectors from n0 on, shape (ni, d)."""
+        found = super().reconstruct_n(n0, ni, x)
+        return self._completed(range(n0, n0 + len(found)), found)
+
+    @takes_tensors
+    def reconstruct_batch(self, key: ArrayLike, x: Floats | None = None) -> Floats:
+        """Return those of the vectors with these ids, shape (n, d)."""
+        return self._completed(key, super().reconstruct_batch(key, x))
+
+    def _completed(self, rows: ArrayLike, x: Floats) -> Floats:
+        flat_engine().complete(self, np.asarray(rows, np.int64), x.reshape(-1, self.d))
+        return x
+
+    def _require_whole(self, what: str) -> None:
+        if (tail := flat_engine().tail(self)) is not None:
+            raise whole_error(what, tail)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "tail": tail_state(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if tail := state.get("tail"):
+            restore_tail(self, tail)
 
     def _make_untrained(self, shape: dict[str, Any]) -> None:
         widths = bit_widths(shape["nbits"])

@@ -85,12 +85,16 @@ def refining_indexes(index: faiss.Index) -> list[faiss.IndexRefine]:
 
 
 def thorough(index: faiss.Index) -> Setting:
-    """Return the setting of a search that looks at all levels in all inverted lists, in one stage."""
+    """Return the setting of a search that looks at all levels in all inverted lists.
+
+    In one stage, unless some of the levels can only rank: then every vector is ranked.
+    """
     found, lists = drq_indexes(index), inverted_indexes(index)
     one_stage = found and all(hasattr(type(quantizer), "refine_factor") for quantizer in found)
+    ranked = any(quantizer.all_levels > quantizer.rq.M for quantizer in found)
     return Setting(
         levels=0 if found else None,
-        refine_factor=0 if one_stage else None,
+        refine_factor=(MOST if ranked else 0) if one_stage else None,
         nprobe=min(ivf.nlist for ivf in lists) if lists else None,
     )
 
@@ -137,7 +141,7 @@ def _depth_change(quantizer: LevelsIndex, changes: dict[str, int]) -> Callable[[
     if changes:
         checked = {name: _check.integer(name, value, 0, MOST) for name, value in changes.items()}
         depth = depth._replace(**checked)
-        depth.check(quantizer.rq.M)
+        depth.check(quantizer.rq.M, quantizer.all_levels)
     return lambda: engine.set_depth(quantizer, depth)
 
 

@@ -113,8 +113,9 @@ inline Planes planes_of(const Data& data, const std::shared_ptr<const Renumbered
     Codes first = data.codes;
     first.n /= 2;
     const isa::Target level = isa::active_target();
-    const Planes begun =
-        Planes(std::make_shared<const Quantizer>(data.quantizer), renumbered, isa::active()).extended(first);
+    const Planes begun = Planes(std::make_shared<const Quantizer>(data.quantizer), data.quantizer.levels(),
+                                renumbered, isa::active())
+                             .extended(first);
     isa::set_target(isa::Target::Scalar);
     Planes planes = begun.extended(data.codes);
     isa::set_target(level);

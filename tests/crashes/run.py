@@ -63,7 +63,13 @@ def merge():
     drqfaiss.write_index(index, FOLDER / "x")
 
 
-# What is there, what is done to it, and what has to stand in x or trained afterwards.
+def pair(index):
+    """The contents of an index of two levels and of the side file with the others."""
+    drqfaiss.split_tail(index, 2, "saved")
+    return {"x": Path("saved").read_bytes(), "x.tail": Path("saved.tail").read_bytes()}
+
+
+# What is there, and what is done to it; the files that this changes are to be old or new afterwards.
 OLD = make_index(40)
 WRITERS = {
     "write_index": ({"x": OLD}, lambda: drqfaiss.write_index(make_index(50), FOLDER / "x")),
@@ -72,6 +78,8 @@ WRITERS = {
     "build": ({"x": OLD, "trained": trained()}, lambda: fill("x")),
     "build of a shard": ({"trained": trained()}, lambda: fill("x", RowRange(VECTORS, 10, 50))),
     "build into its own index": ({"trained": filled(7)}, lambda: fill("trained")),
+    "split_tail": (pair(OLD), lambda: drqfaiss.split_tail(make_index(50), 2, FOLDER / "x")),
+    "split_tail to new files": ({}, lambda: drqfaiss.split_tail(make_index(50), 2, FOLDER / "x")),
     "merge": ({"x": shard(0, 30), "second": shard(30, 60)}, merge),
 }
 
@@ -83,7 +91,7 @@ def main():
         prepare(contents)
         write()
         done = snapshot()
-        target = "trained" if done.get("trained") != contents.get("trained") else "x"
+        targets = {file for file in done if done[file] != contents.get(file)} or {"x"}
         report[name] = {"calls": 0, "lost": []}
         for how, error in ERRORS.items():
             for call in range(1, 10_000):
@@ -93,7 +101,7 @@ def main():
                     break
                 report[name]["calls"] = max(report[name]["calls"], call)
                 report[name]["lost"] += problems(
-                    f"{how} at call {call}", status, contents, done, target, write
+                    f"{how} at call {call}", status, contents, done, targets, write
                 )
     print(json.dumps(report))
 
@@ -107,6 +115,8 @@ def prepare(contents):
 
 
 def serialized(content):
+    if isinstance(content, bytes):
+        return content
     if isinstance(content, faiss.Index):
         return faiss.serialize_index(content).tobytes()
     content.save("saved")
@@ -141,26 +151,37 @@ def armed(write, call, error):
         SHIM.arm(0, 0)
 
 
-def problems(where, status, before, done, target, write):
+def problems(where, status, before, done, targets, write):
     """Say what is wrong after a writer was struck, and after it wrote again."""
     found = snapshot()
     told = []
     if status == FAILED or (status == KILLED) != where.startswith("killed"):
         told.append(f"{where}: ended with {status}")
-    if status == SUCCEEDED and found.get(target) != done[target]:
+    if status == SUCCEEDED and any(found.get(file) != done[file] for file in targets):
         told.append(f"{where}: reported success")
-    for file in {*before, target}:
-        if found.get(file) not in (before.get(file), done[file] if file == target else before.get(file)):
+    for file in {*before, *targets}:
+        if found.get(file) not in (before.get(file), done[file] if file in targets else before.get(file)):
             told.append(f"{where}: {file} is neither the old nor the new one")
-    again(write, found, done, target)()
+    if "x.tail" in done and "x" in found:
+        told += inconsistent(where)
+    again(write, found, done)()
     if snapshot() != done:
         told.append(f"{where}: the next one left {sorted(snapshot())} or other content")
     return told
 
 
-def again(write, found, done, target):
+def inconsistent(where):
+    """Say so if an index and its side file do not belong together."""
+    try:
+        drqfaiss.read_index(FOLDER / "x")
+    except (OSError, ValueError) as error:
+        return [f"{where}: {error}"]
+    return []
+
+
+def again(write, found, done):
     """Return how the writer is repeated. A merge that is done is not: another writer of the name follows."""
-    if write is merge and found[target] == done[target]:
+    if write is merge and found["x"] == done["x"]:
         return lambda: drqfaiss.write_index(drqfaiss.read_index(FOLDER / "x"), FOLDER / "x")
     return write
 

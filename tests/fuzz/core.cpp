@@ -428,7 +428,8 @@ class Searches {
         if (!case_.is_packed || (quantizer_->max_nbits() > 8 && !renumbered)) return nullptr;
         Codes first = codes_;
         first.n /= 3;
-        const Planes planes = Planes(quantizer_, renumbered, isa::active()).extended(first);
+        const Planes planes =
+            Planes(quantizer_, quantizer_->levels(), renumbered, isa::active()).extended(first);
         return std::make_unique<const Planes>(planes.extended(codes_));
     }
 

@@ -33,7 +33,8 @@ size_t rank_in_sample(double expected) { return size_t(std::ceil(expected + 4 * 
 /// The database with what pays in a search for n queries, and the quantizer of its codes' numbers.
 Database chosen(const Database& database, size_t n) {
     const size_t group = levels_per_plane(database.kernels, database.quantizer, database.levels);
-    const bool planes = database.planes && !database.selector && database.planes->group() == group;
+    const bool planes = database.planes && !database.selector && database.planes->group() == group &&
+                        database.planes->levels() >= database.levels;
     const bool pays = renumbering_pays(database.kernels, database.quantizer, n);
     const Renumbered* renumbered = planes ? database.planes->renumbered()
                                    : pays ? database.renumbered

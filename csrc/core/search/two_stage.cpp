@@ -29,9 +29,11 @@ class Ranking {
     void rank(size_t i, const int64_t* shortlist, size_t count, TopK& best) {
         if (!queries_.is_finite(i)) return;
         const ScanQuery& query = queries_[i];
+        if (const Tail* tail = database_.tail; tail && tail->expect)
+            tail->expect(tail->self, shortlist, count);
         for (size_t j = 0; j < count && shortlist[j] >= 0; j++) {
             if (j + kAhead < count && shortlist[j + kAhead] >= 0)
-                __builtin_prefetch(database_.codes.row(size_t(shortlist[j + kAhead])));
+                prefetch_code(database_, size_t(shortlist[j + kAhead]));
             const float key = key_of(query, size_t(shortlist[j]));
             if (std::isfinite(key)) best.offer(key, shortlist[j]);
         }
@@ -41,7 +43,7 @@ class Ranking {
     static constexpr size_t kAhead = 8;  // vectors whose codes are fetched before they are needed
 
     float key_of(const ScanQuery& query, size_t row) {
-        unpack_codes(database_.quantizer, database_.codes, row, 1, code_.size(), code_.data());
+        unpack_code(database_, row, code_.data());
         const auto code_of = [&](size_t m) { return code_[m]; };
         const float norm = query.l2 ? norm_(code_.data()) : 0;
         return query.key(query.sum(code_.size(), code_of), norm, code_of);
@@ -79,7 +81,8 @@ void two_stage_search(const Database& database, const Refinement& refinement, si
     const size_t length = k >= N || refinement.factor >= N / k ? N : k * refinement.factor;
     if (!refinement.factor || refinement.levels == database.levels || length == 0)
         return knn_search(database, n, x, k, distances, ids, executor);
-    const Database ranked{database.quantizer, database.codes, refinement.levels, database.metric};
+    Database ranked{database.quantizer, database.codes, refinement.levels, database.metric};
+    ranked.tail = database.tail;
     const size_t slice = std::max<size_t>(1, kMostShortlisted / length);
     std::vector<float> hot(std::min(slice, n) * length);
     std::vector<int64_t> shortlists(hot.size());
