@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ import numpy as np
 from drqfaiss import _check
 from drqfaiss import _fingerprint as fingerprint
 from drqfaiss._faiss.io import read_index, write_index
-from drqfaiss._files import move, remove_abandoned, require_writable, writing
+from drqfaiss._faiss.tail import require_splittable, split_tail, with_tail
+from drqfaiss._files import move_or_copy, remove_abandoned, require_writable, writing
 from drqfaiss._progress import bar
 from drqfaiss.datasets import VectorsOnDisk, finite_floats
 
@@ -58,6 +58,7 @@ def build_index(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     restart: bool = False,
     progress: bool = True,
+    hot_levels: int | None = None,
 ) -> Built:
     """Add vectors to an index read from a file and write the result to another file.
 
@@ -75,6 +76,9 @@ def build_index(
         checkpoint_seconds: time between checkpoints, at least; they never take more than 5% of the time.
         restart: discard what an earlier build left in the folder.
         progress: whether to show a bar, if tqdm is installed and stderr is a terminal.
+        hot_levels: write the result as two files, see `split_tail`: an index of so many levels, and a side
+            file of the others, ``output`` and ".tail". The whole index is in memory until then, and in the
+            folder. None: one file.
 
     Raises:
         TypeError, ValueError: vectors of another dimension or not finite, an index that is not trained, an
@@ -86,9 +90,13 @@ def build_index(
     chunk = _check.integer("chunk", chunk, 1)
     index = read_index(trained)
     _check_index(index, vectors)
+    if hot_levels is not None:
+        require_splittable(index, hot_levels)
     require_writable(output)
     build = _fingerprint(trained, vectors, normalize, chunk)
     in_place = os.path.exists(output) and os.path.samefile(trained, output)
+    if in_place and hot_levels is not None:
+        raise ValueError(f"output: got {os.fspath(output)}, the trained index, expected another file")
     with _locked(Path(f"{os.fspath(output)}.build")) as work:
         claim = _claim(work, {**build, "before": index.ntotal}, output, restart)
         begun, finished = (work / CHECKPOINT).exists(), _is_moved(work, claim)
@@ -105,7 +113,11 @@ def build_index(
             save.now()
             # Killed after this, the build finds its result in the output or its last checkpoint.
             _write_claim(work, {**claim, "result": _hash(work / CHECKPOINT)})
-            _publish(work / CHECKPOINT, output)
+            if hot_levels is None:
+                move_or_copy(work / CHECKPOINT, output)
+            else:
+                split_tail(index, hot_levels, output)
+                (work / CHECKPOINT).unlink()
         if not in_place:
             _remove(work)
     return Built(index, len(vectors), resumed_at)
@@ -134,6 +146,10 @@ class _Saver:
 def _check_index(index: faiss.Index, vectors: VectorsOnDisk) -> None:
     if not index.is_trained:
         raise ValueError("trained: got an index that is not trained, expected a trained one")
+    if with_tail(index) is not None:
+        raise ValueError(
+            "trained: got an index with a side file, expected all levels in memory, see drqfaiss.join_tail"
+        )
     if isinstance(index, faiss.IndexIDMap):
         raise ValueError(
             f"trained: got {type(index).__name__}, expected an index that numbers vectors itself"
@@ -252,14 +268,6 @@ def _write_claim(work: Path, claim: dict[str, Any]) -> dict[str, Any]:
     with writing(work / CLAIM) as file:
         file.write(json.dumps({"format": FORMAT, **claim}).encode())
     return claim
-
-
-def _publish(checkpoint: Path, output: str | os.PathLike[str]) -> None:
-    """Put the last checkpoint in the place of the output."""
-    if not move(checkpoint, output):
-        with open(checkpoint, "rb") as source, writing(output) as file:
-            shutil.copyfileobj(source, file, READ_AT_ONCE)
-        checkpoint.unlink()
 
 
 def _remove(work: Path) -> None:

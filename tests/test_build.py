@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import drqfaiss
+from drqfaiss import build
 from drqfaiss.build import CHECKPOINT, build_index
 from drqfaiss.datasets import open_vectors, sample_rows
 from tests.indexes import make_codebooks, make_vectors
@@ -101,7 +102,7 @@ def test_an_interrupted_build_goes_on(description, containers, tmp_path, checkpo
     assert not (tmp_path / "x.faiss.build").exists()
 
 
-@pytest.mark.parametrize("call", ["move", "_remove"])
+@pytest.mark.parametrize("call", ["move_or_copy", "_remove"])
 @pytest.mark.parametrize("output", ["trained.faiss", "x.faiss"])
 def test_a_build_that_ends_in_its_last_steps_adds_nothing_twice(call, output, trained, tmp_path, monkeypatch):
     def killed(*arguments):
@@ -335,6 +336,38 @@ def test_indexes_and_vectors_that_do_not_fit_are_refused(trained, tmp_path):
         "untrained.faiss",
         "numbered.faiss",
     }
+
+
+def test_a_build_may_end_in_two_files(trained, tmp_path, checkpoint_always, monkeypatch):
+    x, output = make_vectors(90), tmp_path / "x.faiss"
+    build_index(trained, x, tmp_path / "whole.faiss", progress=False)
+    whole = drqfaiss.read_index(tmp_path / "whole.faiss")
+    monkeypatch.setattr(build, "split_tail", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build_index(trained, x, output, progress=False, chunk=20, hot_levels=2)
+    monkeypatch.undo()
+    built = build_index(trained, x, output, progress=False, chunk=20, hot_levels=2)
+    assert (built.resumed_at, built.index.ntotal) == (90, 90)
+    assert sorted(path.name for path in tmp_path.glob("x.*")) == ["x.faiss", "x.faiss.tail"]
+    parts = drqfaiss.read_index(output)
+    assert (parts.rq.M, parts.tail_levels) == (2, whole.rq.M - 2)
+    params = drqfaiss.SearchParametersDRQ(2, refine_factor=20)
+    np.testing.assert_array_equal(parts.search(x[:5], 3)[1], whole.search(x[:5], 3, params=params)[1])
+    with pytest.raises(ValueError, match="trained: got an index with a side file"):
+        build_index(output, x, tmp_path / "y.faiss", progress=False)
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_levels_in_memory_are_checked_before_the_work(trained, tmp_path):
+    x = make_vectors(9)
+    with pytest.raises(ValueError, match="levels: got 99, expected"):
+        build_index(trained, x, tmp_path / "x.faiss", progress=False, hot_levels=99)
+    with pytest.raises(ValueError, match=r"output: got .*, the trained index"):
+        build_index(trained, x, trained, progress=False, hot_levels=2)
+    assert not (tmp_path / "x.faiss").exists()
 
 
 def test_a_sample_has_distinct_rows_in_file_order(tmp_path, monkeypatch):

@@ -34,6 +34,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"between two saved states, at least (default: {CHECKPOINT_SECONDS:g})",
     )
+    parser.add_argument(
+        "--hot-levels",
+        type=shared.positive,
+        metavar="L",
+        help="write two files: an index of the first L levels, which searches keep in memory, and "
+        "OUTPUT.tail with the others, which they rank a shortlist by",
+    )
     parser.add_argument("--restart", action="store_true", help="discard what an interrupted build left")
     shared.add_normalize(parser)
 
@@ -51,6 +58,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         checkpoint_seconds=options.checkpoint,
         restart=options.restart,
         progress=not options.quiet,
+        hot_levels=options.hot_levels,
     )
     return {
         "output": options.output,

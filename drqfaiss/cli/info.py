@@ -12,6 +12,9 @@ import numpy as np
 
 import drqfaiss
 from drqfaiss._check import METRIC_NAMES
+from drqfaiss._core import StoredTail
+from drqfaiss._faiss.tail import with_tail
+from drqfaiss._indexes.engines import flat_engine
 from drqfaiss._indexes.nested import residual_quantizers
 from drqfaiss._plugin.available import has
 
@@ -19,11 +22,22 @@ from drqfaiss._plugin.available import has
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``run`` reads."""
     parser.add_argument("index", nargs="?", help="an index file; default: the installation")
+    parser.add_argument(
+        "--check", action="store_true", help="read all of the index's side file and compare its digests"
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Describe the installation or an index."""
-    return installation() if options.index is None else described(drqfaiss.read_index(options.index))
+    if options.index is None:
+        return installation()
+    index = drqfaiss.read_index(options.index)
+    tail = tail_of(index)
+    if options.check:
+        if tail is None:
+            raise ValueError(f"{options.index}: got an index without a side file, expected one to check")
+        drqfaiss.check_tail(tail.name)
+    return described(index)
 
 
 def installation() -> dict[str, Any]:
@@ -50,7 +64,7 @@ def _openmp() -> str:
 def described(index: faiss.Index) -> dict[str, Any]:
     """Tell what an index is, and what residual quantizers it holds."""
     ivf = faiss.try_extract_index_ivf(index)
-    quantizers = list(residual_quantizers(index))
+    quantizers, tail = list(residual_quantizers(index)), tail_of(index)
     return {
         "index": type(index).__name__,
         "d": index.d,
@@ -59,9 +73,18 @@ def described(index: faiss.Index) -> dict[str, Any]:
         "levels": _one_or_all([quantizer.rq.M for quantizer in quantizers]),
         "bits": _one_or_all([_bits(quantizer) for quantizer in quantizers]),
         "code_bytes": code_bytes(index),
+        "tail": None if tail is None else tail.name,
+        "tail_levels": None if tail is None else len(tail.nbits),
+        "tail_bytes": None if tail is None else tail.row_bytes,
         "lists": None if ivf is None else ivf.nlist,
         "nprobe": None if ivf is None else ivf.nprobe,
     }
+
+
+def tail_of(index: faiss.Index) -> StoredTail | None:
+    """Return the levels of an index that are in a side file."""
+    head = with_tail(index)
+    return None if head is None else flat_engine().tail(head)
 
 
 def code_bytes(index: faiss.Index) -> int | None:

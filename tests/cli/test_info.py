@@ -6,6 +6,7 @@ import pytest
 
 import drqfaiss
 from drqfaiss.cli import main
+from tests.indexes import make_index
 
 INFO = {"library": "libfaiss.so", "build_id": "abc", "known": None}
 
@@ -40,9 +41,30 @@ def test_an_index_is_described(files, run):
         "levels": 3,
         "bits": 4,
         "code_bytes": 2,
+        "tail": None,
+        "tail_levels": None,
+        "tail_bytes": None,
         "lists": None,
         "nprobe": None,
     }
+
+
+def test_a_side_file_is_described_and_checked(tmp_path, run, fails):
+    path, tail = tmp_path / "x.faiss", tmp_path / "x.faiss.tail"
+    drqfaiss.split_tail(make_index(200, nbits=8), 2, path)
+    for arguments in ((), ("--check",)):
+        info = run("info", path, *arguments)
+        assert (info["levels"], info["code_bytes"]) == (2, 2)
+        assert (info["tail"], info["tail_levels"], info["tail_bytes"]) == (str(tail), 3, 3)
+    content = bytearray(tail.read_bytes())
+    content[-1 - 3 * 150] ^= 1
+    tail.write_bytes(content)
+    assert run("info", path)["tail"] == str(tail)
+    assert "the digest of the rows" in fails("info", path, "--check")
+
+
+def test_only_side_files_are_checked(files, fails):
+    assert "without a side file" in fails("info", files / "filled.faiss", "--check")
 
 
 def test_lists_are_described(files, run):
