@@ -60,15 +60,6 @@ Depth checked_depth(const IndexState& state, const QuantizerView& view, const vo
         .checked(view.codebooks.nbits.size(), view.tail_levels);
 }
 
-size_t checked_levels(const IndexState& state, const QuantizerView& view, const void* parameters) {
-    const Depth depth = checked_depth(state, view, parameters);
-    if (depth.refine_factor)
-        throw std::invalid_argument("refine_factor is " + std::to_string(depth.refine_factor) +
-                                    ", expected none: only the k nearest of a flat index are ranked by more "
-                                    "levels than are scanned");
-    return depth.levels;
-}
-
 const void* selector_of(const void* parameters) {
     return parameters ? field<const void*>(parameters, layout().params_sel) : nullptr;
 }

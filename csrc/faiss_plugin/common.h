@@ -24,10 +24,6 @@ std::map<std::string, size_t> additive_slots();
 /// std::invalid_argument for numbers that are out of range.
 Depth checked_depth(const IndexState& state, const QuantizerView& view, const void* parameters);
 
-/// The same for searches that rank by no other levels than they scan. Throws std::invalid_argument where the
-/// parameters ask for that.
-size_t checked_levels(const IndexState& state, const QuantizerView& view, const void* parameters);
-
 /// The selector in search parameters, which may be null; its is_member in the core's terms.
 const void* selector_of(const void* parameters);
 bool is_member(const void* selector, int64_t id);

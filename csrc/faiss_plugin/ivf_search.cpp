@@ -22,10 +22,12 @@ IvfView searchable_view(const void* index) { return searchable_ivf_view(index, s
 
 /// What a call of search_preassigned asks for.
 struct Request {
-    size_t nprobe = 0;
+    size_t nprobe = 0, max_codes = 0;
     const void* selector = nullptr;
     const void* quantizer_parameters = nullptr;
+    Depth depth;
     bool plain = true;  ///< nothing that decides, query by query, how far to go on
+    bool ours = true;   ///< nothing that only the library's own searches do
 };
 
 /// FAISS refuses search parameters of another class as well.
@@ -36,23 +38,26 @@ void require_ivf_parameters(const void* parameters) {
         throw std::invalid_argument("params: expected SearchParametersIVF");
 }
 
-Request request_of(const IvfView& view, const void* parameters) {
+Request request_of(const void* self, const IvfView& view, const void* parameters) {
+    constexpr int kKeepsHeaps = 1024;  // faiss::IndexIVF::PARALLEL_MODE_NO_HEAP_INIT
     const Layout& at = layout();
     Request request;
-    size_t max_codes = view.max_codes;
+    request.depth = checked_depth(*state_of(self), view, parameters);
     request.nprobe = view.nprobe;
+    request.max_codes = view.max_codes;
     if (parameters) {
         request.nprobe = field<size_t>(parameters, at.params_nprobe);
-        max_codes = field<size_t>(parameters, at.params_max_codes);
+        request.max_codes = field<size_t>(parameters, at.params_max_codes);
         request.selector = selector_of(parameters);
         request.quantizer_parameters = field<const void*>(parameters, at.params_quantizer_params);
-        request.plain = field<size_t>(parameters, at.params_max_lists_num) == 0 &&
-                        field<size_t>(parameters, at.params_max_empty_result_buckets) == 0 &&
-                        field<const void*>(parameters, at.params_inverted_list_context) == nullptr;
+        request.ours = field<size_t>(parameters, at.params_max_lists_num) == 0 &&
+                       field<size_t>(parameters, at.params_max_empty_result_buckets) == 0 &&
+                       field<const void*>(parameters, at.params_inverted_list_context) == nullptr;
     }
     request.nprobe = std::min(request.nprobe, view.nlist);
-    request.plain = request.plain && request.nprobe > 0 && max_codes == 0 && view.parallel_mode == 0 &&
-                    !(view.lists && uses_iterator(view.lists));
+    request.ours = request.ours && request.nprobe > 0 && !(view.parallel_mode & kKeepsHeaps) &&
+                   !(view.lists && uses_iterator(view.lists));
+    request.plain = request.ours && request.max_codes == 0 && view.parallel_mode == 0;
     return request;
 }
 
@@ -100,6 +105,25 @@ class ProbedLists {
                 read_.emplace_back(view.lists, numbers_.back());
             }
             index_[i] = index;
+        }
+    }
+
+    /// Lets every query look at no more than `most` codes, those of its first lists. The last of these is one
+    /// more list, which ends sooner.
+    void limit(size_t per_query, size_t most) {
+        for (size_t first = 0; first < index_.size(); first += per_query) {
+            size_t left = most;
+            for (size_t p = first; p < first + per_query; p++) {
+                if (left == 0) index_[p] = -1;
+                if (index_[p] < 0) continue;
+                InvertedList list = lists_[size_t(index_[p])];
+                if (list.n > left) {
+                    list.n = left;
+                    index_[p] = int32_t(lists_.size());
+                    lists_.push_back(list);
+                }
+                left -= list.n;
+            }
         }
     }
 
@@ -152,9 +176,10 @@ struct Call {
 template <class Search>
 auto with_lists(const Call& call, const IvfView& view, const Request& request, const Search& search) {
     const auto state = std::static_pointer_cast<IvfState>(state_of(call.self));
-    const size_t levels = checked_levels(*state, view, call.parameters);
+    const size_t levels = request.depth.levels;
     ProbedLists probed(view, size_t(call.n) * request.nprobe, call.keys);
     const PreparedLists prepared = probed.prepare(*state, view, levels, call.store_pairs);
+    if (request.max_codes) probed.limit(request.nprobe, request.max_codes);
     const Selector selector{is_member, request.selector};
     const ListDatabase database{*prepared.quantizer,
                                 view.code_size,
@@ -172,13 +197,20 @@ auto with_lists(const Call& call, const IvfView& view, const Request& request, c
     return results;
 }
 
+/// The library ranks no shortlists, so whatever can be is searched by list for that.
 bool goes_by_list(const Request& request, bool store_pairs) {
-    return request.plain && !(store_pairs && request.selector);
+    return (request.depth.refine_factor ? request.ours : request.plain) && !(store_pairs && request.selector);
 }
 
-/// Before FAISS searches itself: its own scanner knows no levels.
-void require_scanner(const Call& call, const IvfView& view) {
-    const size_t levels = checked_levels(*state_of(call.self), view, call.parameters);
+/// Before FAISS searches itself: with its own scanner, which knows no levels, or ours, which has no
+/// shortlist.
+void require_scanner(const Request& request, const IvfView& view) {
+    const size_t levels = request.depth.levels;
+    if (request.depth.refine_factor)
+        throw std::invalid_argument(
+            "refine_factor is " + std::to_string(request.depth.refine_factor) +
+            ", expected none: searches of lists that are read by iterators, with max_lists_num, "
+            "max_empty_result_buckets or into heaps that a caller has begun are FAISS's own");
     if (!stock->has_scanner && levels < view.codebooks.nbits.size())
         throw std::runtime_error(
             "levels is " + std::to_string(levels) + ", expected all " +
@@ -191,16 +223,18 @@ void require_scanner(const Call& call, const IvfView& view) {
 void search_viewed(const Call& call, const IvfView& view, const Request& request, int64_t k, float* distances,
                    int64_t* ids) {
     if (k <= 0 || !goes_by_list(request, call.store_pairs)) {
-        require_scanner(call, view);
+        require_scanner(request, view);
         stock->search_preassigned(call.self, call.n, call.x, k, call.keys, call.centroid_distances, distances,
                                   ids, call.store_pairs, call.parameters, call.stats);
         return;
     }
+    const Depth& depth = request.depth;
     with_lists(call, view, request,
                [&](const ListDatabase& database, const std::vector<InvertedList>& lists, const Probes& probes,
                    ListStats& done) {
-                   knn_search_lists(database, lists.data(), lists.size(), size_t(call.n), call.x, probes,
-                                    size_t(k), distances, ids, done, executor());
+                   two_stage_search_lists(database, {depth.refine_levels, depth.refine_factor}, lists.data(),
+                                          lists.size(), size_t(call.n), call.x, probes, size_t(k), distances,
+                                          ids, done, executor());
                    return 0;
                });
 }
@@ -225,7 +259,7 @@ void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, 
                         const void* parameters, void* stats) {
     const IvfView view = searchable_view(self);
     search_viewed({self, n, x, keys, centroid_distances, store_pairs, parameters, stats}, view,
-                  request_of(view, parameters), k, distances, ids);
+                  request_of(self, view, parameters), k, distances, ids);
 }
 
 /// Not in slices, as the library's own: only one of its threads would know that Ctrl-C was pressed.
@@ -233,7 +267,7 @@ void search(const void* self, int64_t n, const float* x, int64_t k, float* dista
             const void* parameters) {
     const IvfView view = searchable_view(self);
     require_ivf_parameters(parameters);
-    const Request request = request_of(view, parameters);
+    const Request request = request_of(self, view, parameters);
     if (n <= 0 || k <= 0 || !goes_by_list(request, false)) {
         stock->search(self, n, x, k, distances, ids, parameters);
         return;
@@ -248,7 +282,7 @@ void search_and_reconstruct(const void* self, int64_t n, const float* x, int64_t
                             int64_t* ids, float* vectors, const void* parameters) {
     const IvfView view = searchable_view(self);
     require_ivf_parameters(parameters);
-    const Request request = request_of(view, parameters);
+    const Request request = request_of(self, view, parameters);
     if (n <= 0 || k <= 0 || request.nprobe == 0) {
         stock->search_and_reconstruct(self, n, x, k, distances, ids, vectors, parameters);
         return;
@@ -279,14 +313,15 @@ void range_search_preassigned(const void* self, int64_t n, const float* x, float
                               const float* centroid_distances, void* result, bool store_pairs,
                               const void* parameters, void* stats) {
     const IvfView view = searchable_view(self);
-    const Request request = request_of(view, parameters);
+    Request request = request_of(self, view, parameters);
     const Call call{self, n, x, keys, centroid_distances, store_pairs, parameters, stats};
     if (!goes_by_list(request, store_pairs)) {
-        require_scanner(call, view);
+        require_scanner(request, view);
         stock->range_search_preassigned(self, n, x, radius, keys, centroid_distances, result, store_pairs,
                                         parameters, stats);
         return;
     }
+    request.max_codes = 0;  // the library's own do not stop there either
     write_range_result(
         result, with_lists(call, view, request,
                            [&](const ListDatabase& database, const std::vector<InvertedList>& lists,

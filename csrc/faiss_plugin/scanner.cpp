@@ -50,13 +50,23 @@ class HandlerSink final : public Sink {
     Handler* handler_ = nullptr;
 };
 
+/// The levels that a scanner compares. It sees one list, or one code, at a time, of which nobody takes a
+/// shortlist.
+size_t scanned_levels(const IndexState& state, const IvfView& view, const void* parameters) {
+    const Depth depth = checked_depth(state, view, parameters);
+    if (depth.refine_factor)
+        throw std::invalid_argument("refine_factor is " + std::to_string(depth.refine_factor) +
+                                    ", expected none: a scanner ranks no shortlist, search() does");
+    return depth.levels;
+}
+
 /// What our scanner knows.
 class ListSearch {
   public:
     ListSearch(const void* index, bool store_pairs, const void* selector, const void* parameters)
         : state_(std::static_pointer_cast<IvfState>(state_of(index))),
           view_(searchable_ivf_view(index, state_->version())),
-          levels_(checked_levels(*state_, view_, parameters)),
+          levels_(scanned_levels(*state_, view_, parameters)),
           prepared_(state_->prepare(view_, levels_, {}, {}, Executor())),
           selector_{is_member, selector},
           database_{*prepared_.quantizer,           view_.code_size,   levels_,
@@ -105,7 +115,9 @@ class ListSearch {
     float distance(const uint8_t* code) const {
         std::vector<float> computed;
         const float* norm = norms_of(code, 1, computed);
-        return sign_ * queries_->key(0, code, norm ? *norm : 0);
+        std::vector<int32_t> indices(levels_);
+        unpack_codes(*prepared_.quantizer, {code, 1, view_.code_size}, 0, 1, levels_, indices.data());
+        return sign_ * queries_->key(0, indices.data(), norm ? *norm : 0);
     }
 
   private:

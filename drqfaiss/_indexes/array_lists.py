@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from drqfaiss._indexes.array_work import (
     ArraySearch,
+    depth_of,
     encode,
     is_l2,
     levels_of,
@@ -90,30 +91,72 @@ class _Candidates(NamedTuple):
     """What lists hold that may be a result, each array of the same length."""
 
     owners: Ids  # The query that each is for.
+    probes: Ids  # How many lists that query looks into before the one it is in.
     distances: Floats
     ids: Ids
     numbers: Ids  # The list that each is in.
     rows: Ids  # Where its code is in this list.
 
+    def taken(self, which: Ids) -> _Candidates:
+        """Return those with these numbers, in this order."""
+        return _Candidates._make(array[which] for array in self)
+
 
 def _joined(parts: list[_Candidates]) -> _Candidates:
     none = np.empty(0, np.int64)
-    parts = [_Candidates(none, np.empty(0, np.float32), none, none, none), *parts]
+    parts = [_Candidates(none, none, np.empty(0, np.float32), none, none, none), *parts]
     return _Candidates(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _candidates(index: faiss.Index, query: Query, probes: Probes) -> _Candidates:
+    """Return what may be among the k nearest: of each list, or of the shortlist, ranked by more levels."""
+    depth = depth_of(index, query.params)
+    if not depth.refine_factor:
+        return _nearest_by_list(index, query, probes, depth.levels)
+    wide = query._replace(k=query.k * depth.refine_factor)
+    found = _nearest_by_list(index, wide, probes, depth.levels)
+    shortlist = _first(index, found, wide.k)[0]
+    return _ranked(index, query, probes, shortlist, depth.refine_levels or index.rq.M)
+
+
+def _nearest_by_list(index: faiss.Index, query: Query, probes: Probes, levels: int) -> _Candidates:
     """Return the k nearest of each list, for the queries that look into it."""
-    levels, quantizer, l2 = levels_of(index, query.params), quantizer_of(index), is_l2(index)
+    quantizer, l2 = quantizer_of(index), is_l2(index)
     core, found = state_of(index).core, []
     for scan in _scans(index, query, probes, _max_codes(index, query.params)):
         k = min(query.k, len(scan.codes))
         near, rows = core.search(*quantizer, scan.codes, scan.entered, k, levels, l2, scan.mask)
-        if not l2 and index.by_residual:
-            near += probes.distances[scan.queries, scan.probes][:, None]
+        near += _centroid_products(index, probes, scan.queries, scan.probes)[:, None]
         asked, place = np.nonzero(rows >= 0)
-        found.append(scan.candidates(scan.queries[asked], near[asked, place], rows[asked, place]))
+        places = scan.probes[asked]
+        found.append(scan.candidates(scan.queries[asked], places, near[asked, place], rows[asked, place]))
     return _joined(found)
+
+
+def _ranked(index: faiss.Index, query: Query, probes: Probes, found: _Candidates, levels: int) -> _Candidates:
+    """Return candidates with their distances by other levels, those that have one."""
+    quantizer, l2, core = quantizer_of(index), is_l2(index), state_of(index).core
+    distances = np.full(len(found.ids), np.nan, np.float32)
+    for number in np.unique(found.numbers).tolist():
+        here = np.flatnonzero(found.numbers == number)
+        queries, owners = np.unique(found.owners[here], return_inverse=True)
+        rows, places = np.unique(found.rows[here], return_inverse=True)
+        with _list(index, number) as (codes, _):
+            entered = _entered(index, query.x[queries], number)
+            near, order = core.search(*quantizer, codes[rows], entered, len(rows), levels, l2)
+        by_place = np.full(near.shape, np.nan, np.float32)
+        asked, rank = np.nonzero(order >= 0)
+        by_place[asked, order[asked, rank]] = near[asked, rank]
+        products = _centroid_products(index, probes, found.owners[here], found.probes[here])
+        distances[here] = by_place[owners, places] + products
+    return found._replace(distances=distances).taken(np.flatnonzero(~np.isnan(distances)))
+
+
+def _centroid_products(index: faiss.Index, probes: Probes, queries: Ids, places: Ids) -> Floats:
+    """Return what the centroids of probes add to the products within their lists."""
+    if is_l2(index) or not index.by_residual:
+        return np.zeros(len(queries), np.float32)
+    return probes.distances[queries, places]
 
 
 def _in_range(index: faiss.Index, query: Query, probes: Probes, radius: float) -> _Candidates:
@@ -125,24 +168,32 @@ def _in_range(index: faiss.Index, query: Query, probes: Probes, radius: float) -
             lims, near, rows = core.range_search(
                 *quantizer, scan.codes, scan.entered[group], radius - offset, levels, l2, scan.mask
             )
-            owners = np.repeat(scan.queries[group], np.diff(lims).astype(int))
-            found.append(scan.candidates(owners, near + np.float32(offset), rows))
+            owners, places = (
+                np.repeat(of[group], np.diff(lims).astype(int)) for of in (scan.queries, scan.probes)
+            )
+            found.append(scan.candidates(owners, places, near + np.float32(offset), rows))
     return _joined(found)
 
 
 def _write_nearest(index: faiss.Index, found: _Candidates, nearest: Nearest) -> tuple[Ids, Ids]:
     """Write the k nearest of the candidates; return their list numbers and rows, (n, k), −1 where none is."""
+    first, ranks = _first(index, found, nearest.ids.shape[1])
+    to = first.owners, ranks
+    nearest.distances[:], nearest.ids[:] = (1 if is_l2(index) else -1) * np.finfo(np.float32).max, -1
+    nearest.distances[to], nearest.ids[to] = first.distances, first.ids
+    numbers, rows = np.full((2, *nearest.ids.shape), -1)
+    numbers[to], rows[to] = first.numbers, first.rows
+    return numbers, rows
+
+
+def _first(index: faiss.Index, found: _Candidates, k: int) -> tuple[_Candidates, Ids]:
+    """Return the k nearest candidates of each query in order, and their ranks."""
     sign = 1 if is_l2(index) else -1
     order = np.lexsort((found.ids, sign * found.distances, found.owners))
     owners = found.owners[order]
     ranks = np.arange(len(order)) - np.searchsorted(owners, owners)
-    kept = ranks < nearest.ids.shape[1]
-    order, to = order[kept], (owners[kept], ranks[kept])
-    nearest.distances[:], nearest.ids[:] = sign * np.finfo(np.float32).max, -1
-    nearest.distances[to], nearest.ids[to] = found.distances[order], found.ids[order]
-    numbers, rows = np.full((2, *nearest.ids.shape), -1)
-    numbers[to], rows[to] = found.numbers[order], found.rows[order]
-    return numbers, rows
+    kept = ranks < k
+    return found.taken(order[kept]), ranks[kept]
 
 
 def _assigned(index: faiss.Index, x: Floats) -> Ids:
@@ -195,9 +246,9 @@ class _Scan:
     entered: Floats  # The queries as they are compared with these codes.
     mask: NDArray[np.bool_] | None  # Which codes may be found; None for all.
 
-    def candidates(self, owners: Ids, distances: Floats, rows: Ids) -> _Candidates:
+    def candidates(self, owners: Ids, probes: Ids, distances: Floats, rows: Ids) -> _Candidates:
         """Return rows of this list, found for queries, as candidates."""
-        return _Candidates(owners, distances, self.ids[rows], np.full(len(rows), self.number), rows)
+        return _Candidates(owners, probes, distances, self.ids[rows], np.full(len(rows), self.number), rows)
 
 
 def _scans(index: faiss.Index, query: Query, probes: Probes, max_codes: int) -> Iterator[_Scan]:

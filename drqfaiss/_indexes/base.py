@@ -15,6 +15,7 @@ from drqfaiss import _check
 from drqfaiss._core import plugin
 from drqfaiss._indexes.arrays import Depth, Floats, Ids, Nearest, Query
 from drqfaiss._indexes.engines import engine_of
+from drqfaiss._indexes.parameters import refine_factor_of, refine_levels_of
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import set_training
 from drqfaiss._plugin.layout import address
@@ -105,6 +106,29 @@ class LevelsIndex(faiss.Index, ABC):
     def all_levels(self) -> int:
         """Levels of a code, wherever they are."""
         return int(self.rq.M)
+
+    @property
+    def refine_levels(self) -> int:
+        """Levels that searches rank by which name no number, see `refine_factor`; 0: all."""
+        return engine_of(self).depth(self).refine_levels
+
+    @refine_levels.setter
+    def refine_levels(self, levels: SupportsIndex | None) -> None:
+        self._set_depth(refine_levels=refine_levels_of(levels, self.all_levels))
+
+    @property
+    def refine_factor(self) -> int | None:
+        """How many times as many vectors as results a search ranks that names no number.
+
+        None: a search has no second stage. With a factor, of the k · refine_factor nearest by the first
+        ``levels`` levels the k nearest by the first ``refine_levels`` are returned. Range searches compare
+        ``levels`` alone.
+        """
+        return engine_of(self).depth(self).refine_factor or None
+
+    @refine_factor.setter
+    def refine_factor(self, factor: SupportsIndex | None) -> None:
+        self._set_depth(refine_factor=refine_factor_of(factor))
 
     def _set_depth(self, **changes: int) -> None:
         """Change some of what searches do that name no numbers."""

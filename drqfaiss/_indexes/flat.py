@@ -19,7 +19,6 @@ from drqfaiss._indexes.base import (
     use_storable_tables,
 )
 from drqfaiss._indexes.engines import engine_of, flat_engine
-from drqfaiss._indexes.parameters import refine_factor_of, refine_levels_of
 from drqfaiss._indexes.tail import restore_tail, tail_state, whole_error
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
@@ -128,29 +127,6 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     def packed_levels(self) -> int:
         """How many of the first levels have a packed copy; 0: none."""
         return flat_engine().packed_levels(self)
-
-    @property
-    def refine_levels(self) -> int:
-        """Levels that searches rank by which name no number, see `refine_factor`; 0: all."""
-        return engine_of(self).depth(self).refine_levels
-
-    @refine_levels.setter
-    def refine_levels(self, levels: SupportsIndex | None) -> None:
-        self._set_depth(refine_levels=refine_levels_of(levels, self.all_levels))
-
-    @property
-    def refine_factor(self) -> int | None:
-        """How many times as many vectors as results a search ranks that names no number.
-
-        None: a search has no second stage. With a factor, of the k · refine_factor nearest by the first
-        ``levels`` levels the k nearest by the first ``refine_levels`` are returned. Range searches compare
-        ``levels`` alone.
-        """
-        return engine_of(self).depth(self).refine_factor or None
-
-    @refine_factor.setter
-    def refine_factor(self, factor: SupportsIndex | None) -> None:
-        self._set_depth(refine_factor=refine_factor_of(factor))
 
     @property
     def all_levels(self) -> int:

@@ -14,15 +14,15 @@ from drqfaiss._plugin.layout import address
 
 
 class _Levels(faiss.SearchParameters):
-    """``levels`` and ``sel`` of search parameters; a base class before FAISS's own."""
+    """How many levels are compared, and ``sel``; a base class before FAISS's own."""
 
     _names: tuple[str, ...]  # The names of the parameters, for messages.
     _sel: faiss.IDSelector | None = None
 
-    def _keep_levels(self, levels: SupportsIndex | None) -> None:
-        # FAISS's object has no room for the number, so it is kept by the object's address while that lives.
+    def _keep_depth(self, depth: Depth) -> None:
+        # FAISS's object has no room for the numbers: they are kept by the object's address while that lives.
         weakref.finalize(self, plugin.drop_parameter_depth, address(self)).atexit = False
-        self.levels = levels
+        plugin.set_parameter_depth(address(self), *depth)
 
     def _depth(self) -> Depth:
         return Depth(*plugin.parameter_depth(address(self)))
@@ -57,6 +57,28 @@ class _Levels(faiss.SearchParameters):
         faiss.SearchParameters.sel.fset(self, sel)
         self._sel = sel
 
+    @property
+    def refine_levels(self) -> int:
+        """Levels to rank by; 0: the index's default."""
+        return self._depth().refine_levels
+
+    @refine_levels.setter
+    def refine_levels(self, levels: SupportsIndex | None) -> None:
+        self._set_depth(refine_levels=refine_levels_of(levels))
+
+    @property
+    def refine_factor(self) -> int | None:
+        """How many times as many vectors as results are ranked; None: the index's default."""
+        return self._depth().refine_factor or None
+
+    @refine_factor.setter
+    def refine_factor(self, factor: SupportsIndex | None) -> None:
+        self._set_depth(refine_factor=refine_factor_of(factor))
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        # A copy has a C++ object, and so levels, of its own. FAISS's selectors can be shared, not pickled.
+        return type(self), tuple(getattr(self, name) for name in self._names)
+
 
 def _levels(levels: SupportsIndex | None) -> int:
     return _check.integer("levels", 0 if levels is None else levels, 0)
@@ -70,6 +92,12 @@ def refine_levels_of(levels: SupportsIndex | None, most: int | None = None) -> i
 def refine_factor_of(factor: SupportsIndex | None) -> int:
     """Return a factor as a `Depth` has it; raise TypeError or ValueError for a bad one."""
     return 0 if factor is None else _check.integer("refine_factor", factor, 1, 2**31 - 1)
+
+
+def _depth_of(
+    levels: SupportsIndex | None, refine_levels: SupportsIndex | None, refine_factor: SupportsIndex | None
+) -> Depth:
+    return Depth(_levels(levels), refine_levels_of(refine_levels), refine_factor_of(refine_factor))
 
 
 class SearchParametersDRQ(_Levels, faiss.SearchParameters):
@@ -99,37 +127,16 @@ class SearchParametersDRQ(_Levels, faiss.SearchParameters):
         refine_levels: SupportsIndex | None = 0,
         refine_factor: SupportsIndex | None = None,
     ) -> None:
-        levels, refine_levels = _levels(levels), refine_levels_of(refine_levels)
-        refine_factor = refine_factor_of(refine_factor)
+        depth = _depth_of(levels, refine_levels, refine_factor)
         super().__init__(sel=sel)
-        self._keep_levels(levels)
-        self._set_depth(refine_levels=refine_levels, refine_factor=refine_factor)
-
-    @property
-    def refine_levels(self) -> int:
-        """Levels to rank by; 0: the index's default."""
-        return self._depth().refine_levels
-
-    @refine_levels.setter
-    def refine_levels(self, levels: SupportsIndex | None) -> None:
-        self._set_depth(refine_levels=refine_levels_of(levels))
-
-    @property
-    def refine_factor(self) -> int | None:
-        """How many times as many vectors as results are ranked; None: the index's default."""
-        return self._depth().refine_factor or None
-
-    @refine_factor.setter
-    def refine_factor(self, factor: SupportsIndex | None) -> None:
-        self._set_depth(refine_factor=refine_factor_of(factor))
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        # A copy has a C++ object, and so levels, of its own. FAISS's selectors can be shared, not pickled.
-        return type(self), tuple(getattr(self, name) for name in self._names)
+        self._keep_depth(depth)
 
 
 class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
     """Search parameters of an IVF index with a code length.
+
+    With a ``refine_factor`` a search has two stages, as `SearchParametersDRQ` says: of all that is in the
+    probed lists, the k · refine_factor nearest by the first ``levels`` levels are ranked.
 
     Args:
         levels: Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
@@ -138,13 +145,16 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
         sel: Which vectors may be returned.
         max_codes: Vectors to look at for each query, at most; 0: all of the probed lists.
         quantizer_params: Search parameters for the coarse quantizer.
+        refine_levels: Levels to rank by; 0 or None takes the index's default, which is all.
+        refine_factor: How many times as many vectors as results are ranked, at least 1; None takes the
+            index's default, which is no second stage.
 
     Raises:
         TypeError, ValueError: Naming the argument and what was expected. Whether the index has that many
             levels and lists is checked at the search.
     """
 
-    _names = ("levels", "nprobe", "sel", "max_codes", "quantizer_params")
+    _names = ("levels", "nprobe", "sel", "max_codes", "quantizer_params", "refine_levels", "refine_factor")
     _quantizer_params: faiss.SearchParameters | None = None
 
     def __init__(
@@ -154,11 +164,14 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
         sel: faiss.IDSelector | None = None,
         max_codes: SupportsIndex = 0,
         quantizer_params: faiss.SearchParameters | None = None,
+        refine_levels: SupportsIndex | None = 0,
+        refine_factor: SupportsIndex | None = None,
     ) -> None:
-        levels, nprobe = _levels(levels), _check.integer("nprobe", nprobe, 1)
+        depth = _depth_of(levels, refine_levels, refine_factor)
+        nprobe = _check.integer("nprobe", nprobe, 1)
         max_codes = _check.integer("max_codes", max_codes, 0)
         super().__init__(sel=sel, nprobe=nprobe, max_codes=max_codes, quantizer_params=quantizer_params)
-        self._keep_levels(levels)
+        self._keep_depth(depth)
 
     @property
     def nprobe(self) -> int:
@@ -180,6 +193,3 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
             _check.instance("quantizer_params", parameters, faiss.SearchParameters)
         faiss.SearchParametersIVF.quantizer_params.fset(self, parameters)
         self._quantizer_params = parameters
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return type(self), tuple(getattr(self, name) for name in self._names)

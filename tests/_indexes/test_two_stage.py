@@ -7,10 +7,9 @@ import faiss
 import numpy as np
 import pytest
 
-from drqfaiss import SearchParametersDRQ, SearchParametersIVFDRQ, clone_index
+from drqfaiss import SearchParametersDRQ, clone_index
 from drqfaiss._plugin import available
 from tests.indexes import METRICS, make_index, make_vectors, reconstructions
-from tests.ivf_indexes import make_ivf
 
 X = make_vectors(6, seed=1)
 LEVELS, REFINE, FACTOR, K = 2, 4, 5, 7
@@ -124,12 +123,6 @@ def test_an_attribute_that_cannot_be_changes_nothing(engine):
     with pytest.raises(ValueError, match="refine_factor: got 0"):
         index.refine_factor = 0
     assert (index.refine_levels, index.refine_factor) == (3, None)
-
-
-def test_lists_rank_by_the_levels_they_scan():
-    with pytest.raises(AttributeError, match="SearchParametersIVFDRQ has no 'refine_factor'"):
-        SearchParametersIVFDRQ(2).refine_factor = 3
-    assert not hasattr(make_ivf(), "refine_factor")
 
 
 def test_more_results_than_vectors(engine):

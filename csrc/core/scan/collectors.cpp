@@ -57,7 +57,8 @@ float find_by_pivots(float* values, size_t n, size_t rank) {
 }
 
 /// The key of rank k − 1.
-float last_key(const std::vector<Keyed>& results, size_t k) {
+template <class Result>
+float last_key(const std::vector<Result>& results, size_t k) {
     const size_t n = results.size();
     float few[kFew + kTogether];
     std::vector<float> many(n > kFew ? n : 0);
@@ -71,11 +72,12 @@ float last_key(const std::vector<Keyed>& results, size_t k) {
 }  // namespace
 
 /// Finds the last key that stays and drops those behind it: of pairs, even comparing is slow.
-void TopK::shrink() {
+template <class Result>
+void Smallest<Result>::shrink() {
     const float last = last_key(kept_, k_);
     size_t kept = 0;
     for (size_t i = 0; i < kept_.size(); i++) {
-        const Keyed result = kept_[i];
+        const Result result = kept_[i];
         kept_[kept] = result;
         kept += result.first <= last;
     }
@@ -85,15 +87,19 @@ void TopK::shrink() {
         kept_.resize(k_);
     }
     worst_ = {last, std::numeric_limits<int64_t>::min()};
-    for (const Keyed& result : kept_)
+    for (const Result& result : kept_)
         if (result.first == last) worst_.second = std::max(worst_.second, result.second);
     bound_ = std::min(bound_, last);
 }
 
-const std::vector<Keyed>& TopK::sorted() {
+template <class Result>
+std::vector<Result>& Smallest<Result>::sorted() {
     if (kept_.size() > k_) shrink();
     std::sort(kept_.begin(), kept_.end());
     return kept_;
 }
+
+template class Smallest<Keyed>;
+template class Smallest<Located>;
 
 }  // namespace drq

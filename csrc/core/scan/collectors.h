@@ -41,17 +41,12 @@ class Sink {
     float bound_ = std::numeric_limits<float>::infinity();
 };
 
-/// Keeps the k smallest. Collects up to twice as many and halves them when full: cheaper than a heap.
-class TopK final : public Sink {
+/// Keeps the k smallest results, each a Keyed and perhaps more. Collects up to twice as many and halves them
+/// when full: cheaper than a heap.
+template <class Result>
+class Smallest : public Sink {
   public:
-    explicit TopK(size_t k) : k_(k) {}
-
-    void offer(float key, int64_t id) override {
-        if (!(Keyed(key, id) < worst_)) return;
-        if (kept_.empty()) kept_.reserve(std::min<size_t>(2 * k_, 64));
-        kept_.emplace_back(key, id);
-        if (kept_.size() >= 2 * k_) shrink();
-    }
+    explicit Smallest(size_t k) : k_(k) {}
 
     size_t wanted() const override { return k_; }
 
@@ -66,23 +61,50 @@ class TopK final : public Sink {
 
     bool is_misled() const override { return guessed_ && kept_.size() < k_; }
 
-    void restart() override { *this = TopK(k_); }
+    void restart() override {
+        bound_ = std::numeric_limits<float>::infinity();
+        guessed_ = false;
+        kept_.clear();
+        worst_ = kNone;
+    }
 
     /// Takes over another sink's results for the same query.
-    void merge(const TopK& other) {
-        for (const Keyed& result : other.kept_) offer(result.first, result.second);
+    void merge(const Smallest& other) {
+        for (const Result& result : other.kept_) take(result);
     }
 
     /// The k smallest or fewer, in order.
-    const std::vector<Keyed>& sorted();
+    std::vector<Result>& sorted();
+
+  protected:
+    void take(const Result& result) {
+        if (!(result < worst_)) return;
+        if (kept_.empty()) kept_.reserve(std::min<size_t>(2 * k_, 64));
+        kept_.push_back(result);
+        if (kept_.size() >= 2 * k_) shrink();
+    }
 
   private:
+    static constexpr Keyed kNone{std::numeric_limits<float>::infinity(), std::numeric_limits<int64_t>::max()};
+
     void shrink();
 
     size_t k_;
     bool guessed_ = false;
-    std::vector<Keyed> kept_;
-    Keyed worst_{std::numeric_limits<float>::infinity(), std::numeric_limits<int64_t>::max()};
+    std::vector<Result> kept_;
+    Keyed worst_ = kNone;
+};
+
+/// Keeps the k nearest.
+class TopK final : public Smallest<Keyed> {
+  public:
+    using Smallest::Smallest;
+    void offer(float key, int64_t id) override { take({key, id}); }
+};
+
+/// A result, and where a scan has found it.
+struct Located : Keyed {
+    int64_t position;
 };
 
 /// Keeps every key strictly below a limit.

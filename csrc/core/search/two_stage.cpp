@@ -55,11 +55,9 @@ class Ranking {
     std::vector<int32_t> code_;
 };
 
-}  // namespace
-
-void rank_shortlists(const Database& database, size_t n, const float* x, size_t length,
-                     const int64_t* shortlists, size_t k, float* distances, int64_t* ids,
-                     const Executor& executor) {
+/// The same for n queries whose shortlists (n, length) have been found.
+void rank_all(const Database& database, size_t n, const float* x, size_t length, const int64_t* shortlists,
+              size_t k, float* distances, int64_t* ids, const Executor& executor) {
     const size_t table = LutLayout(database.quantizer, database.levels).size * sizeof(float);
     const size_t batch = std::clamp<size_t>(kCachedTableBytes / table, 1, kMostQueries);
     parallel_for(executor, (n + batch - 1) / batch, [&](size_t task, Checkpoint& checkpoint) {
@@ -74,6 +72,8 @@ void rank_shortlists(const Database& database, size_t n, const float* x, size_t 
         }
     });
 }
+
+}  // namespace
 
 void two_stage_search(const Database& database, const Refinement& refinement, size_t n, const float* x,
                       size_t k, float* distances, int64_t* ids, const Executor& executor) {
@@ -90,8 +90,8 @@ void two_stage_search(const Database& database, const Refinement& refinement, si
         const size_t count = std::min(slice, n - first);
         const float* queries = x + first * database.quantizer.d;
         knn_search(database, count, queries, length, hot.data(), shortlists.data(), executor);
-        rank_shortlists(ranked, count, queries, length, shortlists.data(), k, distances + first * k,
-                        ids + first * k, executor);
+        rank_all(ranked, count, queries, length, shortlists.data(), k, distances + first * k, ids + first * k,
+                 executor);
     }
 }
 

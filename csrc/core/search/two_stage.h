@@ -21,10 +21,4 @@ struct Refinement {
 void two_stage_search(const Database& database, const Refinement& refinement, size_t n, const float* x,
                       size_t k, float* distances, int64_t* ids, const Executor& executor);
 
-/// Of `length` vectors for each of n queries, shortlists (n, length), −1 is none, the k nearest by the levels
-/// of the database: with their distances, to distances and ids (n, k), as knn_search writes them.
-void rank_shortlists(const Database& database, size_t n, const float* x, size_t length,
-                     const int64_t* shortlists, size_t k, float* distances, int64_t* ids,
-                     const Executor& executor);
-
 }  // namespace drq

@@ -14,9 +14,12 @@ struct InvertedList {
     size_t n = 0;
     const int64_t* ids = nullptr;  ///< (n); null: first_id + i
     int64_t first_id = 0;
+    int64_t first_position = 0;       ///< see ListDatabase::by_position
     const float* norms = nullptr;     ///< (n), see list_norms; L2 only
     float lowest_norm = 0;            ///< no norm is below this
     const float* centroid = nullptr;  ///< (d), in the quantizer's unit; L2 of residuals only
+
+    int64_t id(size_t row) const { return ids ? id_at(ids, row) : first_id + int64_t(row); }
 };
 
 /// What the lists hold, and how they are searched.
@@ -39,6 +42,7 @@ struct ListDatabase {
     const float* origin;                          ///< (d), in the quantizer's unit; L2 only
     const Selector* selector = nullptr;           ///< by id; null: every vector
     const isa::Kernels& kernels = isa::active();  ///< as in Database
+    bool by_position = false;  ///< scans tell a list's first_position + row of what they find, not its id
 };
 
 /// Which lists each of n queries looks at, nearest first.
@@ -46,6 +50,12 @@ struct Probes {
     size_t per_query;
     const int32_t* list;   ///< (n, per_query) indices into the lists; −1: none
     const float* product;  ///< (n, per_query) of query and centroid; inner product of residuals only
+
+    /// Those of queries from number i on.
+    Probes from(size_t i) const {
+        const size_t first = i * per_query;
+        return {per_query, list + first, product ? product + first : nullptr};
+    }
 };
 
 /// What a search did.

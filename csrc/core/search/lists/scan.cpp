@@ -8,6 +8,7 @@ namespace drq {
 
 ListScanner::ListScanner(const ListDatabase& database, const Scorer& scorer, size_t longest)
     : scorer_(scorer),
+      by_position_(database.by_position),
       selector_(database.selector),
       rows_{database.quantizer,
             {nullptr, 0, database.code_size},
@@ -37,18 +38,18 @@ size_t ListScanner::scan(const InvertedList& list, ScanQuery* const* queries, si
 
 bool ListScanner::is_row_selected(const void* self, int64_t row) {
     const auto& scanner = *static_cast<const ListScanner*>(self);
-    return scanner.selector_->is_member(scanner.selector_->self, scanner.id(size_t(row)));
+    return scanner.selector_->is_member(scanner.selector_->self, scanner.list_->id(size_t(row)));
 }
 
-/// The packer numbers vectors by their rows in the list; results are to have ids.
+/// The packer numbers vectors by their rows in the list; results are to have ids or positions.
 void ListScanner::number(ScanBlock& block, size_t begin) {
     if (selector_) {
         ids_.resize(block.n);
-        for (size_t i = 0; i < block.n; i++) ids_[i] = id(size_t(block.id(i)));
+        for (size_t i = 0; i < block.n; i++) ids_[i] = name(size_t(block.id(i)));
         block.ids = ids_.data();
     } else {
-        block.ids = list_->ids ? list_->ids + begin : nullptr;
-        block.first_id = list_->first_id + int64_t(begin);
+        block.ids = list_->ids && !by_position_ ? list_->ids + begin : nullptr;
+        block.first_id = (by_position_ ? list_->first_position : list_->first_id) + int64_t(begin);
     }
 }
 

@@ -24,13 +24,15 @@ class ListScanner {
     size_t scan(const InvertedList& list, ScanQuery* const* queries, size_t count);
 
   private:
-    int64_t id(size_t row) const {
-        return list_->ids ? id_at(list_->ids, row) : list_->first_id + int64_t(row);
+    /// What a scan calls a row of the list at hand.
+    int64_t name(size_t row) const {
+        return by_position_ ? list_->first_position + int64_t(row) : list_->id(row);
     }
     static bool is_row_selected(const void* self, int64_t row);
     void number(ScanBlock& block, size_t begin);
 
     const Scorer& scorer_;
+    const bool by_position_;
     const Selector* selector_;                            ///< by id
     const Selector row_selector_{is_row_selected, this};  ///< the same by row of the list at hand
     Database rows_;                                       ///< the list at hand

@@ -6,6 +6,7 @@
 
 #include "core/executor.h"
 #include "core/search/lists/database.h"
+#include "core/search/two_stage.h"
 
 namespace drq {
 
@@ -14,6 +15,13 @@ namespace drq {
 void knn_search_lists(const ListDatabase& database, const InvertedList* lists, size_t n_lists, size_t n,
                       const float* x, const Probes& probes, size_t k, float* distances, int64_t* ids,
                       ListStats& stats, const Executor& executor);
+
+/// Of the k · factor nearest of the probed vectors by the levels of the database, the k nearest by those of
+/// the refinement: with the distances that knn_search_lists gives for so many levels.
+void two_stage_search_lists(const ListDatabase& database, const Refinement& refinement,
+                            const InvertedList* lists, size_t n_lists, size_t n, const float* x,
+                            const Probes& probes, size_t k, float* distances, int64_t* ids, ListStats& stats,
+                            const Executor& executor);
 
 /// Every probed vector with squared distance < radius or product > radius, by query, ids ascending.
 std::vector<std::vector<Neighbour>> range_search_lists(const ListDatabase& database,
