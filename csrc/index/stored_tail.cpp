@@ -14,7 +14,7 @@ namespace drq {
 
 namespace {
 
-constexpr size_t kLooksAt = 4;  // rows of a shortlist that tell whether the file is in memory
+constexpr size_t kLooksAt = 16;  // rows of a shortlist that tell whether the file is in memory
 
 size_t page_size() {
     static const size_t size = size_t(sysconf(_SC_PAGESIZE));

@@ -59,6 +59,35 @@ def test_same_results(n, levels, nbits, queries, metric, k, packed_at, searched_
     assert_same(index, unpacked, x, k)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.sampled_from([1, 700, BLOCK, 20_000]),
+    levels=st.integers(1, 9),
+    nbits=st.sampled_from([3, 4, 7, 8, 8, 9]),
+    queries=st.sampled_from([1, 17]),
+    metric=st.sampled_from(["l2", "ip"]),
+    packed_at=st.sampled_from(AVAILABLE_LEVELS),
+    searched_at=st.sampled_from(AVAILABLE_LEVELS),
+    data=st.data(),
+)
+def test_some_levels(n, levels, nbits, queries, metric, packed_at, searched_at, data):
+    drqfaiss.set_simd_level(packed_at)
+    index = make_index(0, metric, levels=levels, nbits=nbits)
+    rng = np.random.default_rng(n)
+    index.add_sa_codes(rng.integers(0, 256, (n, index.code_size), np.uint8))
+    unpacked = copy.copy(index)
+    for packed in data.draw(st.lists(st.integers(1, levels), min_size=1, max_size=3)):
+        index.pack(packed)
+        assert (index.packed_levels, index.packed) == (packed, True)
+        drqfaiss.set_simd_level(searched_at)
+        x = make_vectors(queries, seed=1)
+        assert_same(index, unpacked, x)  # with fewer levels, as many and more than are packed
+        assert_same(index, unpacked, x, refine_factor=3)
+        for each in (index, unpacked):
+            each.add_sa_codes(each.sa_encode(x))
+        assert_same(index, unpacked, x)
+
+
 @pytest.mark.parametrize("order", ["farthest first", "nearest first"])
 def test_storage_order(order):
     index = make_index(30_000, nbits=8, levels=2)
@@ -82,6 +111,39 @@ def test_bytes():
     assert not index.packed
 
 
+def test_fewer_levels_take_fewer_bytes():
+    index = make_index(20_000, nbits=8, levels=12)
+    taken = {levels: index.pack(levels) for levels in (4, 8, 12)}  # Kernels may read four at a time.
+    for levels, found in taken.items():
+        assert 20_000 * levels <= found <= 20_000 * levels + 2**16
+    assert index.pack(8) == taken[8]
+
+
+def test_what_searches_scan_is_packed_by_default():
+    index = make_index(300)
+    index.pack()
+    assert index.packed_levels == M
+    index.levels = 2
+    index.pack()
+    assert index.packed_levels == M  # which parameters may ask for
+    index.refine_factor = 20
+    index.pack()
+    assert index.packed_levels == 2
+    index.levels = 0
+    index.pack()
+    assert index.packed_levels == M
+
+
+@pytest.mark.parametrize("levels", [0, M + 1, 1.5, "2"])
+def test_levels_that_there_are_not_are_not_packed(levels):
+    index = make_index(300)
+    index.pack(3)
+    with pytest.raises((ValueError, TypeError), match="levels: got"):
+        index.pack(levels)
+    assert index.packed_levels == 3
+
+
+@pytest.mark.parametrize("levels", [None, 2])
 @pytest.mark.parametrize(
     "change",
     [
@@ -99,9 +161,9 @@ def test_bytes():
         lambda index: setattr(index, "metric_type", faiss.METRIC_INNER_PRODUCT),
     ],
 )
-def test_follows_changes(change):
+def test_follows_changes(change, levels):
     index, x = make_index(300), make_vectors(3, seed=1)
-    index.pack()
+    index.pack(levels)
     assert_same(index, copy.copy(index), x)
     change(index)
     assert index.packed
