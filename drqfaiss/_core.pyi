@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Floats = NDArray[np.float32]
+_Codebooks = _Floats | list[_Floats]  # (M, K, d), or (K, d) of every level
 
 class plugin:
     """IndexDRQ and IndexIVFDRQ inside FAISS, by addresses. A module: type checkers know its functions."""
@@ -152,16 +153,18 @@ def best_simd_level() -> str:
 def set_simd_level(name: str) -> None:
     """Use another SIMD level; results stay the same, bit for bit. ValueError if this machine lacks it."""
 
-def factor(codebooks: _Floats) -> tuple[list[int], list[float], list[float]]:
+def factor(codebooks: _Codebooks) -> tuple[list[int], list[float], list[float]]:
     """Return (group, scale, shift) of codebooks (M, K, d): levels of one group share a codebook."""
 
-def blocks(codebooks: _Floats) -> tuple[list[tuple[int, int]], _Floats]:
+def blocks(codebooks: _Codebooks) -> tuple[list[tuple[int, int]], _Floats]:
     """Return (ranges, axes) of codebooks (M, K, d): what few directions the codebooks of groups need.
 
     ranges: by group as in `factor`, (first axis, axes) among the rows of axes (F, d), or (-1, d) for all.
     """
 
-def encode(x: _Floats, codebooks: _Floats, beam: int, gain_weights: list[float] = ...) -> NDArray[np.int32]:
+def encode(
+    x: _Floats, codebooks: _Codebooks, beam: int, gain_weights: list[float] = ...
+) -> NDArray[np.int32]:
     """Return codes (n, M) of x (n, d) by beam search over codebooks (M, K, d).
 
     gain_weights, (M): what each level's reduction of the squared error counts; 1 everywhere if empty.

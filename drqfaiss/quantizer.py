@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check, _core
 from drqfaiss._files import writing
 from drqfaiss._headers import read_archive
-from drqfaiss._least_squares import layouts
+from drqfaiss._least_squares import widths
 from drqfaiss._least_squares.model import Group
-from drqfaiss._least_squares.options import QUALITIES, TrainingOptions
+from drqfaiss._least_squares.options import QUALITIES, TrainingOptions, level_bits
 from drqfaiss._least_squares.prefixes import gain_weights
 
 if TYPE_CHECKING:
@@ -222,12 +222,16 @@ class Quantizer:
         """Return the codebook of every level as FAISS has them, (M, K, d) float32, the mean in level 0.
 
         Raises:
-            ValueError: Levels differ in their bits.
+            ValueError: Levels differ in their bits, see `level_codebooks`.
         """
         codebooks = np.empty((self.levels, self.codewords, self.d), np.float32)
         for m in range(self.levels):
             codebooks[m] = self._codebook(m)
         return codebooks
+
+    def level_codebooks(self) -> list[np.ndarray]:
+        """Return the same as a list of arrays (K, d), where levels may differ in their bits."""
+        return [self._codebook(m) for m in range(self.levels)]
 
     def _codebook(self, m: int) -> np.ndarray:
         """Return the codebook of level m, (K, d), in the space of the vectors."""
@@ -273,7 +277,7 @@ class Quantizer:
         _check.finite("x", x)
         beam = _check.integer("beam", beam, 1, 2**31 - 1)
         gains = gain_weights(self.levels, prefix_weights)
-        codes = _core.encode(x, self.codebooks(), beam, gains)
+        codes = _core.encode(x, self.level_codebooks(), beam, gains)
         return codes.astype(np.uint8 if max(self.level_bits) <= 8 else np.uint16)
 
     def decode(self, codes: ArrayLike, levels: int | None = None) -> np.ndarray:
@@ -309,7 +313,7 @@ class Quantizer:
         cls,
         x: ArrayLike,
         levels: int = 8,
-        bits: int = 8,
+        bits: int | Sequence[int] = 8,
         scale: str = "level",
         prefix_weights: Mapping[int, float] | None = None,
         **options: Any,
@@ -321,7 +325,8 @@ class Quantizer:
         Args:
             x: array (n, d), float32. Finite, at least 2**bits vectors.
             levels: Levels M of the full code. Without blocks levels * 2**bits is at most 23170, for memory.
-            bits: Bits per level; the codebook has 2**bits codewords.
+            bits: Bits per level; the codebook has 2**bits codewords. Or those of every level, (M,): first few
+                bits, which are quick to scan, then more.
             scale: As in `TrainingOptions`.
             prefix_weights: As in `TrainingOptions`.
             **options: The others of `TrainingOptions`.
@@ -330,7 +335,7 @@ class Quantizer:
             TypeError, ValueError: An argument is not as above; the message names it and what was expected.
         """
         training = TrainingOptions(scale=scale, prefix_weights=prefix_weights, **options)
-        return cls.from_groups(*layouts.train(x, levels, bits, training))
+        return cls.from_groups(*widths.train(x, level_bits(levels, bits), training))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file that `load` reads; the name is used as it is.
@@ -418,7 +423,7 @@ class Quantizer:
         """
         from drqfaiss._indexes.flat import IndexDRQ  # which imports this module
 
-        return IndexDRQ.from_codebooks(self.codebooks(), metric, **training)
+        return IndexDRQ.from_codebooks(self.level_codebooks(), metric, **training)
 
     @classmethod
     def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:
@@ -426,7 +431,7 @@ class Quantizer:
 
         Raises:
             TypeError: The index is no residual quantizer index.
-            ValueError: It is not trained, or its levels differ in their bits.
+            ValueError: It is not trained.
         """
         # The downcast object does not own the index: the argument has to stay referenced.
         residual = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
@@ -434,17 +439,13 @@ class Quantizer:
             raise TypeError(f"index: got {type(residual).__name__}, expected a faiss.IndexResidualQuantizer")
         if not residual.is_trained:
             raise ValueError("index: got one that is not trained, expected a trained residual quantizer")
-        nbits = faiss.vector_to_array(residual.rq.nbits)
-        if len(set(nbits)) != 1:
-            raise ValueError(f"index: got levels of {nbits.tolist()} bits, expected the same for every level")
-        stored = faiss.vector_to_array(residual.rq.codebooks).reshape(
-            len(nbits), 2 ** int(nbits[0]), residual.d
-        )
-        return cls._factored(stored)
+        ends = np.cumsum(1 << faiss.vector_to_array(residual.rq.nbits).astype(np.int64))
+        stored = faiss.vector_to_array(residual.rq.codebooks).reshape(-1, residual.d)
+        return cls._factored(np.split(stored, ends[:-1]))
 
     @classmethod
-    def _factored(cls, stored: np.ndarray) -> Quantizer:
-        """Return the quantizer whose `codebooks` these are, (M, K, d)."""
+    def _factored(cls, stored: list[np.ndarray]) -> Quantizer:
+        """Return the quantizer whose `level_codebooks` these are."""
         level_groups, scales, shift = _core.factor(stored)
         mean = np.array(shift, np.float32)
         blocks, axes = _core.blocks(stored)

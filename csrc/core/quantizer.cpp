@@ -171,13 +171,15 @@ Quantizer::Base make_base(const Codebooks& codebooks, size_t m, const std::vecto
 
 }  // namespace
 
-bool Quantizer::all_levels_have(int nbits) const {
-    return std::all_of(bases.begin(), bases.end(), [=](const Base& base) { return base.nbits == nbits; });
+bool Quantizer::all_have(size_t levels, int nbits) const {
+    for (size_t m = 0; m < levels; m++)
+        if (base(m).nbits != nbits) return false;
+    return true;
 }
 
-int Quantizer::max_nbits() const {
+int Quantizer::max_nbits(size_t levels) const {
     int widest = 0;
-    for (const Base& base : bases) widest = std::max(widest, base.nbits);
+    for (size_t m = 0; m < levels; m++) widest = std::max(widest, base(m).nbits);
     return widest;
 }
 

@@ -65,9 +65,11 @@ struct Quantizer {
     const Base& base(size_t m) const { return bases[group[m]]; }
     bool shared() const { return bases.size() == 1; }
     bool in_block(size_t m) const { return base(m).block != kDense; }
-    double product_error() const;           ///< of a table's entries, see Scorer::set_stray
-    bool all_levels_have(int nbits) const;  ///< with 8 bits codes are plain bytes, with 4 half ones
-    int max_nbits() const;
+    double product_error() const;  ///< of a table's entries, see Scorer::set_stray
+
+    /// Of the first so many levels. With 8 bits their codes are plain bytes, with 4 half ones.
+    bool all_have(size_t levels, int nbits) const;
+    int max_nbits(size_t levels) const;
 
     /// Factors codebooks. Throws std::invalid_argument on a shape that cannot be.
     static Quantizer from_codebooks(const Codebooks& codebooks);

@@ -101,10 +101,12 @@ void FlatState::pack(const FlatView& view, size_t levels) {
     const size_t hot = view.codebooks.nbits.size() - view.tail_levels;
     if (levels > hot) throw std::invalid_argument(mismatch("levels", levels, hot) + " at most");
     check_codebooks(view);
-    if (quantizer_->max_nbits() > 8 && !can_renumber(*quantizer_))
-        throw std::invalid_argument("levels have up to " + std::to_string(quantizer_->max_nbits()) +
+    const size_t packed = levels ? levels : hot;
+    const int widest = quantizer_->max_nbits(packed);
+    if (widest > 8 && !can_renumber(*quantizer_))
+        throw std::invalid_argument("levels have up to " + std::to_string(widest) +
                                     " bits, expected at most 8, or all levels of one width up to 11");
-    packed_ = levels ? levels : hot;
+    packed_ = packed;
     if (planes_ && planes_->levels() != packed_) planes_.reset();
     if (!is_current(view)) return;  // the next search packs
     check_codes(view);
@@ -161,7 +163,7 @@ void FlatState::renumber() {
 
 void FlatState::extend_planes(const FlatView& view) {
     const isa::Kernels& kernels = isa::active();
-    if (quantizer_->max_nbits() > 8 || (kernels.bounds_pay && quantizer_->all_levels_have(8))) renumber();
+    if (can_renumber(*quantizer_) && (kernels.bounds_pay || quantizer_->max_nbits(1) > 8)) renumber();
     if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, packed_, renumbered_, kernels);
     if (planes_->size() != view.ntotal)
         planes_ = std::make_shared<const Planes>(planes_->extended(view.codes));

@@ -20,17 +20,29 @@ using namespace drq;
 
 namespace {
 
-/// A Quantizer from codebooks (M, K, d).
-Quantizer quantizer_from(const Array<float>& codebooks) {
-    const size_t M = size_t(codebooks.shape(0)), K = size_t(codebooks.shape(1)),
-                 d = size_t(codebooks.shape(2));
+/// The bits of a level of K codewords.
+int bits_of(size_t K) {
     int nbits = 0;
     while ((size_t{1} << nbits) < K) nbits++;
     if (K != size_t{1} << nbits)
         throw py::value_error("codebooks: " + std::to_string(K) +
                               " codewords per level, expected a power of two");
-    Codebooks view{d, std::vector<int>(M, nbits), {}};
-    for (size_t m = 0; m < M; m++) view.level.push_back(codebooks.data() + m * K * d);
+    return nbits;
+}
+
+/// A Quantizer from a sequence of codebooks (K, d), or an array of them.
+Quantizer quantizer_from(const py::object& codebooks) {
+    std::vector<Array<float>> levels;
+    for (const py::handle& level : codebooks)
+        levels.push_back(checked<float>(py::reinterpret_borrow<py::object>(level), "codebooks", 2));
+    Codebooks view{levels.empty() ? 0 : size_t(levels[0].shape(1)), {}, {}};
+    for (const Array<float>& level : levels) {
+        if (size_t(level.shape(1)) != view.d)
+            throw py::value_error("codebooks: expected " + std::to_string(view.d) + " columns, got shape " +
+                                  shape_of(level));
+        view.nbits.push_back(bits_of(size_t(level.shape(0))));
+        view.level.push_back(level.data());
+    }
     return Quantizer::from_codebooks(view);
 }
 
@@ -58,9 +70,7 @@ Array<float> axes_of(const Quantizer& quantizer) {
 Array<int32_t> encode_array(const py::object& x, const py::object& codebooks, int beam,
                             const std::vector<float>& gain_weights) {
     const Array<float> vectors = checked<float>(x, "x", 2);
-    const Encoder encoder(
-        std::make_shared<const Quantizer>(quantizer_from(checked<float>(codebooks, "codebooks", 3))),
-        gain_weights);
+    const Encoder encoder(std::make_shared<const Quantizer>(quantizer_from(codebooks)), gain_weights);
     const Quantizer& quantizer = encoder.quantizer();
     if (size_t(vectors.shape(1)) != quantizer.d)
         throw py::value_error("x: expected " + std::to_string(quantizer.d) + " columns, got shape " +
@@ -113,13 +123,13 @@ PYBIND11_MODULE(_core, module) {
     module.def("set_simd_level", [](const std::string& name) { isa::set_target(isa::parse_target(name)); });
 
     module.def("factor", [](const py::object& codebooks) {
-        const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
+        const Quantizer quantizer = quantizer_from(codebooks);
         std::vector<float> shift = quantizer.shift;
         for (float& value : shift) value *= quantizer.unit;
         return py::make_tuple(quantizer.group, quantizer.scale, shift);
     });
     module.def("blocks", [](const py::object& codebooks) {
-        const Quantizer quantizer = quantizer_from(checked<float>(codebooks, "codebooks", 3));
+        const Quantizer quantizer = quantizer_from(codebooks);
         return py::make_tuple(ranges_of(quantizer), axes_of(quantizer));
     });
 

@@ -15,7 +15,9 @@ from drqfaiss._indexes.nested import as_drq, residual_quantizers
 from drqfaiss._indexes.training import use_drq_training
 from drqfaiss._least_squares.options import TrainingOptions
 
-_DRQ = re.compile(r"(?<![A-Za-z0-9_])DRQ(\d+)(?:x(\d+))?(s|(?:g(\d+))?b(\d+))?(?![A-Za-z0-9_])")
+_WIDTHS = r"\d+(?:x\d+(?:_\d+x\d+)*)?"  # levels and their bits, run after run
+_LAYOUT = r"s|(?:g(?P<global>\d+))?b(?P<block>\d+)"
+_DRQ = re.compile(rf"(?<![A-Za-z0-9_])DRQ(?P<widths>{_WIDTHS})(?P<layout>{_LAYOUT})?(?![A-Za-z0-9_])")
 _DEFAULT_NBITS = "8"
 
 
@@ -25,6 +27,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     ``DRQ8x8`` is an IndexDRQ of 8 levels of 8 bits, ``DRQ8`` the same. It may stand where FAISS accepts
     ``RQ8x8``: ``PCA64,DRQ8x8``, ``OPQ8_64,DRQ8x8``, ``IDMap2,DRQ8x8``, ``DRQ8x8,RFlat``, and in inverted
     lists ``IVF1024,DRQ8x8``, ``IVF4096_HNSW32,DRQ16x8``. A description without DRQ is FAISS's own.
+
+    Levels may have different bits, run after run: ``DRQ12x4_10x8`` has 12 of 4 bits and 10 of 8.
 
     A layout may follow: ``DRQ16x8s`` shares a codebook among all levels, ``DRQ96x8b16`` has blocks of 16
     dimensions, ``DRQ96x8g8b16`` has them after 8 levels in all dimensions. Without, training chooses.
@@ -58,7 +62,8 @@ def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **tra
     if reason := why_not(*found):
         raise ValueError(f"description: got {description!r}, but {reason}")
     options = TrainingOptions(**_with_layout(description, training))
-    shaped = [options.for_shape(quantizer.rq.M, quantizer.rq.nbits.at(0)) for quantizer in found]
+    widest = [max(faiss.vector_to_array(quantizer.rq.nbits).tolist()) for quantizer in found]
+    shaped = [options.for_shape(own.rq.M, bits) for own, bits in zip(found, widest, strict=True)]
     for quantizer, own in zip(found, shaped, strict=True):
         use_storable_tables(quantizer.rq)
         engine_of(quantizer).adopt(quantizer)
@@ -71,30 +76,37 @@ def _as_stock(description: str) -> tuple[str, int]:
 
     Numbers are checked here: FAISS's parser takes absurd ones, or says nothing about them.
     """
-    stock, count = _DRQ.subn(lambda match: f"RQ{match[1]}x{match[2] or _DEFAULT_NBITS}", description)
+    stock, count = _DRQ.subn(lambda match: "RQ" + "_".join(f"{M}x{n}" for M, n in _runs(match)), description)
     if "DRQ" in stock:
         raise ValueError(
-            f"description: got {description!r}, expected DRQ<levels>x<bits> or DRQ<levels>, "
-            "and s, b<block size> or g<global levels>b<block size> after it"
+            f"description: got {description!r}, expected DRQ<levels>x<bits> or DRQ<levels>, _<levels>x<bits> "
+            "after it for levels of other bits, s, b<block size> or g<global levels>b<block size> at the end"
         )
     for match in _DRQ.finditer(description):
-        _check.integer(f"description: levels of {match[0]!r}", int(match[1]), 1, 2**16)
-        _check.integer(f"description: bits of {match[0]!r}", int(match[2] or _DEFAULT_NBITS), 1, 16)
+        for levels, bits in _runs(match):
+            _check.integer(f"description: levels of {match[0]!r}", int(levels), 1, 2**16)
+            _check.integer(f"description: bits of {match[0]!r}", int(bits), 1, 16)
     for match in re.finditer(r"IVF(\d+)", description):
         _check.integer(f"description: lists of {match[0]!r}", int(match[1]), 1)
     return stock, count
 
 
+def _runs(match: re.Match[str]) -> list[tuple[str, str]]:
+    """Return levels and bits of every run of them."""
+    runs = (run.partition("x") for run in match["widths"].split("_"))
+    return [(levels, bits or _DEFAULT_NBITS) for levels, _, bits in runs]
+
+
 def _with_layout(description: str, training: dict[str, Any]) -> dict[str, Any]:
     """Return options of training with the layout that the description names, if it does."""
     match = next(_DRQ.finditer(description))
-    if not match[3]:
+    if not match["layout"]:
         return training
-    named: dict[str, Any] = {"layout": "shared" if match[3] == "s" else "blocks"}
-    if match[4]:
-        named["global_levels"] = int(match[4])
-    if match[5]:
-        named["block_size"] = int(match[5])
+    named: dict[str, Any] = {"layout": "shared" if match["layout"] == "s" else "blocks"}
+    if match["global"]:
+        named["global_levels"] = int(match["global"])
+    if match["block"]:
+        named["block_size"] = int(match["block"])
     if both := named.keys() & training.keys():
         raise TypeError(
             f"{min(both)}: got it in description {description!r} and as an argument, expected one"

@@ -6,12 +6,13 @@ from typing import NamedTuple, TypeAlias
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 Ranges = tuple[NDArray[np.uint64], Floats, Ids]
+Codebooks: TypeAlias = ArrayLike | list[NDArray[np.float32]]  # (M, K, d), or (K, d) of every level
 Parameters: TypeAlias = faiss.SearchParameters | None
 
 

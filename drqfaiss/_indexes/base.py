@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import faiss
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check
 from drqfaiss._core import plugin
-from drqfaiss._indexes.arrays import Depth, Floats, Ids, Nearest, Query
+from drqfaiss._indexes.arrays import Codebooks, Depth, Floats, Ids, Nearest, Query
 from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.parameters import refine_factor_of, refine_levels_of
 from drqfaiss._indexes.tensors import takes_tensors
@@ -35,14 +35,15 @@ _TRAINING_FIELDS = (
 )  # Fields of a faiss.ResidualQuantizer that say how it trains and encodes.
 
 
-def stored_search_type(levels: int, bits: int) -> int:
+def stored_search_type(bits: Sequence[int]) -> int:
     """Return how plain FAISS is to search our codes: with norms from tables, which needs no bytes per vector.
 
     A single level is decompressed: FAISS keeps no products between codewords then and would abort. So are
     levels whose products would take more than 256 MiB, see `use_storable_tables`.
     """
     types = faiss.AdditiveQuantizer
-    table_bytes = 4 * levels * (levels - 1) // 2 << 2 * bits
+    codewords = [1 << own for own in bits]
+    table_bytes = 4 * (sum(codewords) ** 2 - sum(K * K for K in codewords)) // 2
     return types.ST_norm_from_LUT if 0 < table_bytes <= MAX_TABLE_BYTES else types.ST_decompress
 
 
@@ -52,7 +53,7 @@ def use_storable_tables(rq: faiss.ResidualQuantizer) -> None:
     Where the products of all codewords of two levels take more than 256 MiB, FAISS decompresses codes, and
     neither computes the products when it trains nor when it reads a file: a flag says so, which files keep.
     """
-    rq.search_type = stored_search_type(rq.M, rq.nbits.at(0))
+    rq.search_type = stored_search_type(faiss.vector_to_array(rq.nbits).tolist())
     if rq.M > 1 and rq.search_type == faiss.AdditiveQuantizer.ST_decompress:
         rq.train_type |= faiss.ResidualQuantizer.Skip_codebook_tables
 
@@ -72,21 +73,29 @@ def set_fields(struct: Any, values: Mapping[str, bool | int | float]) -> None:
             setattr(struct, name, value)
 
 
-def checked_codebooks(codebooks: ArrayLike) -> tuple[Floats, int]:
-    """Return codebooks, shape (M, K, d), as float32, and the bits of a level."""
-    codebooks = _check.floats("codebooks", codebooks, 3)
-    K = codebooks.shape[1]
-    nbits = max(K - 1, 1).bit_length()
-    if (1 << nbits) != K:
-        raise ValueError(f"codebooks: got {K} codewords per level, expected a power of two from 2 to 65536")
-    _check.finite("codebooks", codebooks)
-    return codebooks, nbits
+def checked_codebooks(codebooks: Codebooks) -> tuple[Floats, tuple[int, ...]]:
+    """Return codebooks, shape (M, K, d) or M of (K, d), as one float32 array (Σ K, d), and bits by level."""
+    each = codebooks if isinstance(codebooks, list) else _check.floats("codebooks", codebooks, 3)
+    levels = [_check.floats("codebooks", level, 2) for level in each]
+    if not levels or len({level.shape[1] for level in levels}) > 1:
+        shapes = [level.shape for level in levels]
+        raise ValueError(f"codebooks: got shapes {_check.shown(shapes)}, expected (K, d) of every level")
+    bits = []
+    for level in levels:
+        K = len(level)
+        bits.append(max(K - 1, 1).bit_length())
+        if (1 << bits[-1]) != K:
+            raise ValueError(
+                f"codebooks: got {K} codewords per level, expected a power of two from 2 to 65536"
+            )
+        _check.finite("codebooks", level)
+    return np.concatenate(levels), tuple(bits)
 
 
-def bit_widths(nbits: NDArray[np.uint64]) -> faiss.UInt64Vector:
-    """Return bits per level, shape (M,), as FAISS's constructors take them."""
+def bit_widths(bits: ArrayLike) -> faiss.UInt64Vector:
+    """Return bits by level, shape (M,), as FAISS's constructors take them."""
     widths = faiss.UInt64Vector()
-    faiss.copy_array_to_vector(nbits, widths)
+    faiss.copy_array_to_vector(np.array(bits, np.uint64), widths)
     return widths
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 import faiss
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check
 from drqfaiss._indexes.array_work import append_codes
-from drqfaiss._indexes.arrays import Floats
+from drqfaiss._indexes.arrays import Codebooks, Floats
 from drqfaiss._indexes.base import (
     LevelsIndex,
     bit_widths,
@@ -22,7 +23,7 @@ from drqfaiss._indexes.engines import engine_of, flat_engine
 from drqfaiss._indexes.tail import restore_tail, tail_state, whole_error
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
-from drqfaiss._least_squares.options import TrainingOptions
+from drqfaiss._least_squares.options import TrainingOptions, level_bits
 
 
 class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
@@ -39,7 +40,8 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     Args:
         d: Dimensions.
         M: Levels; a vector takes M · nbits bits.
-        nbits: Bits per level, 1 to 16; 8 is the fastest, and 9 or 10 at the same bytes the most accurate.
+        nbits: Bits per level, 1 to 16; 8 is the fastest, and 9 or 10 at the same bytes the most accurate. Or
+            those of every level: narrow ones first, to scan by, see `SearchParametersDRQ`.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
         **training: How to train, the options of `TrainingOptions`.
 
@@ -48,25 +50,36 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
     """
 
     def __init__(
-        self, d: int, M: int = 8, nbits: int = 8, metric: int = faiss.METRIC_L2, **training: Any
+        self,
+        d: int,
+        M: int = 8,
+        nbits: int | Sequence[int] = 8,
+        metric: int = faiss.METRIC_L2,
+        **training: Any,
     ) -> None:
         d, M = _check.integer("d", d, 1), _check.integer("M", M, 1)
-        nbits = _check.integer("nbits", nbits, 1, 16)
+        bits = level_bits(M, nbits, "nbits")
         metric = _check.metric("metric", metric)
-        options = TrainingOptions(**training).for_shape(M, nbits)
-        super().__init__(d, M, nbits, metric, stored_search_type(M, nbits))
+        options = TrainingOptions(**training).for_shape(M, max(bits))
+        super().__init__(d, bit_widths(bits), metric, stored_search_type(bits))
         use_storable_tables(self.rq)
         engine_of(self).adopt(self)
         use_drq_training(self, options)
 
     @classmethod
-    def from_codebooks(cls, codebooks: ArrayLike, metric: int = faiss.METRIC_L2, **training: Any) -> IndexDRQ:
+    def from_codebooks(
+        cls,
+        codebooks: Codebooks,
+        metric: int = faiss.METRIC_L2,
+        **training: Any,
+    ) -> IndexDRQ:
         """Return a trained, empty index with the given codebooks, shape (M, K, d), K a power of two.
 
+        A list of arrays (K, d) may have another K for every level.
         ``training`` is as for the class: beam and prefix weights also say how vectors are encoded.
         """
-        codebooks, nbits = checked_codebooks(codebooks)
-        index = cls(codebooks.shape[2], len(codebooks), nbits, metric, **training)
+        codebooks, bits = checked_codebooks(codebooks)
+        index = cls(codebooks.shape[1], len(bits), bits, metric, **training)
         index._take_codebooks(codebooks)
         return index
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 import faiss
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drqfaiss import _check
 from drqfaiss._indexes.array_work import append_codes
-from drqfaiss._indexes.arrays import Floats, Ids, Probes, Query
+from drqfaiss._indexes.arrays import Codebooks, Floats, Ids, Probes, Query
 from drqfaiss._indexes.base import (
     FLOAT32,
     LevelsIndex,
@@ -23,7 +24,7 @@ from drqfaiss._indexes.base import (
 from drqfaiss._indexes.engines import engine_of, list_engine
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
-from drqfaiss._least_squares.options import TrainingOptions
+from drqfaiss._least_squares.options import TrainingOptions, level_bits
 
 _SETTINGS = ("by_residual", "nprobe", "max_codes", "parallel_mode")
 
@@ -41,7 +42,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         d: Dimensions.
         nlist: Number of lists.
         M: Levels; a vector takes M · nbits bits, its id 8 bytes.
-        nbits: Bits per level, 1 to 16; 8 is the fast one.
+        nbits: Bits per level, 1 to 16; 8 is the fast one. Or those of every level, as in `IndexDRQ`.
         metric: ``faiss.METRIC_L2`` or ``faiss.METRIC_INNER_PRODUCT``.
         by_residual: Whether codes are of residuals, or of the vectors themselves.
         **training: How to train, the options of `TrainingOptions`.
@@ -56,21 +57,22 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         d: int,
         nlist: int,
         M: int = 8,
-        nbits: int = 8,
+        nbits: int | Sequence[int] = 8,
         metric: int = faiss.METRIC_L2,
         by_residual: bool = True,
         **training: Any,
     ) -> None:
         _check.instance("quantizer", quantizer, faiss.Index)
         d, nlist = _check.integer("d", d, 1), _check.integer("nlist", nlist, 1)
-        M, nbits = _check.integer("M", M, 1), _check.integer("nbits", nbits, 1, 16)
+        M = _check.integer("M", M, 1)
+        bits = level_bits(M, nbits, "nbits")
         metric = _check.metric("metric", metric)
-        options = TrainingOptions(**training).for_shape(M, nbits)
+        options = TrainingOptions(**training).for_shape(M, max(bits))
         if quantizer.d != d:
             raise ValueError(f"quantizer: got {quantizer.d} dimensions, expected {d}")
         if by_residual and quantizer.metric_type != metric:
             raise ValueError(f"quantizer: got metric {quantizer.metric_type}, expected the index's, {metric}")
-        super().__init__(quantizer, d, nlist, M, nbits, metric, stored_search_type(M, nbits))
+        super().__init__(quantizer, d, nlist, bit_widths(bits), metric, stored_search_type(bits))
         use_storable_tables(self.rq)
         self.by_residual = bool(by_residual)
         engine_of(self).adopt(self)
@@ -80,20 +82,21 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
     def from_codebooks(
         cls,
         quantizer: faiss.Index,
-        codebooks: ArrayLike,
+        codebooks: Codebooks,
         metric: int = faiss.METRIC_L2,
         by_residual: bool = True,
         **training: Any,
     ) -> IndexIVFDRQ:
         """Return a trained, empty index with a filled coarse quantizer and codebooks, shape (M, K, d).
 
+        A list of arrays (K, d) may have another K for every level.
         ``training`` is as for the class: beam and prefix weights also say how vectors are encoded.
         """
-        codebooks, nbits = checked_codebooks(codebooks)
+        codebooks, bits = checked_codebooks(codebooks)
         _check.instance("quantizer", quantizer, faiss.Index)
         if not (quantizer.is_trained and quantizer.ntotal):
             raise ValueError("quantizer: got an index without centroids, expected a filled one")
-        shape = codebooks.shape[2], quantizer.ntotal, len(codebooks), nbits
+        shape = codebooks.shape[1], quantizer.ntotal, len(bits), bits
         index = cls(quantizer, *shape, metric, by_residual, **training)
         index._take_codebooks(codebooks)
         return index

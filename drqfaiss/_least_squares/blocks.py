@@ -22,6 +22,7 @@ import numpy as np
 from drqfaiss import _core
 from drqfaiss._least_squares.model import Group, Model
 from drqfaiss._least_squares.options import TrainingOptions
+from drqfaiss._least_squares.prefixes import weights_of_part
 from drqfaiss._least_squares.train import inlying, principal_axes, train
 
 HELD_OUT, MOST_HELD_OUT = 0.125, 4096  # of the training vectors, to measure what a level is worth
@@ -114,12 +115,7 @@ def order(errors: Sequence[Sequence[float]], levels: int) -> list[int]:
 def _global_model(x: np.ndarray, levels: int, bits: int, options: TrainingOptions) -> Model | None:
     if levels == 0:
         return None
-    weights = options.prefix_weights
-    if weights is not None:  # of the prefixes that end beyond, all levels here are part
-        shortened: dict[int, float] = {}
-        for length, weight in weights.items():
-            shortened[min(length, levels)] = shortened.get(min(length, levels), 0.0) + weight
-        weights = shortened
+    weights = weights_of_part(options.prefix_weights, 0, levels)
     return train(x, levels, bits, replace(options, prefix_weights=weights))
 
 

@@ -164,7 +164,7 @@ def expected_errors(
         whole = blocks.fitted(fit, held_out, most, bits, draft_options(most, own, work, options))
         for count in GLOBAL_LEVELS if block_size else ():
             layout = Layout(count, block_size, min(own, count))
-            if layout not in drafts and count <= levels - SHORTEST:
+            if layout not in drafts and count <= max(levels - SHORTEST, 0):
                 left = blocks.residuals(held_out, whole.model, count, blocks.MEASURING_BEAM)
                 errors = whole.errors[: count + 1] + errors_on_blocks(left, levels - count, bits, block_size)
                 drafts[layout] = errors

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from drqfaiss import _check
 from drqfaiss._least_squares.prefixes import check_prefix_weights, require_weights
@@ -15,6 +17,21 @@ SCALES = ("geometric", "level", "vector")
 LAYOUTS = ("auto", "shared", "blocks")
 MAX_COUNT_BYTES = 2**31
 MOST_CODEWORDS = int((MAX_COUNT_BYTES / 4) ** 0.5)  # of all levels: their pairs are counted in float32
+
+
+def level_bits(levels: int, bits: int | Sequence[int], name: str = "bits") -> tuple[int, ...]:
+    """Return the bits of every level from one number for all, or one for each, 1 to 16.
+
+    Raises:
+        TypeError, ValueError: Naming what was wrong: `levels`, or what `bits` is called.
+    """
+    levels = _check.integer("levels", levels, 1)
+    if not isinstance(bits, Sequence | np.ndarray):
+        return (_check.integer(name, bits, 1, 16),) * levels
+    each = tuple(_check.integer(f"{name}[{m}]", own, 1, 16) for m, own in enumerate(bits))
+    if len(each) != levels:
+        raise ValueError(f"{name}: got {len(each)} numbers, expected one for each of {levels} levels")
+    return each
 
 
 class Quality(NamedTuple):

@@ -46,6 +46,23 @@ def check_prefix_weights(levels: int, prefix_weights: Mapping[int, float]) -> di
     return checked
 
 
+def weights_of_part(
+    prefix_weights: Mapping[int, float] | None, begin: int, levels: int
+) -> dict[int, float] | None:
+    """Return the weights of the prefixes of levels [begin, begin + levels), which are trained for themselves.
+
+    Of prefixes that end beyond these, all of them are part.
+    """
+    if prefix_weights is None:
+        return None
+    own: dict[int, float] = {}
+    for length, weight in prefix_weights.items():
+        if length > begin:
+            within = min(length - begin, levels)
+            own[within] = own.get(within, 0.0) + weight
+    return own
+
+
 def tail_weights(levels: int, prefix_weights: Mapping[int, float] | None) -> np.ndarray:
     """Return w_m = Σ_{L > m} α_L, (levels,), with w_0 = 1; raise as `check_prefix_weights`."""
     if prefix_weights is None:

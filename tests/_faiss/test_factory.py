@@ -89,7 +89,7 @@ def test_descriptions_without_drq_are_faiss_own():
 BAD_DESCRIPTIONS = [
     ("DRQ", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ8x", ValueError, "expected DRQ<levels>x<bits>"),
-    ("DRQ8x8g4", ValueError, "expected DRQ<levels>x<bits> or DRQ<levels>, and s, b<block size>"),
+    ("DRQ8x8g4", ValueError, "expected DRQ<levels>x<bits> or DRQ<levels>, _<levels>x<bits>"),
     ("DRQ8x8b0", ValueError, "block_size: got 0"),
     ("DRQx8", ValueError, "expected DRQ<levels>x<bits>"),
     ("DRQ8x8_Nfloat", ValueError, "expected DRQ<levels>x<bits>"),

@@ -99,6 +99,11 @@ def test_layouts_that_need_no_drafts(vectors, levels, options, expected):
     assert layouts.choose(vectors, levels, BITS, TrainingOptions(**options)) == (*expected, True)
 
 
+def test_short_codes_on_blocks(vectors):
+    layout = layouts.choose(vectors, 3, BITS, TrainingOptions(layout="blocks"))
+    assert (layout.global_levels, layout.block_size) == (0, 10)
+
+
 def test_long_codes_get_blocks_by_themselves(vectors):
     layout = layouts.choose(vectors, 40, BITS, TrainingOptions())
     assert layout.block_size == 10

@@ -193,8 +193,8 @@ def test_exceptions_of_the_trainer_come_out_unchanged(monkeypatch, error):
 def test_codebooks_of_another_size_are_refused(monkeypatch):
     class Wrong:
         @staticmethod
-        def codebooks():
-            return np.zeros((M, 3, D), np.float32)
+        def level_codebooks():
+            return [np.zeros((3, D), np.float32)] * M
 
     monkeypatch.setattr(trainer.Quantizer, "from_groups", lambda *_: Wrong)
     index = IndexDRQ(D, M, NBITS)

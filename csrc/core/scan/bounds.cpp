@@ -70,11 +70,11 @@ void to_signed_bytes(const float* __restrict values, float middle, float per_ste
 }
 
 /// Tables of bounds are faster to look up and let more vectors through, the more the more results there are.
-ByteTables choose_byte_tables(const isa::Kernels& kernels, const Quantizer& quantizer, double share,
-                              bool renumbered) {
-    const int bits = std::max(4, std::min(8, quantizer.max_nbits()));
+ByteTables choose_byte_tables(const isa::Kernels& kernels, const Quantizer& quantizer, size_t levels,
+                              double share, bool renumbered) {
+    const int widest = quantizer.max_nbits(levels), bits = std::clamp(widest, 4, 8);
     if (!kernels.bounds_pay || !can_renumber(quantizer) || share > kLargestBoundedShare) return {bits, 0};
-    const int shared = quantizer.max_nbits() - 8;  // bits that bytes do not tell apart
+    const int shared = widest - 8;  // bits that bytes do not tell apart
     const bool fourfold = shared > 0 || (renumbered && share <= kLargestFourfoldShare);
     const int dropped = std::max(0, (fourfold ? 2 : 1) - shared);
     return {8 - dropped, dropped};
@@ -97,8 +97,8 @@ Scorer::Scorer(const isa::Kernels& kernels, const Quantizer& quantizer, size_t l
       lowest_norm_(lowest_norm),
       renumbered_(renumbered),
       kind_(choose_score_kind(kernels_, quantizer, levels, renumbered)),
-      shared_bits_(std::max(0, quantizer.max_nbits() - 8)),
-      byte_tables_(choose_byte_tables(kernels_, quantizer, share, renumbered)) {
+      shared_bits_(std::max(0, quantizer.max_nbits(levels) - 8)),
+      byte_tables_(choose_byte_tables(kernels_, quantizer, levels, share, renumbered)) {
     for (size_t m = 0; m < levels; m++)
         reconstruction_ += double(quantizer.scale[m]) * quantizer.base(m).largest_norm;
     const double d = double(quantizer.d), M = double(levels);

@@ -79,18 +79,18 @@ void reorder(Quantizer::Base& base, size_t d, const std::vector<uint8_t>& number
 }  // namespace
 
 bool can_renumber(const Quantizer& quantizer) {
-    const int nbits = quantizer.max_nbits();
-    return nbits >= 8 && nbits <= kWidest && quantizer.all_levels_have(nbits);
+    const int nbits = quantizer.max_nbits(quantizer.levels());
+    return nbits >= 8 && nbits <= kWidest && quantizer.all_have(quantizer.levels(), nbits);
 }
 
 bool renumbering_pays(const isa::Kernels& kernels, const Quantizer& quantizer, size_t n) {
     if (!can_renumber(quantizer)) return false;
-    return quantizer.max_nbits() > 8 ? kernels.score_bytes != nullptr
-                                     : n >= kFewestQueries && kernels.bounds_pay;
+    return quantizer.max_nbits(1) > 8 ? kernels.score_bytes != nullptr
+                                      : n >= kFewestQueries && kernels.bounds_pay;
 }
 
 size_t renumbering_work(const Quantizer& quantizer) {
-    const size_t per_pair = quantizer.max_nbits() > 8 ? 1 : 64;  // wide codes are compared without kernels
+    const size_t per_pair = quantizer.max_nbits(1) > 8 ? 1 : 64;  // wide codes are compared without kernels
     size_t work = 0;
     for (const Quantizer::Base& base : quantizer.bases) work += base.K * base.K * per_pair;
     return work;

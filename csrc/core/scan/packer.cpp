@@ -47,16 +47,17 @@ void unpack_level(Codes codes, const ScanBlock& block, BitField field, CodeOf co
 
 BlockPacker::BlockPacker(const Database& database, size_t most) : database_(database) {
     const Quantizer& quantizer = database.quantizer;
-    byte_codes_ = quantizer.all_levels_have(8);
-    nibble_codes_ = quantizer.all_levels_have(4);
+    byte_codes_ = quantizer.all_have(database.levels, 8);
+    nibble_codes_ = quantizer.all_have(database.levels, 4);
     block_.levels = database.levels;
     block_.group = levels_per_plane(database.kernels, quantizer, database.levels);
     block_.stride =
         database.planes ? database.planes->stride() : std::min(full_capacity(database.levels), padded(most));
-    const bool wide = quantizer.max_nbits() > 8;
+    const int widest = quantizer.max_nbits(database.levels);
+    const bool wide = widest > 8;
     if (wide && database.renumbered) {
         block_.wide_rows = &database.codes;
-        block_.wide_bits = quantizer.max_nbits();
+        block_.wide_bits = widest;
     }
     if (wide && !database.renumbered) {
         words_.resize(database.levels * block_.stride);

@@ -11,10 +11,10 @@ constexpr size_t kMostSharedLevels = 8192;  // 8192 · 255 · 127 and the start 
 
 ScoreKind choose_score_kind(const isa::Kernels& kernels, const Quantizer& quantizer, size_t levels,
                             bool grouped) {
-    if (kernels.scan_shared && quantizer.shared() && quantizer.all_levels_have(8) &&
+    if (kernels.scan_shared && quantizer.shared() && quantizer.all_have(levels, 8) &&
         levels <= kMostSharedLevels)
         return ScoreKind::Shared;
-    if (kernels.score_bytes && (quantizer.max_nbits() <= 8 || grouped) && levels <= kMostByteLevels)
+    if (kernels.score_bytes && (quantizer.max_nbits(levels) <= 8 || grouped) && levels <= kMostByteLevels)
         return ScoreKind::Bytes;
     return ScoreKind::Exact;
 }
