@@ -200,9 +200,8 @@ def _stock_index(
     like: faiss.IndexResidualQuantizer, nbits: list[int], codebooks: NDArray[np.float32]
 ) -> faiss.IndexResidualQuantizer:
     """Return an empty index with these levels that encodes as another."""
-    search_type = stored_search_type(len(nbits), max(nbits))
     made = faiss.IndexResidualQuantizer(
-        like.d, bit_widths(np.array(nbits, np.uint64)), like.metric_type, search_type
+        like.d, bit_widths(nbits), like.metric_type, stored_search_type(nbits)
     )
     made.rq.max_beam_size = like.rq.max_beam_size
     use_storable_tables(made.rq)
