@@ -86,13 +86,17 @@ inline std::vector<float> list_results(const Case& c, const Data& data, size_t l
     }
     const ListDatabase database{data.quantizer, data.codes.code_size, levels,  metric,
                                 true,           origin.data(),        selector};
-    std::vector<float> found(kQueries * kResults);
-    std::vector<int64_t> ids(found.size());
-    ListStats stats;
-    knn_search_lists(database, lists.data(), kLists, kQueries, data.x.data(),
-                     {kProbes, probed.data(), centroid_distances.data()}, kResults, found.data(), ids.data(),
-                     stats, executor);
-    found.insert(found.end(), ids.begin(), ids.end());
+    const Probes probes{kProbes, probed.data(), centroid_distances.data()};
+    std::vector<float> found;
+    for (const size_t factor : {0, 2}) {  // one stage, two stages
+        std::vector<float> distances(kQueries * kResults);
+        std::vector<int64_t> ids(distances.size());
+        ListStats stats;
+        two_stage_search_lists(database, {c.levels, factor}, lists.data(), kLists, kQueries, data.x.data(),
+                               probes, kResults, distances.data(), ids.data(), stats, executor);
+        found.insert(found.end(), distances.begin(), distances.end());
+        found.insert(found.end(), ids.begin(), ids.end());
+    }
     return found;
 }
 

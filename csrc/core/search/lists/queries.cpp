@@ -13,16 +13,12 @@ constexpr double kShare = 1;
 
 constexpr float kNoNorm = 0;  // scores are prepared for a norm of zero and moved by enter()
 
-Scorer scorer_of(const ListDatabase& database, const LutLayout& layout) {
-    return {database.kernels, database.quantizer, database.levels, layout, kNoNorm, kShare};
-}
-
 }  // namespace
 
 ListQueries::ListQueries(const ListDatabase& database, size_t n)
     : database_(database),
       exact_(database, n),
-      scorer_(scorer_of(database, exact_.layout())),
+      scorer_(database.kernels, database.quantizer, database.levels, exact_.layout(), kNoNorm, kShare),
       tables_(new uint8_t[n * scorer_.table_bytes()]),
       offsets_(n) {
     const float* shift = database.quantizer.shift.data();
@@ -30,8 +26,8 @@ ListQueries::ListQueries(const ListDatabase& database, size_t n)
 }
 
 size_t ListQueries::bytes(const ListDatabase& database) {
-    const LutLayout layout(database.quantizer, database.levels);
-    return ExactListQueries::bytes(database) + scorer_of(database, layout).table_bytes();
+    constexpr size_t kLargestTable = 256;  // of a level, see Scorer::table_bytes
+    return ExactListQueries::bytes(database) + database.levels * kLargestTable;
 }
 
 void ListQueries::prepare(size_t first, size_t n, const float* const* x, Sink* const* sinks) {

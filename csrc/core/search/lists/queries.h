@@ -15,7 +15,7 @@ class ListQueries {
     /// Room for n queries. The database must outlive this.
     ListQueries(const ListDatabase& database, size_t n);
 
-    /// Bytes of memory for each query.
+    /// Bytes of memory for each query, at most.
     static size_t bytes(const ListDatabase& database);
 
     const Scorer& scorer() const { return scorer_; }
