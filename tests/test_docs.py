@@ -30,6 +30,7 @@ PAGES = {
     "howto/embeddings.md": set(),
     "howto/files.md": {"quantizer.npz", "x.faiss"},
     "howto/inverted-lists.md": set(),
+    "howto/levels-on-disk.md": {"base.faiss", "base.faiss.tail"},
     "howto/labels.md": {"digits.checkpoint", "digits.jsonl", "digits.pt"},
     "howto/migrate.md": {"yours.faiss"},
     "howto/nested.md": set(),

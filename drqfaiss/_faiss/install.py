@@ -12,6 +12,7 @@ import faiss
 from drqfaiss._faiss.adopt import adopt_all
 from drqfaiss._faiss.clone import adopt_clone
 from drqfaiss._faiss.factory import index_factory
+from drqfaiss._faiss.io import attach, head_of
 from drqfaiss._faiss.parameter_space import HOOKS as _SPACE_HOOKS
 
 _Function = Callable[..., Any]
@@ -20,7 +21,9 @@ _Function = Callable[..., Any]
 def _reading(stock: _Function) -> _Function:
     @functools.wraps(stock)
     def read_index(*arguments: Any) -> faiss.Index:
-        return adopt_all(stock(*arguments))
+        index = adopt_all(stock(*arguments))
+        name = arguments[0] if arguments else None
+        return attach(index, name) if isinstance(name, str) and head_of(index) is not None else index
 
     return read_index
 
@@ -60,8 +63,9 @@ def install() -> None:
     """Let ``faiss.read_index``, ``faiss.clone_index`` and ``faiss.index_factory`` return fast indexes.
 
     Every residual quantizer index in what they return is adopted, also through ``faiss.deserialize_index``
-    and unpickling, and ``index_factory`` understands ``DRQ8x8``. Arguments and exceptions stay FAISS's, but
-    own_invlists is not for descriptions with DRQ. Code
+    and unpickling, and ``index_factory`` understands ``DRQ8x8``. Side files of files with names are mapped,
+    and refused as `drqfaiss.read_index` does. Other arguments and exceptions stay FAISS's, but own_invlists
+    is not for descriptions with DRQ. Code
     that took a function out of the faiss module before (``from faiss import read_index``) keeps the old one.
     Installing again changes nothing.
 

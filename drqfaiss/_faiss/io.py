@@ -100,37 +100,51 @@ def read_index(
     io_flags = _check.integer("io_flags", io_flags, 0, 2**31 - 1)
     name, read = _reader(source)
     index = _adopted(name, read, io_flags)
-    head = _head_of(index)
+    head = head_of(index)
     if tail is False or (head is None and tail is None):
         return index
     if head is None:
         raise ValueError(f"tail: got {_check.shown(tail)}, expected None: {name} has all of its levels")
+    if isinstance(tail, str | os.PathLike):
+        return attach(index, name, tail)
+    if not isinstance(source, str | os.PathLike):
+        raise ValueError(
+            f"tail: got {_check.shown(tail)}, expected the name of the side file with the other levels of "
+            f"{name}, or False"
+        )
+    try:
+        return attach(index, name)
+    except DamagedIndexError:
+        # Somebody may have written the pair anew after its first half was read.
+        again = _adopted(name, read, io_flags)
+        other = head_of(again)
+        if other is None or head_digest(other) == head_digest(head):
+            raise
+        return attach(again, name)
+
+
+def attach(index: faiss.Index, name: str, tail: FileName | None = None) -> faiss.Index:
+    """Attach its side file to an index that was read from a file of this name; return the index.
+
+    Raises:
+        OSError, RuntimeError: As `read_index`.
+    """
+    head = head_of(index)
     if head is not index and flat_engine() is not IN_FAISS:
         raise RuntimeError(
             f"{name}: got an index around one with a side file, expected none: without the plug-in, what is "
             "inside others is searched by the levels in memory alone; tail=False reads these"
         )
-    is_named = isinstance(source, str | os.PathLike)
-    if not (is_named or isinstance(tail, str | os.PathLike)):
-        raise ValueError(
-            f"tail: got {_check.shown(tail)}, expected the name of the side file with the other levels of "
-            f"{name}, or False"
-        )
-    side_file = tail if isinstance(tail, str | os.PathLike) else tail_name(name)
     try:
-        open_tail_of(head, side_file)
+        open_tail_of(head, tail_name(name) if tail is None else tail)
     except ValueError as error:
-        # Somebody may have written the pair anew after the first half was read.
-        again = _head_of(_adopted(name, read, io_flags)) if is_named else head
-        if again is None or head_digest(again) == head_digest(head):
-            raise DamagedIndexError(str(error)) from None
-        return read_index(source, io_flags, tail=tail)
+        raise DamagedIndexError(str(error)) from None
     engine = flat_engine()
     engine.set_depth(head, engine.depth(head)._replace(refine_factor=REFINE_FACTOR))
     return index
 
 
-def _head_of(index: faiss.Index) -> faiss.IndexResidualQuantizer | None:
+def head_of(index: faiss.Index) -> faiss.IndexResidualQuantizer | None:
     """Return what in an index has its last levels in a side file."""
     heads = [quantizer for quantizer in residual_quantizers(index) if is_head(quantizer)]
     return heads[0] if heads else None

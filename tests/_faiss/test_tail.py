@@ -302,6 +302,38 @@ def test_a_side_file_of_another_name(path, tmp_path):
         assert_searches_same(read_index(file, tail=tmp_path / "elsewhere"), whole)
 
 
+def test_installed_functions_map_side_files(path, tmp_path):
+    whole = make_index(300)
+    split_tail(whole, HOT, path)
+    with drqfaiss.installed():
+        parts = faiss.read_index(str(path))
+        with open(path, "rb") as file:
+            assert faiss.read_index(faiss.PyCallbackIOReader(file.read)).tail_path is None
+        os.remove(f"{path}.tail")
+        with pytest.raises(FileNotFoundError, match=r"x\.faiss\.tail"):
+            faiss.read_index(str(path))
+    assert_same(parts.search(X, 5), whole.search(X, 5, params=SearchParametersDRQ(HOT, refine_factor=20)))
+
+
+def test_an_index_that_is_mapped_itself(path):
+    if not hasattr(faiss, "IO_FLAG_MMAP_IFC"):
+        return
+    whole = make_index(300)
+    split_tail(whole, HOT, path)
+    parts = read_index(path, faiss.IO_FLAG_MMAP_IFC)
+    assert_searches_same(parts, whole)
+    with pytest.raises(RuntimeError, match="mapped file"):
+        parts.add(X)
+    assert_searches_same(parts, whole)
+
+
+def test_adopting_again_keeps_the_side_file(engine, path):
+    whole = make_index(300)
+    parts = split(whole, path)
+    drqfaiss.adopt(parts)
+    assert_searches_same(parts, whole)
+
+
 def test_an_index_with_all_levels_has_no_side_file(path, tmp_path):
     write_index(make_index(20), path)
     with pytest.raises(ValueError, match=r"expected None: .* has all of its levels"):

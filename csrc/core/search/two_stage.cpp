@@ -29,8 +29,6 @@ class Ranking {
     void rank(size_t i, const int64_t* shortlist, size_t count, TopK& best) {
         if (!queries_.is_finite(i)) return;
         const ScanQuery& query = queries_[i];
-        if (const Tail* tail = database_.tail; tail && tail->expect)
-            tail->expect(tail->self, shortlist, count);
         for (size_t j = 0; j < count && shortlist[j] >= 0; j++) {
             if (j + kAhead < count && shortlist[j + kAhead] >= 0)
                 prefetch_code(database_, size_t(shortlist[j + kAhead]));
@@ -62,6 +60,9 @@ void rank_all(const Database& database, size_t n, const float* x, size_t length,
     const size_t batch = std::clamp<size_t>(kCachedTableBytes / table, 1, kMostQueries);
     parallel_for(executor, (n + batch - 1) / batch, [&](size_t task, Checkpoint& checkpoint) {
         const size_t first = task * batch, count = std::min(batch, n - first);
+        if (const Tail* tail = database.tail; tail && tail->expect)  // while tables are computed
+            for (size_t i = 0; i < count; i++)
+                tail->expect(tail->self, shortlists + (first + i) * length, length);
         Ranking ranking(database, count, x + first * database.quantizer.d);
         for (size_t i = 0; i < count; i++) {
             const size_t query = first + i;
