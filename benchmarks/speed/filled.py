@@ -15,13 +15,14 @@ AQ = faiss.AdditiveQuantizer
 # Speed hardly depends on how well a codebook fits: enough for codes that are distributed like real ones.
 TRAINING = {"iterations": 10, "max_vectors": 20_000, "beam": 4, "progress": False}
 PEER_TRAINING = 10_000
+MIXED = {12: (4,) * 8 + (8,) * 4, 22: (4,) * 12 + (8,) * 10}  # bits of 8 and of 16 bytes, by their levels
 
 
 class Filler:
     """Builds indexes of n vectors; beyond the base, its vectors repeat with a random last byte of code.
 
-    Codebooks are named by how they are trained: "level" and "vector" are DRQ's scales, "rq" is FAISS's
-    residual quantizer.
+    Codebooks are named by how they are trained: "level" and "vector" are DRQ's scales, "mixed" has levels
+    of 4 bits before those of 8, and "rq" is FAISS's residual quantizer.
     """
 
     def __init__(self, data: Dataset, seed: int) -> None:
@@ -31,8 +32,13 @@ class Filler:
         self.codebooks, self.codes = cache(self.codebooks), cache(self.codes)
         self.pq, self.fast_scan = cache(self.pq), cache(self.fast_scan)
 
-    def codebooks(self, kind: str, levels: int, bits: int) -> np.ndarray:
-        """Train codebooks, (levels, 2**bits, d)."""
+    def codebooks(self, kind: str, levels: int, bits: int) -> np.ndarray | list[np.ndarray]:
+        """Train codebooks, (levels, 2**bits, d) or a list by level."""
+        if kind == "mixed":
+            options = {"seed": self.seed, **TRAINING}
+            return drqfaiss.Quantizer.train(
+                self.data.learn, levels, MIXED[levels], **options
+            ).level_codebooks()
         if kind != "rq":
             options = {"layout": "shared", "scale": kind, "seed": self.seed, **TRAINING}
             return drqfaiss.Quantizer.train(self.data.learn, levels, bits, **options).codebooks()

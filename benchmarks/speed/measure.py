@@ -21,7 +21,8 @@ from tqdm import tqdm
 import drqfaiss
 from benchmarks.common import vectors
 from benchmarks.speed import report as speed_report
-from benchmarks.speed.cases import GROUPS, Case, Setting, levels
+from benchmarks.speed.case import Case, Setting, levels
+from benchmarks.speed.cases import GROUPS
 from benchmarks.speed.filled import Filler
 from benchmarks.speed.report import Line
 from drqfaiss._core import plugin

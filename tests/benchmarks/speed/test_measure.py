@@ -12,7 +12,7 @@ from tests.benchmarks.running import WARNINGS_FAIL, run_module
 
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
-GROUPS = ["search", "sizes", "single", "levels", "tables", "wide", "order", "subsets", "changes"]
+GROUPS = ["search", "sizes", "single", "levels", "two-stage", "tables", "wide", "order", "subsets", "changes"]
 GROUPS += ["avx2", "encode", "train"] if drqfaiss.simd_level() != "scalar" else ["encode", "train"]
 
 
