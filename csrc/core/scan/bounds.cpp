@@ -192,7 +192,7 @@ void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
         widest = std::max(widest, scale * (double(range.high) - range.low));
         base += scale * range.low;
     }
-    query.unit = round_up_unit(std::max(widest / 255, 1e-30));
+    query.unit = round_up_unit(std::max(widest / largest_entry(levels_), 1e-30));
     for (size_t m = 0; m < levels_; m++) {
         const size_t n = quantizer_.base(m).K >> unseen;
         kernels_.to_bytes(n, &entries[layout_.offsets[m] >> unseen], lowest[m],

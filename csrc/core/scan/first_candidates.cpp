@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/scan/rescore.h"
+#include "core/scan/score_kind.h"
 
 namespace drq {
 
@@ -64,7 +65,8 @@ bool scan_best(const isa::Kernels& kernels, ByteTables tables, double spread, co
     kernels.byte_scores(block, query, tables, scores);
     const double threshold = std::floor(high_score(scores, n, groups, wanted) - spread - 1);
     // Start values go down to −2^14: where a score has met with that it is too high.
-    if (!(threshold >= 255 * double(block.levels) - (1 << 14))) return false;
+    const double highest = double(block.levels) * largest_entry(block.levels);
+    if (!(threshold >= highest - (1 << 14))) return false;
     uint64_t above[kMost / 64];
     kernels.scores_above(n, scores, int16_t(threshold), above);
     for (size_t first = 0; first < n; first += 64 * kMostMasks)

@@ -20,6 +20,9 @@ enum class ScoreKind {
 ScoreKind choose_score_kind(const isa::Kernels& kernels, const Quantizer& quantizer, size_t levels,
                             bool grouped);
 
+/// The largest entry of the byte tables of so many levels: their sums fit in 16 bits, ScoreKind::Bytes.
+int largest_entry(size_t levels);
+
 /// Levels per plane of the blocks that these kernels read, ScanBlock::group.
 size_t levels_per_plane(const isa::Kernels& kernels, const Quantizer& quantizer, size_t levels);
 
