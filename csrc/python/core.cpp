@@ -34,7 +34,7 @@ int bits_of(size_t K) {
 Quantizer quantizer_from(const py::object& codebooks) {
     std::vector<Array<float>> levels;
     for (const py::handle& level : codebooks)
-        levels.push_back(checked<float>(py::reinterpret_borrow<py::object>(level), "codebooks", 2));
+        levels.push_back(checked<float>(py::reinterpret_borrow<py::object>(level), "codebook of a level", 2));
     Codebooks view{levels.empty() ? 0 : size_t(levels[0].shape(1)), {}, {}};
     for (const Array<float>& level : levels) {
         if (size_t(level.shape(1)) != view.d)
