@@ -5,6 +5,7 @@
 # make bench-speed    search, encoding and training speed as ratios to FAISS; ARGS="--cases search --data …" renews
 #     those cases in benchmarks/results (or --out …) and keeps the others
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
+# make bench-tune    what tuning promises and costs, against a grid of all settings; DATA=…, ARGS="--splits 4 …"
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
 # make bench-embeddings    codes of 8 to 128 bytes for embeddings: DATA=folder (docs/lab/embeddings.md says of what), ARGS="--resume …"
 # make bench-disk    searches of an index whose last levels are on disk: ARGS="index.faiss query.npy --base base.npy --hot 8,16"
@@ -43,7 +44,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-embeddings bench-disk bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-tune bench-embeddings bench-disk bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 help:
 	@sed -n 's/^# \(make\|  *\)/\1/p; /^PYTHON/q' Makefile
@@ -83,6 +84,9 @@ bench-ann: $(VENV)/built
 
 bench-ivf: $(VENV)/built
 	$(BIN)/python -m benchmarks.ivf.measure $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench-tune: $(VENV)/built
+	$(BIN)/python -m benchmarks.tuning.measure $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench-embeddings: $(VENV)/built $(VENV)/embedders
 	$(BIN)/python -m benchmarks.embeddings.measure --data "$(DATA)" $(ARGS)

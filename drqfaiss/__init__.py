@@ -16,6 +16,8 @@ from drqfaiss._indexes.parameters import SearchParametersDRQ, SearchParametersIV
 from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss._plugin.available import plugin_info
 from drqfaiss._tail_file import check_tail
+from drqfaiss._tuning.tune import tune
+from drqfaiss._tuning.tuned import Tuned, TunedPoint
 from drqfaiss.quantizer import Quantizer
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "SearchParametersDRQ",
     "SearchParametersIVFDRQ",
     "TrainingOptions",
+    "Tuned",
+    "TunedPoint",
     "adopt",
     "check_tail",
     "clone_index",
@@ -38,6 +42,7 @@ __all__ = [
     "set_simd_level",
     "simd_level",
     "split_tail",
+    "tune",
     "uninstall",
     "write_index",
 ]
@@ -52,5 +57,7 @@ for _class in (
     SearchParametersDRQ,
     SearchParametersIVFDRQ,
     TrainingOptions,
+    Tuned,
+    TunedPoint,
 ):
     _class.__module__ = __name__

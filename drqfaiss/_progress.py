@@ -34,7 +34,7 @@ class _Silent:
         pass
 
 
-def bar(title: str, unit: str, total: int, done: int = 0, shown: bool = True) -> Bar:
+def bar(title: str, unit: str, total: int | None, done: int = 0, shown: bool = True) -> Bar:
     """Return a bar that starts at ``done`` of ``total``; one that shows nothing where none can be shown."""
     try:
         from tqdm import tqdm

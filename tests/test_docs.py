@@ -18,6 +18,7 @@ DOCS = ROOT / "docs"
 PAGES = {
     "howto/cli.md": {
         "again.faiss",
+        "base.drq.json",
         "base.faiss",
         "base.npy",
         "ivf.faiss",
@@ -36,6 +37,7 @@ PAGES = {
     "howto/nested.md": set(),
     "howto/serve.md": {"served.faiss"},
     "howto/train.md": set(),
+    "howto/tune.md": {"tuned.drq.json", "tuned.faiss"},
 }
 TESTED_ELSEWHERE = {"howto/clients.md"}  # by make test-clients
 LINKED = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]

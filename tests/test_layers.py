@@ -17,6 +17,7 @@ ROOMS = (
     ("_faiss",),
     ("datasets", "evaluation"),
     ("_neighbours",),
+    ("_tuning",),
     ("build", "supervised"),
     ("distributed", "training"),
     ("",),  # the package itself, which names what is public

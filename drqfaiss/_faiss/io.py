@@ -19,6 +19,7 @@ from drqfaiss._faiss.tail import open_tail_of, tail_name, with_tail, write_with_
 from drqfaiss._files import FileName
 from drqfaiss._indexes.engines import IN_FAISS, flat_engine
 from drqfaiss._indexes.nested import residual_quantizers
+from drqfaiss._indexes.setting_file import read_setting
 from drqfaiss._indexes.tail import REFINE_FACTOR, head_digest, is_head
 
 
@@ -75,6 +76,7 @@ def read_index(
     io_flags: int = 0,
     *,
     tail: FileName | bool | None = None,
+    tuned: bool = False,
 ) -> faiss.Index:
     """Read a FAISS index from a file or from its bytes, and adopt every residual quantizer index in it.
 
@@ -87,6 +89,7 @@ def read_index(
         io_flags: FAISS's, for example ``faiss.IO_FLAG_MMAP_IFC`` to map the codes instead of reading them.
         tail: the side file, if it is not beside ``source`` under its name and ".tail"; False: read the levels
             in the file alone, as plain FAISS does.
+        tuned: Let searches use the setting that `Tuned.save` wrote beside the file.
 
     Returns:
         faiss.Index. An IndexDRQ, an index that contains one, or any other index as plain FAISS reads it.
@@ -96,8 +99,20 @@ def read_index(
         DamagedIndexError: If it is no FAISS index or a damaged one, or the side file is damaged or belongs to
             another index; a RuntimeError and a ValueError.
         RuntimeError: If the index with a side file is inside another, and the plug-in does not fit FAISS.
+        ValueError: If the file of settings is damaged, or of another index.
     """
     io_flags = _check.integer("io_flags", io_flags, 0, 2**31 - 1)
+    if not tuned:
+        return _read(source, io_flags, tail)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(f"tuned: got it with {_check.shown(source)}, expected the name of a file")
+    index = _read(source, io_flags, tail)
+    read_setting(source, index).apply(index)
+    return index
+
+
+def _read(source: Any, io_flags: int, tail: FileName | bool | None) -> faiss.Index:
+    """Read an index, and map its side file if it has one."""
     name, read = _reader(source)
     index = _adopted(name, read, io_flags)
     head = head_of(index)

@@ -83,7 +83,7 @@ def _whole(name: str, value: Any) -> int:
 
 
 def initializing(stock: Method) -> Method:
-    """Return ``initialize``, which adds ranges of levels and, with a second stage, of its factor."""
+    """Return ``initialize``, which adds ranges of levels and of the factor of a second stage."""
 
     @functools.wraps(stock)
     def initialize(self: faiss.ParameterSpace, index: faiss.Index) -> None:
@@ -96,8 +96,7 @@ def initializing(stock: Method) -> Method:
             index = faiss.downcast_index(index.index)
         stock(self, index)
         _add_range(self, "levels", level_choices(min(quantizer.rq.M for quantizer in found)))
-        if all(hasattr(type(quantizer), "refine_factor") for quantizer in found):
-            _add_range(self, "refine_factor", [0, *FACTORS[1:]])
+        _add_range(self, "refine_factor", [0, *FACTORS[1:]])
 
     return initialize
 

@@ -90,11 +90,10 @@ def thorough(index: faiss.Index) -> Setting:
     In one stage, unless some of the levels can only rank: then every vector is ranked.
     """
     found, lists = drq_indexes(index), inverted_indexes(index)
-    one_stage = found and all(hasattr(type(quantizer), "refine_factor") for quantizer in found)
     ranked = any(quantizer.all_levels > quantizer.rq.M for quantizer in found)
     return Setting(
         levels=0 if found else None,
-        refine_factor=(MOST if ranked else 0) if one_stage else None,
+        refine_factor=(MOST if ranked else 0) if found else None,
         nprobe=min(ivf.nlist for ivf in lists) if lists else None,
     )
 
@@ -127,10 +126,6 @@ def _with_levels(index: faiss.Index, depth: dict[str, int]) -> list[LevelsIndex]
             f"{name}: got {type(index).__name__}, expected no index around it: without the plug-in, what is "
             "inside others compares all levels"
         )
-    for quantizer in found:
-        for name in depth:
-            if not hasattr(type(quantizer), name):
-                raise ValueError(f"{name}: got {type(quantizer).__name__}, expected an index that has it")
     return found
 
 

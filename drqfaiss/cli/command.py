@@ -16,7 +16,7 @@ from typing import Any
 
 import faiss
 
-from drqfaiss.cli import bench, build, evaluate, info, search, train
+from drqfaiss.cli import bench, build, evaluate, info, search, train, tune
 from drqfaiss.cli.options import positive
 from drqfaiss.cli.tables import Rows, lines
 
@@ -25,10 +25,11 @@ COMMANDS = {
     "build": build,
     "search": search,
     "eval": evaluate,
+    "tune": tune,
     "bench": bench,
     "info": info,
 }
-TIMED = ("eval", "bench")  # Commands that tell times.
+TIMED = ("eval", "tune", "bench")  # Commands that tell times.
 FAILED, INTERRUPTED = 1, 130
 EXPECTED_ERRORS = (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError)
 

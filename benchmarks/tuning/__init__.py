@@ -1,0 +1,1 @@
+"""Whether tuning keeps its promises, and what it saves."""

@@ -1,0 +1,1 @@
+"""Finds the fastest setting of a search that reaches a recall."""
