@@ -35,7 +35,7 @@ Quantizer quantizer_from(const py::object& codebooks) {
     std::vector<Array<float>> levels;
     for (const py::handle& level : codebooks)
         levels.push_back(checked<float>(py::reinterpret_borrow<py::object>(level), "codebook of a level", 2));
-    Codebooks view{levels.empty() ? 0 : size_t(levels[0].shape(1)), {}, {}};
+    Codebooks view{levels.empty() ? 1 : size_t(levels[0].shape(1)), {}, {}};
     for (const Array<float>& level : levels) {
         if (size_t(level.shape(1)) != view.d)
             throw py::value_error("codebooks: expected " + std::to_string(view.d) + " columns, got shape " +

@@ -50,6 +50,7 @@ class HDF5Files(Files):
         with h5py.File(self.path) as file:
             for part in file.values():
                 part[...]
+            dict(file.attrs)
         return "read"
 
 
