@@ -202,6 +202,7 @@ test-sanitize-threads: $(SANITIZE)/threads/built
 # What FAISS and Python never free is not ours, and a test that watches memory sees the sanitizer's. Reports go
 # past pytest to stderr.
 SANITIZED_TESTS := tests/core tests/_indexes/test_flat.py tests/_indexes/test_ivf.py tests/_indexes/test_pack.py \
+	tests/_faiss/test_tail.py \
 	$(addprefix tests/faiss_plugin/,test_state.py test_ivf_state.py test_shapes.py test_faiss_expectations.py test_training.py)
 test-sanitize-python: $(SANITIZE)/memory/built
 	$(SANITIZED_PACKAGE) && $(call PRELOADED,libasan.so libubsan.so libstdc++.so) \

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tempfile
 import warnings
 
 import faiss
@@ -28,6 +29,13 @@ def flat(metric):
     yield from index.search_and_reconstruct(QUERIES, 2)
     yield index.sa_encode(QUERIES)
     index.remove_ids(np.arange(0, 100))
+    with tempfile.TemporaryDirectory() as folder:
+        drqfaiss.split_tail(index, 2, f"{folder}/x")
+        parts = drqfaiss.read_index(f"{folder}/x")
+        parts.add(X[:10])
+        yield from parts.search(QUERIES, 3)
+        yield from drqfaiss.join_tail(parts).search(QUERIES, 3)
+        yield from drqfaiss.clone_index(parts).search_and_reconstruct(QUERIES, 2)
     index.pack()
     for other in (pickle.loads(pickle.dumps(index)), drqfaiss.clone_index(index)):
         yield from other.search(QUERIES, 3)
