@@ -425,7 +425,8 @@ class Searches {
 
     /// The codes as planes, packed in two parts; null where there are to be none.
     std::unique_ptr<const Planes> packed(const std::shared_ptr<const Renumbered>& renumbered) const {
-        if (!case_.is_packed || (quantizer_->max_nbits() > 8 && !renumbered)) return nullptr;
+        if (!case_.is_packed || (quantizer_->max_nbits(quantizer_->levels()) > 8 && !renumbered))
+            return nullptr;
         Codes first = codes_;
         first.n /= 3;
         const Planes planes =
