@@ -31,16 +31,38 @@ void split_nibbles(size_t n, const uint8_t* __restrict both, uint8_t* __restrict
 struct BitField {
     size_t bit;
     int nbits;
+
+    /// How many bytes it lies in, one to three.
+    size_t bytes() const { return (bit % 8 + size_t(nbits) + 7) / 8; }
 };
+
+typedef uint16_t Pairs __attribute__((vector_size(16), aligned(2), may_alias));  // of bytes
+constexpr size_t kTogether = sizeof(Pairs);
+
+/// One level of up to 8 bits of n vectors, from columns of the rows' bytes, `stride` apart. Bytes are shifted
+/// in pairs, and what one shifts into the other is masked off. Reads and writes up to the next kTogether.
+void unpack_bytes(size_t n, const uint8_t* __restrict columns, size_t stride, BitField field,
+                  uint8_t* __restrict out) {
+    const uint8_t* const low = columns + field.bit / 8 * stride;
+    const uint8_t* const high = low + (field.bytes() > 1 ? stride : 0);
+    const int shift = int(field.bit % 8), mask = (1 << field.nbits) - 1;
+    const Pairs low_mask = Pairs{} + uint16_t((mask & 0xff >> shift) * 0x101);
+    const Pairs high_mask = Pairs{} + uint16_t((mask & (0xff00 >> shift & 0xff)) * 0x101);
+    for (size_t i = 0; i < n; i += kTogether) {
+        const Pairs first = *reinterpret_cast<const Pairs*>(low + i) >> shift & low_mask;
+        const Pairs second = *reinterpret_cast<const Pairs*>(high + i) << (8 - shift) & high_mask;
+        *reinterpret_cast<Pairs*>(out + i) = first | second;
+    }
+}
 
 /// One level of the codes of a block's vectors, as code_of(number). Takes copies, which stores through `out`
 /// cannot change.
 template <class Code, class CodeOf>
-void unpack_level(Codes codes, const ScanBlock& block, BitField field, CodeOf code_of, Code* __restrict out) {
-    const size_t n = block.n, step = block.group, first = size_t(block.first_id);
+void unpack_wide(Codes codes, const ScanBlock& block, BitField field, CodeOf code_of, Code* __restrict out) {
+    const size_t n = block.n, first = size_t(block.first_id);
     const int64_t* const ids = block.ids;
     for (size_t i = 0; i < n; i++)
-        out[i * step] = code_of(codes.number(ids ? size_t(ids[i]) : first + i, field.bit, field.nbits));
+        out[i] = code_of(codes.number(ids ? size_t(ids[i]) : first + i, field.bit, field.nbits));
 }
 
 }  // namespace
@@ -64,9 +86,9 @@ BlockPacker::BlockPacker(const Database& database, size_t most) : database_(data
         block_.words = words_.data();
     } else {
         bytes_.resize(round_up(database.levels, 8) * block_.stride);
-        if (nibble_codes_) nibbles_.resize(round_up((database.levels + 1) / 2, 8) * block_.stride);
         block_.bytes = bytes_.data();
     }
+    if (!byte_codes_) columns_.resize(round_up(bytes_of_levels(), 8) * block_.stride);
     if (block_.group == 1)
         start16_.resize(block_.stride);
     else
@@ -96,7 +118,7 @@ void BlockPacker::pack_codes() {
         pack_columns(block_.levels, bytes_.data());
     else if (byte_codes_)
         pack_groups();
-    else if (nibble_codes_ && block_.group == 1)
+    else if (nibble_codes_)
         pack_nibbles();
     else
         unpack_bits();
@@ -161,30 +183,40 @@ void BlockPacker::pack_groups() {
         pack(1, row(i), code_size, block_.levels, bytes_.data() + 4 * i, block_.stride);
 }
 
+/// How many bytes of a row hold the levels of the block.
+size_t BlockPacker::bytes_of_levels() const {
+    size_t bits = 0;
+    for (size_t m = 0; m < block_.levels; m++) bits += size_t(database_.quantizer.base(m).nbits);
+    return (bits + 7) / 8;
+}
+
 void BlockPacker::pack_nibbles() {
-    const size_t columns = (block_.levels + 1) / 2;
-    pack_columns(columns, nibbles_.data());
+    const size_t columns = bytes_of_levels();
+    pack_columns(columns, columns_.data());
     for (size_t c = 0; c < columns; c++) {
         uint8_t* low = bytes_.data() + 2 * c * block_.stride;
-        split_nibbles(block_.n, nibbles_.data() + c * block_.stride, low, low + block_.stride);
+        split_nibbles(block_.n, columns_.data() + c * block_.stride, low, low + block_.stride);
     }
 }
 
+/// Levels of any widths.
 void BlockPacker::unpack_bits() {
-    const Codes& codes = database_.codes;
-    size_t bit = 0;
-    for (size_t m = 0; m < block_.levels; m++) {
-        const BitField field{bit, database_.quantizer.base(m).nbits};
-        const size_t first = block_.code_offset(0, m);
+    const Renumbered* const renumbered = database_.renumbered;
+    const bool wide = block_.words || renumbered;
+    if (!wide) pack_columns(bytes_of_levels(), columns_.data());
+    BitField field{0, 0};
+    for (size_t m = 0; m < block_.levels; m++, field.bit += size_t(field.nbits)) {
+        field.nbits = database_.quantizer.base(m).nbits;
+        const size_t first = m * block_.stride;
         if (block_.words)
-            unpack_level(codes, block_, field, [](uint32_t code) { return uint16_t(code); }, &words_[first]);
-        else if (const Renumbered* renumbered = database_.renumbered)
-            unpack_level(
-                codes, block_, field,
+            unpack_wide(
+                database_.codes, block_, field, [](uint32_t code) { return uint16_t(code); }, &words_[first]);
+        else if (renumbered)
+            unpack_wide(
+                database_.codes, block_, field,
                 [bytes = renumbered->new_bytes_of(m)](uint32_t code) { return bytes[code]; }, &bytes_[first]);
         else
-            unpack_level(codes, block_, field, [](uint32_t code) { return uint8_t(code); }, &bytes_[first]);
-        bit += size_t(field.nbits);
+            unpack_bytes(block_.n, columns_.data(), block_.stride, field, &bytes_[first]);
     }
 }
 

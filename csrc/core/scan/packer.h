@@ -44,13 +44,14 @@ class BlockPacker {
     void pack_groups();
     void pack_nibbles();
     void unpack_bits();
+    size_t bytes_of_levels() const;
     const uint8_t* row(size_t i) const { return database_.codes.row(size_t(block_.id(i))); }
 
     const Database& database_;
     ScanBlock block_;
     bool byte_codes_, nibble_codes_;
     Lines<uint8_t> bytes_;
-    std::vector<uint8_t> nibbles_;
+    std::vector<uint8_t> columns_;  ///< of the rows' bytes, where levels are none
     std::vector<uint16_t> words_;
     std::vector<int64_t> ids_;
     std::vector<float> norms_;
