@@ -22,6 +22,7 @@ from drqfaiss import (
     split_tail,
     write_index,
 )
+from drqfaiss._indexes.base import bit_widths
 from drqfaiss._plugin import available
 from tests.indexes import (
     METRICS,
@@ -120,6 +121,23 @@ def test_any_shape(tmp_path, n, levels, nbits, kind, metric, threads, data):
     finally:
         faiss.omp_set_num_threads(before)
     np.testing.assert_array_equal(reconstructions(join_tail(parts)), reconstructions(whole))
+
+
+@pytest.mark.parametrize("nbits", [(4, 4, 4, 8, 8), (8, 3, 5, 6), (3, 10, 2)])
+def test_levels_of_several_widths(path, nbits):
+    rng = np.random.default_rng(0)
+    stock = faiss.IndexResidualQuantizer(
+        16, bit_widths(np.array(nbits, np.uint64)), faiss.METRIC_L2, faiss.AdditiveQuantizer.ST_decompress
+    )
+    codebooks = rng.standard_normal((sum(1 << bits for bits in nbits), 16)).astype(np.float32)
+    faiss.copy_array_to_vector(codebooks.ravel(), stock.rq.codebooks)
+    stock.rq.is_trained = stock.is_trained = True
+    whole = drqfaiss.adopt(stock)
+    whole.add(make_vectors(400))
+    for hot in range(1, len(nbits)):
+        parts = split(whole, path, hot)
+        assert_searches_same(parts, whole, hot=hot, depths=[(0, 0, 5), (1, 0, 9), (hot, hot + 1, 3)])
+        assert_same([join_tail(parts).reconstruct_n(0, 400)], [whole.reconstruct_n(0, 400)])
 
 
 def test_plain_faiss_reads_and_searches_the_levels_in_memory(path):
