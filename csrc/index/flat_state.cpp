@@ -163,7 +163,8 @@ void FlatState::renumber() {
 
 void FlatState::extend_planes(const FlatView& view) {
     const isa::Kernels& kernels = isa::active();
-    if (can_renumber(*quantizer_) && (kernels.bounds_pay || quantizer_->max_nbits(1) > 8)) renumber();
+    const int widest = quantizer_->max_nbits(quantizer_->levels());
+    if (can_renumber(*quantizer_) && (kernels.bounds_pay || widest > 8)) renumber();
     if (!planes_) planes_ = std::make_shared<const Planes>(quantizer_, packed_, renumbered_, kernels);
     if (planes_->size() != view.ntotal)
         planes_ = std::make_shared<const Planes>(planes_->extended(view.codes));

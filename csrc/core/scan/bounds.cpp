@@ -43,10 +43,18 @@ Range range_of(const float* table, size_t n) {
     return range;
 }
 
+constexpr size_t kRow = 16;  // numbers without a bit that may be dropped
+
+/// How many of n entries become one where bits of their numbers are dropped.
+size_t rows_in_one(size_t n, int dropped) { return std::clamp<size_t>(n / kRow, 1, size_t{1} << dropped); }
+
 /// Drops bits of the entries' numbers, see ByteTables: the largest of those that become one, to out.
 void maxima(const float* __restrict table, size_t n, int dropped, float* __restrict out) {
-    constexpr size_t kRow = 16;  // numbers without a bit that may be dropped
-    const size_t rows = size_t{1} << dropped;
+    const size_t rows = rows_in_one(n, dropped);
+    if (rows == 1) {
+        std::copy_n(table, n, out);
+        return;
+    }
     for (size_t k = 0; k < n; k += kRow * rows, out += kRow) {
         std::copy_n(table + k, kRow, out);
         for (size_t row = 1; row < rows; row++)
@@ -73,7 +81,8 @@ void to_signed_bytes(const float* __restrict values, float middle, float per_ste
 ByteTables choose_byte_tables(const isa::Kernels& kernels, const Quantizer& quantizer, size_t levels,
                               double share, bool renumbered) {
     const int widest = quantizer.max_nbits(levels), bits = std::clamp(widest, 4, 8);
-    if (!kernels.bounds_pay || !can_renumber(quantizer) || share > kLargestBoundedShare) return {bits, 0};
+    const bool may = kernels.bounds_pay && widest >= 8 && can_renumber(quantizer);
+    if (!may || share > kLargestBoundedShare) return {bits, 0};
     const int shared = widest - 8;  // bits that bytes do not tell apart
     const bool fourfold = shared > 0 || (renumbered && share <= kLargestFourfoldShare);
     const int dropped = std::max(0, (fourfold ? 2 : 1) - shared);
@@ -164,6 +173,11 @@ void Scorer::quantize(ScanQuery& query, uint8_t* tables) const {
     if (kind_ == ScoreKind::Shared) quantize_shared(query, tables);
 }
 
+size_t Scorer::groups_of(size_t m) const {
+    const size_t seen = quantizer_.base(m).K >> shared_bits_;
+    return seen / rows_in_one(seen, byte_tables_.dropped);
+}
+
 void Scorer::group_maxima(size_t m, const float* table, float* entries) const {
     const size_t K = quantizer_.base(m).K;
     float bytes[256];
@@ -173,18 +187,16 @@ void Scorer::group_maxima(size_t m, const float* table, float* entries) const {
 
 void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     const size_t size = size_t{1} << byte_tables_.bits;
-    const int unseen = byte_tables_.dropped + shared_bits_;
     double widest = 0, base = 0, largest_sum = 0;
-    std::vector<float> entries(layout_.size >> unseen), lowest(levels_);
+    std::vector<float> entries(layout_.size), lowest(levels_);
     Range range{}, whole{};        // of the last base's entries and of its table
     size_t offset = layout_.size;  // of that table: none yet
     for (size_t m = 0; m < levels_; m++) {
         if (layout_.offsets[m] != offset) {
             offset = layout_.offsets[m];
-            const size_t K = quantizer_.base(m).K;
-            group_maxima(m, query.lut + offset, &entries[offset >> unseen]);
-            range = range_of(&entries[offset >> unseen], K >> unseen);
-            whole = range_of(query.lut + offset, K);
+            group_maxima(m, query.lut + offset, &entries[offset]);
+            range = range_of(&entries[offset], groups_of(m));
+            whole = range_of(query.lut + offset, quantizer_.base(m).K);
         }
         const double scale = layout_.scales[m];
         lowest[m] = range.low;
@@ -194,9 +206,9 @@ void Scorer::quantize_bytes(ScanQuery& query, uint8_t* tables) const {
     }
     query.unit = round_up_unit(std::max(widest / largest_entry(levels_), 1e-30));
     for (size_t m = 0; m < levels_; m++) {
-        const size_t n = quantizer_.base(m).K >> unseen;
-        kernels_.to_bytes(n, &entries[layout_.offsets[m] >> unseen], lowest[m],
-                          float(layout_.scales[m] / query.unit), tables + m * size);
+        const size_t n = groups_of(m);
+        kernels_.to_bytes(n, &entries[layout_.offsets[m]], lowest[m], float(layout_.scales[m] / query.unit),
+                          tables + m * size);
         std::fill(tables + m * size + n, tables + (m + 1) * size, 0);
     }
     query.lowest_threshold = INT16_MIN;

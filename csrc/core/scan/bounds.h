@@ -58,6 +58,7 @@ class Scorer {
   private:
     void choose_weights();
     void quantize_bytes(ScanQuery& query, uint8_t* tables) const;
+    size_t groups_of(size_t m) const;  ///< of a level's codewords: those that share an entry
     void group_maxima(size_t m, const float* table, float* entries) const;
     void quantize_shared(ScanQuery& query, uint8_t* tables) const;
     void set_bound(ScanQuery& query, double base, double error, double largest_sum) const;

@@ -51,15 +51,19 @@ std::vector<Group> pair_up(const std::vector<Group>& groups) {
 /// The new number of a group's r-th codeword: the bits that ByteTables drop, 4 and 5, tell its members apart.
 size_t number(size_t group, size_t r) { return group % 16 + 16 * r + 64 * (group / 16); }
 
-/// Every codeword's number; of more than 256 codewords the most alike share one.
+/// Every codeword's number; of more than 256 codewords the most alike share one, fewer keep theirs.
 std::vector<uint8_t> numbers_of(const Quantizer::Base& base, size_t d) {
+    std::vector<uint8_t> numbers(base.K);
+    if (base.nbits < 8) {
+        std::iota(numbers.begin(), numbers.end(), uint8_t{0});
+        return numbers;
+    }
     std::vector<Group> groups;
     for (size_t k = 0; k < base.K; k++)
         groups.push_back(
             {{k}, {base.rows.begin() + ptrdiff_t(k * d), base.rows.begin() + ptrdiff_t((k + 1) * d)}});
     const int shared_bits = base.nbits - 8;
     for (int round = 0; round < shared_bits + kDropped; round++) groups = pair_up(groups);
-    std::vector<uint8_t> numbers(base.K);
     for (size_t g = 0; g < groups.size(); g++)
         for (size_t r = 0; r < groups[g].members.size(); r++)
             numbers[groups[g].members[r]] = uint8_t(number(g, r >> shared_bits));
@@ -79,20 +83,22 @@ void reorder(Quantizer::Base& base, size_t d, const std::vector<uint8_t>& number
 }  // namespace
 
 bool can_renumber(const Quantizer& quantizer) {
-    const int nbits = quantizer.max_nbits(quantizer.levels());
-    return nbits >= 8 && nbits <= kWidest && quantizer.all_have(quantizer.levels(), nbits);
+    const int widest = quantizer.max_nbits(quantizer.levels());
+    return widest == 8 || (widest > 8 && widest <= kWidest && quantizer.all_have(quantizer.levels(), widest));
 }
 
 bool renumbering_pays(const isa::Kernels& kernels, const Quantizer& quantizer, size_t n) {
     if (!can_renumber(quantizer)) return false;
-    return quantizer.max_nbits(1) > 8 ? kernels.score_bytes != nullptr
-                                      : n >= kFewestQueries && kernels.bounds_pay;
+    return quantizer.max_nbits(quantizer.levels()) > 8 ? kernels.score_bytes != nullptr
+                                                       : n >= kFewestQueries && kernels.bounds_pay;
 }
 
 size_t renumbering_work(const Quantizer& quantizer) {
-    const size_t per_pair = quantizer.max_nbits(1) > 8 ? 1 : 64;  // wide codes are compared without kernels
     size_t work = 0;
-    for (const Quantizer::Base& base : quantizer.bases) work += base.K * base.K * per_pair;
+    for (const Quantizer::Base& base : quantizer.bases) {
+        const size_t per_pair = base.nbits > 8 ? 1 : 64;  // wide codes are compared without kernels
+        if (base.nbits >= 8) work += base.K * base.K * per_pair;
+    }
     return work;
 }
 

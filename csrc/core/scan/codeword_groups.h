@@ -26,7 +26,8 @@ struct Renumbered {
     const uint8_t* new_bytes_of(size_t m) const { return new_bytes[size_t(quantizer.group[m])].data(); }
 };
 
-/// Whether all levels have one number of bits, from 8 to 11: of more, grouping codewords takes too long.
+/// Whether levels have up to 8 bits, the widest 8, or all of them one number from 9 to 11: of more, grouping
+/// codewords takes too long.
 bool can_renumber(const Quantizer& quantizer);
 
 /// Whether the kernels are so much faster with renumbered codes that packing for n queries may well renumber

@@ -122,10 +122,12 @@ void BlockPacker::pack_codes() {
         pack_nibbles();
     else
         unpack_bits();
-    if (!byte_codes_ || !database_.renumbered) return;
+    if (block_.wide_rows || !database_.renumbered) return;
     for (size_t m = 0; m < block_.levels; m++)
-        database_.kernels.translate(round_up(block_.n, ScanBlock::kPad),
-                                    database_.renumbered->new_bytes_of(m), bytes_.data() + m * block_.stride);
+        if (database_.quantizer.base(m).nbits == 8)
+            database_.kernels.translate(round_up(block_.n, ScanBlock::kPad),
+                                        database_.renumbered->new_bytes_of(m),
+                                        bytes_.data() + m * block_.stride);
 }
 
 void BlockPacker::select(size_t begin, size_t end, size_t step) {
@@ -202,8 +204,7 @@ void BlockPacker::pack_nibbles() {
 /// Levels of any widths.
 void BlockPacker::unpack_bits() {
     const Renumbered* const renumbered = database_.renumbered;
-    const bool wide = block_.words || renumbered;
-    if (!wide) pack_columns(bytes_of_levels(), columns_.data());
+    if (!block_.words && !block_.wide_rows) pack_columns(bytes_of_levels(), columns_.data());
     BitField field{0, 0};
     for (size_t m = 0; m < block_.levels; m++, field.bit += size_t(field.nbits)) {
         field.nbits = database_.quantizer.base(m).nbits;
@@ -211,7 +212,7 @@ void BlockPacker::unpack_bits() {
         if (block_.words)
             unpack_wide(
                 database_.codes, block_, field, [](uint32_t code) { return uint16_t(code); }, &words_[first]);
-        else if (renumbered)
+        else if (block_.wide_rows)
             unpack_wide(
                 database_.codes, block_, field,
                 [bytes = renumbered->new_bytes_of(m)](uint32_t code) { return bytes[code]; }, &bytes_[first]);
