@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from drqfaiss._indexes.settings import Setting
 from drqfaiss._tuning.dominance import Found, cheapest
-from drqfaiss._tuning.interval import interval, lower_bound, trials
+from drqfaiss._tuning.interval import interval, trials
 from drqfaiss._tuning.measuring import Measured, Measuring
 from drqfaiss._tuning.space import Space
 from drqfaiss._tuning.tuned import TunedPoint
 
 SLACK = 1.15  # Times of one run are wrong by so much.
-ROUNDS = 5
-FRONT_ROUNDS = 2
+ROUNDS = 3
+FRONT_ROUNDS = 1
 MOST_COMPARED = 6
-MOST_STEPS = 20
 LADDER = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # Recalls for which the front has a point.
 
 
@@ -33,27 +33,27 @@ class Search:
         self._space, self._choose, self._tell, self._k = space, choose, tell, k
         self._rows = {setting: row for row, setting in enumerate(space.settings)}
         self._compared: dict[Setting, float] = {}
+        self._refuted: set[Setting] = set()
 
     def fastest(self, recall: float) -> tuple[Setting, bool]:
         """Return the fastest setting whose recall holds, or the one with the best recall and False.
 
-        Of settings that were measured before, nothing is measured again.
-
-        What the choosing queries must show rises until the others show the recall as well.
+        Settings that may reach it by the choosing queries, the fastest first, are held against the others.
+        What is measured already is not measured again.
         """
         # Two stages find no more than one of all levels, which is the fastest of what finds as much.
         best = self._choose(self._space.settings[self._space.most_thorough])
-        required = recall
-        for _ in range(MOST_STEPS if self._expected(best) >= recall else 0):
-            found = self._cheapest(self._expecting(required))
-            if not found:
-                break
+        self._choose(self._space.settings[self._space.mostly_ranking])
+
+        def may_reach(setting: Setting) -> bool:
+            return setting not in self._refuted and self._optimistic(self._choose(setting)) >= recall
+
+        while self._optimistic(best) >= recall and (found := self._cheapest(may_reach)):
             setting = self._fastest_of(found[:MOST_COMPARED])
-            low, _ = self.told(setting)[1]
-            if low >= recall:
+            if self.told(setting)[1][0] >= recall:
                 return setting, True
-            required = max(required, self._expected(self._choose(setting))) + max((recall - low) / 2, 1e-6)
-        found = self._cheapest(_reaching(best.recall))
+            self._refuted.add(setting)
+        found = self._cheapest(self._reaches(best.recall))
         return self._fastest_of(found[:MOST_COMPARED]), False
 
     def best_within(self, us: float) -> Setting:
@@ -72,9 +72,10 @@ class Search:
     def complete_front(self) -> None:
         """Measure the fastest settings for other recalls, and compare all that are worth it."""
         most = max(measured.recall for measured in self._choose.measured.values())
+        budget = len(self._choose.measured) * 3 // 2
         for recall in LADDER:
             if recall <= most:
-                self._cheapest(_reaching(recall))
+                self._cheapest(self._reaches(recall), most=max(0, budget - len(self._choose.measured)))
         members = [point.setting for point in self._front(SLACK)]
         self._compared |= self._choose.compare(members, FRONT_ROUNDS)
 
@@ -111,33 +112,29 @@ class Search:
             )
         ]
 
-    def _cheapest(self, good: Callable[[Measured], bool]) -> list[Setting]:
+    def _reaches(self, recall: float) -> Callable[[Setting], bool]:
+        return lambda setting: self._choose(setting).recall >= recall
+
+    def _cheapest(self, good: Callable[[Setting], bool], most: int | None = None) -> list[Setting]:
         """Return the settings that are good and may be the fastest, fastest first."""
 
         def found(row: int) -> Found:
             setting = self._space.settings[row]
-            return Found(good(self._choose(setting)), self.us(setting))
+            return Found(good(setting), self.us(setting))
 
         known = {row: found(row) for row in self._measured()}
-        rows = cheapest(self._space.points, found, known, SLACK)
+        rows = cheapest(self._space.points, found, known, SLACK, self._space.effort, most)
         return [self._space.settings[row] for row, _ in rows]
 
     def _measured(self) -> list[int]:
         return [self._rows[setting] for setting in self._choose.measured]
 
-    def _expecting(self, bound: float) -> Callable[[Measured], bool]:
-        return lambda measured: self._expected(measured) >= bound
-
-    def _expected(self, measured: Measured) -> float:
-        """Return the lower bound that the other queries would have, if they found as much."""
-        worth = trials(measured.shares, self._k) * len(self._tell) / len(self._choose)
-        return lower_bound(measured.recall, worth)
+    def _optimistic(self, measured: Measured) -> float:
+        """Return a recall that the choosing queries do not rule out: higher by its standard deviation."""
+        share, n = measured.recall, trials(measured.shares, self._k)
+        return share + math.sqrt(share * (1 - share) / n)
 
     def _fastest_of(self, settings: list[Setting]) -> Setting:
         if len(settings) > 1 and not self._compared.keys() >= {*settings}:
             self._compared |= self._choose.compare(settings, ROUNDS)
         return min(settings, key=self.us)
-
-
-def _reaching(recall: float) -> Callable[[Measured], bool]:
-    return lambda measured: measured.recall >= recall

@@ -12,6 +12,7 @@ from drqfaiss._indexes.base import LevelsIndex
 from drqfaiss._indexes.choices import FACTORS, factor_choices, level_choices, spread
 from drqfaiss._indexes.settings import Setting, drq_indexes, inverted_indexes, refining_indexes
 
+RANKING = 300  # Levels are scanned in the time in which one of a candidate is looked up.
 SHORT = 16  # A code of fewer levels is ranked by all of them.
 MOST_CANDIDATES = FACTORS[-1]  # As a multiple of the results, in the first of all stages.
 
@@ -22,6 +23,7 @@ class Space:
     Attributes:
         settings: all of them.
         points: their coordinates, (settings, axes): no less in each is no less thorough.
+        effort: a guess at how long a search takes with each, in no unit.
     """
 
     def __init__(self, index: faiss.Index, k: int) -> None:
@@ -40,6 +42,9 @@ class Space:
                     self.settings.append(setting)
                     points.append((*point, *values))
         self.points: NDArray[np.int64] = np.array(points, np.int64)
+        efforts = np.array([_efforts(setting, index, k) for setting in self.settings])
+        self.effort: NDArray[np.float64] = efforts.sum(axis=1)
+        self._ranking: NDArray[np.float64] = efforts[:, 1] / self.effort
 
     @property
     def most_thorough(self) -> int:
@@ -47,6 +52,22 @@ class Space:
         rows = range(len(self.settings))
         one_stage = [row for row in rows if not (self.settings[row].refine_factor or self._only_rank)]
         return max(one_stage or rows, key=lambda row: tuple(self.points[row]))
+
+    @property
+    def mostly_ranking(self) -> int:
+        """The row of a cheap setting whose search mostly ranks: it tells what that costs."""
+        mostly = np.flatnonzero(self._ranking >= min(0.8, self._ranking.max()))
+        return int(mostly[np.argmin(self.effort[mostly])])
+
+
+def _efforts(setting: Setting, index: faiss.Index, k: int) -> tuple[float, float]:
+    """Return how many levels are scanned, and those of shortlists, each of which counts more."""
+    lists = inverted_indexes(index)
+    share = (setting.nprobe or 1) / min(ivf.nlist for ivf in lists) if lists else 1
+    candidates = k * (setting.k_factor or 1)
+    ranked = candidates * (setting.refine_factor or 0) * (setting.refine_levels or 0)
+    scanned = (setting.levels or 1) * share * index.ntotal
+    return scanned, RANKING * (ranked + (candidates if setting.k_factor else 0))
 
 
 def _depths(
