@@ -14,7 +14,7 @@ import numpy as np
 import drqfaiss
 from benchmarks.common import methods as common
 from benchmarks.embeddings.methods import Method, Search, SignBits
-from benchmarks.embeddings.report import Costs
+from benchmarks.embeddings.report import ALL_LEVELS, INT8, Costs
 from drqfaiss.datasets import Dataset
 
 
@@ -22,7 +22,8 @@ class Kind(NamedTuple):
     """Which search of an index: bytes compared, and times k candidates that are ranked again (0: none)."""
 
     compared: int
-    oversampled: int
+    oversampled: int = 0
+    ranked_by: str = ""
 
 
 def build(method: Method, data: Dataset) -> tuple[faiss.Index | SignBits, Costs]:
@@ -61,14 +62,18 @@ def searches(
     """Yield every search of a method; ``int8`` holds the copies that rank candidates again."""
     own = method.code_bytes or (index.d // 8 if isinstance(index, SignBits) else index.sa_code_size())
     for levels in method.lengths:
-        yield Kind(levels, 0), partial(_ids, index, drqfaiss.SearchParametersDRQ(levels=levels))
+        yield Kind(levels), partial(_ids, index, drqfaiss.SearchParametersDRQ(levels=levels))
+    for levels, factor in method.two_stage:
+        parameters = drqfaiss.SearchParametersDRQ(levels=levels, refine_factor=factor)
+        yield Kind(levels, factor, ALL_LEVELS), partial(_ids, index, parameters)
     if not method.lengths:
-        yield Kind(own, index.oversampled if isinstance(index, SignBits) else 0), partial(_ids, index, None)
+        kind = Kind(own, index.oversampled, INT8) if isinstance(index, SignBits) else Kind(own)
+        yield kind, partial(_ids, index, None)
     for oversampled, compared in method.refined:
         levels = drqfaiss.SearchParametersDRQ(levels=compared) if method.lengths else None
         parameters = faiss.IndexRefineSearchParameters(k_factor=oversampled, base_index_params=levels)
         refined = faiss.IndexRefine(index, int8)
-        yield Kind(compared or own, oversampled), partial(_ids, refined, parameters)
+        yield Kind(compared or own, oversampled, INT8), partial(_ids, refined, parameters)
 
 
 def _ids(

@@ -22,16 +22,15 @@ import numpy as np
 from benchmarks.embeddings import report, sets
 from benchmarks.embeddings.built import Costs, Kind, build, held_bytes, keep, read_or_build, searches
 from benchmarks.embeddings.methods import SLOW, WIDE, Method, Search, SignBits, choose
-from benchmarks.embeddings.report import Row
+from benchmarks.embeddings.report import INT8, Key, Row
 from drqfaiss.cli.timing import Task, best_times
 from drqfaiss.datasets import Dataset
 from drqfaiss.evaluation import intersection_at, recall_at
 
 K, MORE = 10, 100  # neighbours that count, and the longer list that they may be found in
-SINGLE_QUERIES, BATCH_QUERIES = 20, 256  # of a timed run
-METHODS = "drq,pqfs,rabitq,sq,pca,sign,usearch,pq,opq,rq,prq"
+SINGLE_QUERIES, BATCH_QUERIES = 20, 512  # of a timed run; FAISS multiplies matrices from some hundred on
+METHODS = "drq,flat,pqfs,rabitq,sq,pca,sign,usearch,pq,opq,rq,prq"
 ALL_THREADS = faiss.omp_get_max_threads()
-Key = tuple[str, int, int]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -130,6 +129,7 @@ def measure(
         label=method.label,
         code_bytes=kind.compared,
         oversampled=kind.oversampled,
+        ranked_by=kind.ranked_by,
         held_bytes=_held(method, index, kind, data.d),
         costs=costs,
         found={
@@ -142,7 +142,7 @@ def measure(
 
 
 def _held(method: Method, index: faiss.Index | SignBits, kind: Kind, d: int) -> int:
-    copies = d if kind.oversampled and isinstance(index, faiss.Index) else 0
+    copies = d if kind.ranked_by == INT8 and isinstance(index, faiss.Index) else 0
     return held_bytes(method, index) + copies
 
 

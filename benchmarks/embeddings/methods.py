@@ -28,6 +28,7 @@ class Method:
         code_bytes: of a vector; 0: what the index says.
         make: () -> untrained index.
         lengths: levels compared by the searches of a DRQ index; none: it is not ours.
+        two_stage: first levels that a search scans, and how many times k vectors it ranks by all.
         refined: how many times k candidates int8 copies of the vectors rank again, with bytes compared first.
     """
 
@@ -36,6 +37,7 @@ class Method:
     make: Callable[[], faiss.Index]
     lengths: tuple[int, ...] = ()
     refined: tuple[tuple[int, int], ...] = ()
+    two_stage: tuple[tuple[int, int], ...] = ()
 
     @property
     def label(self) -> str:
@@ -87,7 +89,11 @@ def _known(d: int, metric: int, levels: int, seed: int) -> dict[str, Callable[[l
             lambda: drqfaiss.IndexDRQ(d, levels, metric=metric, seed=seed),
             compared or (levels,),
             refined,
+            tuple((first, factor) for first in (levels // 6, levels // 4) for factor in (10, 20)),
         )
+
+    def flat(lengths: list[int]) -> Iterator[Method]:
+        yield _by_factory("float vectors", d, "Flat", metric)
 
     def rabitq(lengths: list[int]) -> Iterator[Method]:
         for kind, title in (("RaBitQ", "RaBitQ"), ("RaBitQfs", "RaBitQ fast-scan")):
@@ -113,6 +119,7 @@ def _known(d: int, metric: int, levels: int, seed: int) -> dict[str, Callable[[l
 
     return {
         "drq": drq,
+        "flat": flat,
         "pq": each("PQ", common.pq),
         "opq": each("OPQ", opq),
         "pqfs": each("PQ fast-scan", common.pq_fast_scan, refined=(32, 48)),

@@ -16,13 +16,18 @@ NOTES = """
   DRQ holds its whole code; an index of shorter codes is made of the same training by `from_codebooks`.
 - 10@10: share of the 10 nearest neighbours among the first 10 found; 10@100: among the first 100 found;
   1@10: share of queries whose nearest neighbour is among the first 10 found.
-- "4k by int8": 4 k candidates are ranked again with 8-bit copies of the vectors, which are held, too.
+- "4k by int8": 4 k candidates are ranked again with 8-bit copies of the vectors, which are held, too. "10k by
+  all levels": 10 k candidates are ranked again by the whole of their own code.
 - Training and adding: CPU time of all threads; training also by the clock. Searches for 10 results: CPU time
-  of one thread, medians of several runs of all methods in turns, one query a call or 256; FAISS's at the SIMD
+  of one thread, medians of several runs of all methods in turns, one query a call or 512; FAISS's at the SIMD
   level that is fastest for it.
 - PCA methods rank by L2, because they centre vectors. OPQ reduces 1,024 dimensions and more to 640.
 """.strip()
+INT8, ALL_LEVELS = "int8", "all levels"  # what ranks candidates again
 COLUMNS = ("10@10", "10@100", "1@10")
+
+
+Key = tuple[str, int, int, str]  # an index, and which search of it
 
 
 class Costs(NamedTuple):
@@ -42,6 +47,7 @@ class Row:
         label: of the index.
         code_bytes: of a vector that are compared.
         oversampled: times k candidates that are ranked again; 0: none.
+        ranked_by: what ranks them.
         held_bytes: of a vector in memory.
         costs: of training and adding.
         found: shares of neighbours by their names.
@@ -58,16 +64,17 @@ class Row:
     ours: bool
     single_us: float | None = None
     batch_us: float | None = None
+    ranked_by: str = ""
 
     @property
     def times_itself(self) -> bool:
         """FAISS's SIMD level has no part in a search."""
-        return (self.ours and not self.oversampled) or "usearch" in self.method
+        return (self.ours and self.ranked_by != INT8) or "usearch" in self.method
 
     @property
     def title(self) -> str:
         """What the table calls it."""
-        return f"{self.method}, {self.oversampled}k by int8" if self.oversampled else self.method
+        return f"{self.method}, {self.oversampled}k by {self.ranked_by}" if self.oversampled else self.method
 
 
 def header(data: Dataset, seed: int, runs: int) -> dict[str, str]:
@@ -78,18 +85,18 @@ def header(data: Dataset, seed: int, runs: int) -> dict[str, str]:
     }
 
 
-def read(path: Path) -> dict[tuple[str, int, int], Row]:
+def read(path: Path) -> dict[Key, Row]:
     """Return the rows of a file; none without one."""
     return rows_of(json.loads(path.read_text())) if path.exists() else {}
 
 
-def rows_of(figures: dict[str, Any]) -> dict[tuple[str, int, int], Row]:
+def rows_of(figures: dict[str, Any]) -> dict[Key, Row]:
     """Return the rows in the figures of a comparison."""
     rows = [Row(**{**row, "costs": Costs(**row["costs"])}) for row in figures["codes"]]
-    return {(row.label, row.code_bytes, row.oversampled): row for row in rows}
+    return {(row.label, row.code_bytes, row.oversampled, row.ranked_by): row for row in rows}
 
 
-def write(path: Path, about: dict[str, str], rows: dict[tuple[str, int, int], Row]) -> None:
+def write(path: Path, about: dict[str, str], rows: dict[Key, Row]) -> None:
     """Write all figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     codes = [{**asdict(row), "costs": row.costs._asdict()} for row in rows.values()]
@@ -97,7 +104,7 @@ def write(path: Path, about: dict[str, str], rows: dict[tuple[str, int, int], Ro
     path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def markdown(about: dict[str, str], rows: dict[tuple[str, int, int], Row]) -> str:
+def markdown(about: dict[str, str], rows: dict[Key, Row]) -> str:
     """Lay out all rows."""
     columns = ["code", "bytes compared", "bytes held", "training, CPU s", "clock s", "adding µs", *COLUMNS]
     return report.page(

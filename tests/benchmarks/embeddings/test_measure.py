@@ -10,7 +10,7 @@ from tests.benchmarks.running import run_module
 
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
 
-METHODS = "drq,pqfs,rabitq,sq,pca,sign,pq,opq,rq,prq,lsq"
+METHODS = "drq,flat,pqfs,rabitq,sq,pca,sign,pq,opq,rq,prq,lsq"
 
 
 run = partial(run_module, "benchmarks.embeddings.measure")
@@ -46,7 +46,8 @@ def codes(folder, options):
 def test_every_method_has_its_rows(codes):
     rows = [(row["method"], row["code_bytes"]) for row in codes if not row["oversampled"]]
     lengths = {"DRQ": (2, 4, 8), "PQ fast-scan": (2, 4, 8), "PQ": (2, 4, 8)}
-    expected = [(name, m) for name in ("DRQ", "PQ fast-scan") for m in lengths[name]]
+    expected = [*(("DRQ", m) for m in lengths["DRQ"]), ("float vectors", 4 * 32)]
+    expected += [("PQ fast-scan", m) for m in lengths["PQ fast-scan"]]
     expected += [
         (f"{name}, {bits} bit", 8 * bits // 2 + factors)
         for name in ("RaBitQ", "RaBitQ fast-scan")
@@ -66,7 +67,7 @@ def test_figures_are_possible(codes):
         assert 0 < row["found"]["1@10"] <= 1
         assert row["held_bytes"] >= row["code_bytes"]
         assert min(*row["costs"].values(), row["single_us"], row["batch_us"]) > 0
-    drq = {row["code_bytes"]: row for row in codes if row["method"] == "DRQ"}
+    drq = {row["code_bytes"]: row for row in codes if row["method"] == "DRQ" and not row["oversampled"]}
     assert drq[2]["found"]["10@10"] < drq[4]["found"]["10@10"] < drq[8]["found"]["10@10"]
     assert {row["held_bytes"] for row in drq.values()} == {8}  # inner products need no norms
 
@@ -76,6 +77,19 @@ def test_ranking_again_finds_more_and_holds_more(codes):
     assert list(by_sign) == [0, 4, 10]
     assert by_sign[0]["found"]["10@10"] < by_sign[4]["found"]["10@10"] < by_sign[10]["found"]["10@10"]
     assert [row["held_bytes"] for row in by_sign.values()] == [4, 36, 36]
+
+
+def test_two_stages_hold_no_more(codes):
+    two_stage = [row for row in codes if row["ranked_by"] == "all levels"]
+    assert [(row["code_bytes"], row["oversampled"]) for row in two_stage] == [
+        (1, 10),
+        (1, 20),
+        (2, 10),
+        (2, 20),
+    ]
+    assert {row["held_bytes"] for row in two_stage} == {8}
+    scanned = next(row for row in codes if row["method"] == "DRQ" and row["code_bytes"] == 2)
+    assert two_stage[-1]["found"]["10@10"] > scanned["found"]["10@10"]
 
 
 def test_a_resumed_run_trains_what_is_missing(folder, options, codes):

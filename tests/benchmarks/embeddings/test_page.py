@@ -7,17 +7,17 @@ from benchmarks.embeddings.report import Costs, Row
 from benchmarks.embeddings.sets import SETS
 
 
-def row(method, m, found, *, held=0, oversampled=0, us=12.0):
+def row(method, m, found, *, held=0, oversampled=0, by="", us=12.0):
     shares = {"10@10": found, "10@100": found, "1@10": found}
-    return Row(
-        method, f"{method}-{m}", m, oversampled, held or m, Costs(1, 1, 1), shares, method == "DRQ", us, us
-    )
+    own, costs = method == "DRQ", Costs(1, 1, 1)
+    return Row(method, f"{method}-{m}", m, oversampled, held or m, costs, shares, own, us, us, by)
 
 
 ROWS = [
     row("DRQ", 8, 0.5),
     row("DRQ", 16, 0.6, us=20.0),
-    row("DRQ", 16, 0.9, held=48, oversampled=4),
+    row("DRQ", 16, 0.9, held=48, oversampled=4, by="int8"),
+    row("DRQ", 4, 0.55, held=16, oversampled=10, by="all levels"),
     row("PQ", 16, 0.625),
     row("RaBitQ, 1 bit", 12, 0.4),
     row("SQ4", 4, 0.3),
@@ -41,7 +41,10 @@ def test_codes_of_their_own_length_stand_beside_drq_of_no_more_bytes():
 
 
 def test_refined_searches_tell_what_they_hold():
-    assert page.refined(ROWS).splitlines()[2:] == ["| DRQ, 4k by int8 | 16 | 48 | .900 | 12 | 12 |"]
+    assert page.refined(ROWS).splitlines()[2:] == [
+        "| DRQ, 4k by int8 | 16 | 48 | .900 | 12 | 12 |",
+        "| DRQ, 10k by all levels | 4 | 16 | .550 | 12 | 12 |",
+    ]
 
 
 def test_what_to_expect_has_a_line_for_each_set():
