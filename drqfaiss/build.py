@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +86,7 @@ def build_index(
         TypeError, ValueError: vectors of another dimension or not finite, an index that is not trained, an
             interrupted build of other vectors, another index or another ``chunk`` in the folder, or a folder
             that is damaged or not of a build, in which nothing is touched.
-        OSError: a file that cannot be read or written.
+        OSError: a file that cannot be read or written, or too little room for the codes.
         RuntimeError: another process is at this build, or a file is no FAISS index.
     """
     chunk = _check.integer("chunk", chunk, 1)
@@ -104,6 +106,12 @@ def build_index(
             index = read_index(work / CHECKPOINT if begun else output)
         resumed_at = _resumed_at(work, index, claim, vectors)
         if not finished:
+            try:
+                _require_room(work, (len(vectors) - resumed_at) * index.sa_code_size())
+            except OSError:
+                if not begun:
+                    _remove(work)
+                raise
             save = _Saver(index, work / CHECKPOINT, checkpoint_seconds)
             with bar("adding", "vectors", len(vectors), resumed_at, progress) as shown:
                 for rows in _chunks(vectors, resumed_at, chunk, normalize):
@@ -121,6 +129,17 @@ def build_index(
         if not in_place:
             _remove(work)
     return Built(index, len(vectors), resumed_at)
+
+
+def _require_room(folder: Path, size: int) -> None:
+    """Raise OSError where codes of so many bytes cannot be written: better now than after hours."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OSError(
+            errno.ENOSPC,
+            f"no room: {free:,} bytes are free, expected at least {size:,} for codes",
+            str(folder),
+        )
 
 
 class _Saver:

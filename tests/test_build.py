@@ -1,9 +1,11 @@
 """Builds that are interrupted, even killed while they write, end in the file of an unbroken build."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -252,6 +254,19 @@ def wait_for_progress(path, process, before):
     while process.poll() is None and (not path.exists() or path.stat().st_mtime_ns == before):
         time.sleep(0.001)
     return path.stat().st_mtime_ns
+
+
+def test_codes_that_will_not_fit_are_refused_before_the_work(trained, tmp_path, monkeypatch):
+    vectors = tmp_path / "x.npy"
+    np.save(vectors, make_vectors(500))
+    free = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr("drqfaiss.build.shutil.disk_usage", lambda _: free)
+    with pytest.raises(
+        OSError, match=r"no room: 100 bytes are free, expected at least .* for codes"
+    ) as caught:
+        build_index(trained, open_vectors(vectors), tmp_path / "out.faiss", progress=False)
+    assert caught.value.errno == errno.ENOSPC
+    assert {path.name for path in tmp_path.iterdir()} == {"trained.faiss", "x.npy"}
 
 
 def test_a_killed_build_ends_in_the_same_file(trained, tmp_path):
