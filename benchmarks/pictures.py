@@ -37,7 +37,8 @@ def main() -> None:
     levels(PICTURES / "levels.svg")
     embeddings(PICTURES / "embeddings.svg")
     for path in sorted(RESULTS.rglob("*.json")):
-        if not path.stem.endswith("-ablation") and path.parent != EMBEDDINGS:
+        tables_only = path.stem.endswith("-ablation") or path.stem.startswith("tuning-")
+        if not tables_only and path.parent != EMBEDDINGS:
             redraw(path)
 
 

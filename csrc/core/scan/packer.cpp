@@ -46,8 +46,11 @@ void unpack_bytes(size_t n, const uint8_t* __restrict columns, size_t stride, Bi
     const uint8_t* const low = columns + field.bit / 8 * stride;
     const uint8_t* const high = low + (field.bytes() > 1 ? stride : 0);
     const int shift = int(field.bit % 8), mask = (1 << field.nbits) - 1;
-    const Pairs low_mask = Pairs{} + uint16_t((mask & 0xff >> shift) * 0x101);
-    const Pairs high_mask = Pairs{} + uint16_t((mask & (0xff00 >> shift & 0xff)) * 0x101);
+    const auto in_both = [](int byte) {
+        const uint16_t pair = uint16_t(byte * 0x101);
+        return Pairs{pair, pair, pair, pair, pair, pair, pair, pair};
+    };
+    const Pairs low_mask = in_both(mask & 0xff >> shift), high_mask = in_both(mask & 0xff00 >> shift & 0xff);
     for (size_t i = 0; i < n; i += kTogether) {
         const Pairs first = *reinterpret_cast<const Pairs*>(low + i) >> shift & low_mask;
         const Pairs second = *reinterpret_cast<const Pairs*>(high + i) << (8 - shift) & high_mask;
