@@ -265,6 +265,7 @@ PACKAGE := build/package
 NEEDS_TORCH := tests/test_docs.py::test_snippets_run[howto/labels.md] tests/_indexes/test_tensors.py \
 	tests/test_training.py::test_the_former_names_are_the_new_ones_with_a_warning
 NEEDS_SOURCES := tests/test_docs.py::test_links_between_files_hold[docs/api.md]
+NEEDS_MATPLOTLIB := tests/cli/test_tune.py::test_a_front_is_drawn
 test-package: $(VENV)/package-tools
 	rm -rf $(PACKAGE) dist
 	$(BIN)/python -m build --outdir $(PACKAGE) >/dev/null
@@ -279,7 +280,7 @@ test-package: $(VENV)/package-tools
 	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[cli,test]"
 	tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE) && rm -r $(PACKAGE)/drqfaiss-*/drqfaiss
 	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest $(addprefix --ignore=tests/,benchmarks fuzz soak supervised) \
-		$(patsubst %,--deselect '%',$(NEEDS_TORCH) $(NEEDS_SOURCES) $(THOUSAND_FORKS)) $(ARGS)
+		$(patsubst %,--deselect '%',$(NEEDS_TORCH) $(NEEDS_SOURCES) $(NEEDS_MATPLOTLIB) $(THOUSAND_FORKS)) $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
