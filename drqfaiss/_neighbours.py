@@ -22,8 +22,7 @@ def given_neighbours(name: str, neighbours: ArrayLike, index: faiss.Index, queri
         TypeError, ValueError: naming what is wrong with them.
     """
     truth = _check.integers(name, neighbours, 2)
-    if len(truth) != queries:
-        raise ValueError(f"{name}: got {len(truth)} rows, expected {queries}, one per query")
+    require_rows(name, len(truth), queries)
     if not truth.shape[1] or truth[:, 0].min() < 0:
         raise ValueError(
             f"{name}: got a query without a neighbour, expected the id of the nearest in the first column"
@@ -40,10 +39,7 @@ def base_neighbours(name: str, base: NDArray[np.float32], index: faiss.Index, qu
     Raises:
         ValueError: not as many vectors as the index has, or ids that say nothing about their order.
     """
-    if len(base) != index.ntotal:
-        raise ValueError(
-            f"{name}: got {len(base)} vectors, expected the {index.ntotal} of the index, in its order"
-        )
+    require_base(name, len(base), index)
     ids, ordered = stored_ids(index)
     if ids is not None and not ordered:
         raise ValueError(
@@ -52,6 +48,20 @@ def base_neighbours(name: str, base: NDArray[np.float32], index: faiss.Index, qu
         )
     rows = exact_neighbours(base, queries, k, index.metric_type)
     return rows if ids is None else ids[rows]
+
+
+def require_rows(name: str, rows: int, queries: int) -> None:
+    """Raise ValueError if there is not a row of neighbours for each query."""
+    if rows != queries:
+        raise ValueError(f"{name}: got {rows} rows, expected {queries}, one per query")
+
+
+def require_base(name: str, vectors: int, index: faiss.Index) -> None:
+    """Raise ValueError if there are not as many base vectors as the index has."""
+    if vectors != index.ntotal:
+        raise ValueError(
+            f"{name}: got {vectors} vectors, expected the {index.ntotal} of the index, in its order"
+        )
 
 
 def stored_ids(index: faiss.Index) -> tuple[Ids | None, bool]:

@@ -3,9 +3,25 @@
 import pytest
 
 from drqfaiss import _core
+from drqfaiss._plugin import available
 
 SIMD_LEVELS = ["scalar", "avx2", "avx512"]
 AVAILABLE_LEVELS = SIMD_LEVELS[: SIMD_LEVELS.index(_core.best_simd_level()) + 1]
+
+
+@pytest.fixture
+def without_plugin(monkeypatch):
+    """Nothing of FAISS may be replaced."""
+    monkeypatch.setattr(available, "has", lambda capability: False)
+    monkeypatch.setattr(available, "_warn", lambda reason: None)
+
+
+@pytest.fixture(params=["plug-in", "python"])
+def engine(request):
+    """How indexes work: inside FAISS, or through Python."""
+    if request.param == "python":
+        request.getfixturevalue("without_plugin")
+    return request.param
 
 
 @pytest.fixture(autouse=True)

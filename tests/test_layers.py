@@ -9,7 +9,7 @@ import drqfaiss
 PACKAGE = Path(drqfaiss.__file__).parent
 # The rooms from the ground up; a room knows those of its own line and of the lines before it.
 ROOMS = (
-    ("_core", "_check", "_files", "_headers", "_hdf5", "_fingerprint", "_progress", "_tail_file"),
+    ("_core", "_check", "_files", "_headers", "_hdf5", "_fingerprint", "_progress", "_tail_file", "_threads"),
     ("_least_squares",),
     ("_plugin", "_faiss_abi"),
     ("quantizer",),

@@ -24,8 +24,9 @@ from tqdm import tqdm
 import drqfaiss
 from benchmarks.common import report, vectors
 from drqfaiss._indexes.settings import Setting
+from drqfaiss._threads import on_threads
 from drqfaiss._tuning.interval import interval
-from drqfaiss._tuning.measuring import ENOUGH_SECONDS, Measured, Measuring, on_threads
+from drqfaiss._tuning.measuring import ENOUGH_SECONDS, Measured, Measuring
 from drqfaiss._tuning.space import Space
 from drqfaiss.datasets import Dataset
 from drqfaiss.evaluation import exact_neighbours

@@ -18,6 +18,7 @@ from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.parameters import refine_factor_of, refine_levels_of
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import set_training
+from drqfaiss._least_squares.options import require_vectors
 from drqfaiss._plugin.layout import address
 
 FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on.
@@ -307,11 +308,7 @@ class LevelsIndex(faiss.Index, ABC):
 
     def require_enough(self, n: int) -> None:
         """Raise ValueError if n vectors are too few to train on."""
-        codewords = 1 << max(faiss.vector_to_array(self.rq.nbits).tolist())
-        if n < codewords:
-            raise ValueError(
-                f"x: got {n} training vectors, expected at least the {codewords} codewords of a level"
-            )
+        require_vectors(n, max(faiss.vector_to_array(self.rq.nbits).tolist()))
 
     def _require_whole(self, what: str) -> None:
         """Raise RuntimeError for a change that an index cannot make; its levels may not all be in memory."""

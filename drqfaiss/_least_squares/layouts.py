@@ -14,7 +14,13 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check
 from drqfaiss._least_squares import blocks
 from drqfaiss._least_squares.model import Model
-from drqfaiss._least_squares.options import MOST_CODEWORDS, QUALITIES, Quality, TrainingOptions
+from drqfaiss._least_squares.options import (
+    MOST_CODEWORDS,
+    QUALITIES,
+    Quality,
+    TrainingOptions,
+    require_vectors,
+)
 from drqfaiss._least_squares.residual import train_residual
 from drqfaiss._least_squares.train import inlying, prepare, sample
 from drqfaiss._least_squares.train import train as train_shared
@@ -66,10 +72,7 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
     layout = choose(x, levels, bits, options)
     options = options.with_own(layout.own_levels)
     if layout.global_levels < levels:
-        if len(x) < 2**bits:
-            raise ValueError(
-                f"x: got {len(x)} training vectors, expected at least the {2**bits} codewords of a level"
-            )
+        require_vectors(len(x), bits)
         return blocks.train_blocks(x, levels, bits, layout.global_levels, layout.block_size, options)
     if not layout.least_squares:
         return train_residual(x, levels, bits, options)

@@ -34,6 +34,12 @@ def level_bits(levels: int, bits: int | Sequence[int], name: str = "bits") -> tu
     return each
 
 
+def require_vectors(n: int, bits: int) -> None:
+    """Raise ValueError if n vectors are too few to train levels of so many bits."""
+    if n < 2**bits:
+        raise ValueError(f"x: got {n} training vectors, expected at least the {2**bits} codewords of a level")
+
+
 class Quality(NamedTuple):
     """How much work training and encoding put in."""
 

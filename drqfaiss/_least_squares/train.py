@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from drqfaiss import _check, _core
 from drqfaiss._least_squares.model import Group, Model
-from drqfaiss._least_squares.options import TrainingOptions, check_size
+from drqfaiss._least_squares.options import TrainingOptions, check_size, require_vectors
 from drqfaiss._least_squares.prefixes import gain_weights, tail_weights
 from drqfaiss._least_squares.solving import (
     SCALE_FLOOR,
@@ -59,8 +59,7 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
     options = options.for_shape(levels, bits)
     check_size(levels, bits)
     K, work, scale = 2**bits, options.work, options.scale
-    if len(x) < K:
-        raise ValueError(f"x: got {len(x)} training vectors, expected at least the {K} codewords of a level")
+    require_vectors(len(x), bits)
     tail, gains = tail_weights(levels, options.prefix_weights), gain_weights(levels, options.prefix_weights)
     rng = np.random.default_rng(options.seed)
     x, mean, unit, rotation = prepare(x, max(work.max_vectors, K), rotate=scale == "vector", rng=rng)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from drqfaiss import _check
 from drqfaiss._least_squares import blocks, layouts
 from drqfaiss._least_squares.model import Group, Model
-from drqfaiss._least_squares.options import TrainingOptions
+from drqfaiss._least_squares.options import TrainingOptions, require_vectors
 from drqfaiss._least_squares.prefixes import weights_of_part
 
 
@@ -43,11 +43,7 @@ def train(x: ArrayLike, bits: Sequence[int], options: TrainingOptions) -> Model:
             f"global_levels: got {options.global_levels} for levels of different bits, expected None"
         )
     left = _check.floats("x", x, 2)
-    if len(left) < 2 ** max(bits):
-        raise ValueError(
-            f"x: got {len(left)} training vectors, expected at least the {2 ** max(bits)} codewords of the "
-            "widest level"
-        )
+    require_vectors(len(left), max(bits))
     whole, begin = None, 0
     for width, levels in runs:
         weights = weights_of_part(options.prefix_weights, begin, levels)

@@ -10,8 +10,7 @@ ten milliseconds.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -34,20 +33,10 @@ from drqfaiss._plugin.layout import (
     require_seen,
     word,
 )
+from drqfaiss._threads import on_threads
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep FAISS from starting its threads: whoever asks may never need them, and all the rest is quicker."""
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
-
-
-@_one_thread()
+@on_threads(1)  # FAISS starts none: whoever asks may never need them, and all the rest is quicker.
 def measure(wanted: Collection[str], report: Callable[[str, str], None]) -> dict[str, Any]:
     """Build our classes from the installed libfaiss as far as wanted, check them, and return what was found.
 

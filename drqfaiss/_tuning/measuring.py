@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import faiss
@@ -97,14 +96,3 @@ def shares_found(ids: Ids, truth: Ids) -> NDArray[np.float64]:
     """Return, for each query, the share of its true neighbours (n, k) that are among the ids found."""
     found = (truth[:, :, None] == ids[:, None, :]).any(axis=2)
     return found.mean(axis=1)
-
-
-@contextmanager
-def on_threads(threads: int) -> Iterator[None]:
-    """Use so many OpenMP threads for a ``with`` block."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

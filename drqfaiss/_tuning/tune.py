@@ -16,8 +16,9 @@ from drqfaiss._indexes.setting_file import shape_of
 from drqfaiss._indexes.settings import drq_indexes, refining_indexes, searched_with, thorough
 from drqfaiss._neighbours import base_neighbours, given_neighbours, require_found
 from drqfaiss._progress import bar
+from drqfaiss._threads import on_threads
 from drqfaiss._tuning.interval import queries_needed
-from drqfaiss._tuning.measuring import Measuring, on_threads
+from drqfaiss._tuning.measuring import Measuring
 from drqfaiss._tuning.search import Search
 from drqfaiss._tuning.space import Space
 from drqfaiss._tuning.tuned import Tuned

@@ -16,6 +16,7 @@ from typing import Any
 
 import faiss
 
+from drqfaiss._threads import on_threads
 from drqfaiss.cli import bench, build, evaluate, info, search, train, tune
 from drqfaiss.cli.options import positive
 from drqfaiss.cli.tables import Rows, lines
@@ -43,18 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if arguments is None and options.command in TIMED:
         wait_passively()
-    threads = faiss.omp_get_max_threads()
     try:
-        faiss.omp_set_num_threads(options.threads or threads)
-        result = options.run(options)
+        with on_threads(options.threads or faiss.omp_get_max_threads()):
+            result = options.run(options)
         _print(as_json(result) if options.json else lines(result, terminal_columns()))
     except EXPECTED_ERRORS as error:
         print(f"drqfaiss {options.command}: error: {told(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    finally:
-        faiss.omp_set_num_threads(threads)
     return 0
 
 

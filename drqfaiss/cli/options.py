@@ -22,10 +22,7 @@ VECTORS_HELP = "vectors: .fvecs, .bvecs, .npy, or an HDF5 file and the array in 
 
 def positive(text: str) -> int:
     """Read an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
-    return number
+    return _at_least(1, int(text))
 
 
 def seconds(text: str) -> float:
@@ -38,9 +35,12 @@ def seconds(text: str) -> float:
 
 def counted(text: str) -> int:
     """Read an integer of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"got {number}, expected at least 0")
+    return _at_least(0, int(text))
+
+
+def _at_least(lowest: int, number: int) -> int:
+    if number < lowest:
+        raise argparse.ArgumentTypeError(f"got {number}, expected at least {lowest}")
     return number
 
 

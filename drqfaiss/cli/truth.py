@@ -9,7 +9,7 @@ import numpy as np
 
 from drqfaiss._faiss.io import read_index
 from drqfaiss._indexes.settings import searched_with, thorough
-from drqfaiss._neighbours import base_neighbours, given_neighbours, require_found
+from drqfaiss._neighbours import base_neighbours, given_neighbours, require_base, require_found, require_rows
 from drqfaiss.cli import options as shared
 from drqfaiss.datasets import distance_of, finite_floats, metric_of, open_vectors
 
@@ -50,16 +50,12 @@ def read_truth(index: faiss.Index, queries: np.ndarray, options: argparse.Namesp
         name = options.groundtruth
         stored = open_vectors(name)
         _require_metric(name, index, options.normalize)
-        if len(stored) != len(queries):
-            raise ValueError(f"{name}: got {len(stored)} rows, expected {len(queries)}, one per query")
+        require_rows(name, len(stored), len(queries))  # before they are read
         truth = given_neighbours(name, stored[:], index, len(queries))
     else:
         name = options.base
         vectors = shared.open_for(index, name)
-        if len(vectors) != index.ntotal:  # Before they are read.
-            raise ValueError(
-                f"{name}: got {len(vectors)} vectors, expected the {index.ntotal} of the index, in its order"
-            )
+        require_base(name, len(vectors), index)
         truth = base_neighbours(name, finite_floats(vectors, normalize=options.normalize), index, queries, k)
     with searched_with(index, thorough(index)):
         found = index.search(queries[:CHECKED_QUERIES], min(k, index.ntotal))[1]

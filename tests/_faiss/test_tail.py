@@ -39,15 +39,6 @@ HOT, M = 2, 5
 DEPTHS = [(0, 0, 20), (1, 0, 4), (2, 4, 3), (2, 2, 5), (1, 5, 1000), (1, 0, None)]
 
 
-@pytest.fixture(params=["plug-in", "python"])
-def engine(request, monkeypatch):
-    """How indexes work: inside FAISS, or through Python."""
-    if request.param == "python":
-        monkeypatch.setattr(available, "has", lambda capability: False)
-        monkeypatch.setattr(available, "_warn", lambda reason: None)
-    return request.param
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "x.faiss"

@@ -21,13 +21,6 @@ from tests.ivf_indexes import make_ivf
 X = make_vectors(6, seed=1)
 
 
-@pytest.fixture
-def without_plugin(monkeypatch):
-    """Nothing of FAISS may be replaced."""
-    monkeypatch.setattr(available, "has", lambda capability: False)
-    monkeypatch.setattr(available, "_warn", lambda reason: None)
-
-
 def test_the_plugin_is_used_where_it_can_be():
     assert engine_of(make_index(0)) is engine_of(make_ivf(0)) is IN_FAISS
 

@@ -8,20 +8,10 @@ import numpy as np
 import pytest
 
 from drqfaiss import SearchParametersDRQ, clone_index
-from drqfaiss._plugin import available
 from tests.indexes import METRICS, make_index, make_vectors, reconstructions
 
 X = make_vectors(6, seed=1)
 LEVELS, REFINE, FACTOR, K = 2, 4, 5, 7
-
-
-@pytest.fixture(params=["plug-in", "python"])
-def engine(request, monkeypatch):
-    """How indexes work: inside FAISS, or through Python."""
-    if request.param == "python":
-        monkeypatch.setattr(available, "has", lambda capability: False)
-        monkeypatch.setattr(available, "_warn", lambda reason: None)
-    return request.param
 
 
 def two_stage():

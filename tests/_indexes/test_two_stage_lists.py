@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import drqfaiss
 from drqfaiss import IndexIVFDRQ, SearchParametersIVFDRQ, adopt, clone_index
-from drqfaiss._plugin import available
 from tests import reference
 from tests.indexes import make_codebooks
 from tests.ivf_indexes import (
@@ -30,15 +29,6 @@ from tests.simd_levels import search_on_all_levels
 X = make_vectors(6, seed=1) * 2
 LEVELS, REFINE, FACTOR, K, NPROBE = 2, 4, 5, 7, 3
 KINDS = [("l2", True), ("l2", False), ("ip", True), ("ip", False)]
-
-
-@pytest.fixture(params=["plug-in", "python"])
-def engine(request, monkeypatch):
-    """How indexes work: inside FAISS, or through Python."""
-    if request.param == "python":
-        monkeypatch.setattr(available, "has", lambda capability: False)
-        monkeypatch.setattr(available, "_warn", lambda reason: None)
-    return request.param
 
 
 def two_stage(**others):

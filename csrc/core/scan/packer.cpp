@@ -206,7 +206,6 @@ void BlockPacker::pack_nibbles() {
 
 /// Levels of any widths.
 void BlockPacker::unpack_bits() {
-    const Renumbered* const renumbered = database_.renumbered;
     if (!block_.words && !block_.wide_rows) pack_columns(bytes_of_levels(), columns_.data());
     BitField field{0, 0};
     for (size_t m = 0; m < block_.levels; m++, field.bit += size_t(field.nbits)) {
@@ -218,7 +217,8 @@ void BlockPacker::unpack_bits() {
         else if (block_.wide_rows)
             unpack_wide(
                 database_.codes, block_, field,
-                [bytes = renumbered->new_bytes_of(m)](uint32_t code) { return bytes[code]; }, &bytes_[first]);
+                [bytes = database_.renumbered->new_bytes_of(m)](uint32_t code) { return bytes[code]; },
+                &bytes_[first]);
         else
             unpack_bytes(block_.n, columns_.data(), block_.stride, field, &bytes_[first]);
     }
