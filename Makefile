@@ -19,6 +19,7 @@
 # make test-clients    LangChain, LlamaIndex, datasets and Haystack with our indexes (constraints-clients.txt)
 # make test-cpp    the library for C++ programs and the example (needs FAISS: apt install libfaiss-dev)
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
+# make test-aarch64    the same for 64-bit Arm, under qemu (apt install g++-aarch64-linux-gnu qemu-user-static)
 # make test-sanitize    the core's programs and what reaches the memory of codes and lists under AddressSanitizer,
 #     UndefinedBehaviorSanitizer and ThreadSanitizer; parts: -core, -threads, -python
 # make test-sanitize-cpp    the same for the C++ library (needs FAISS: apt install libfaiss-dev)
@@ -168,6 +169,19 @@ test-avx512:
 		-o build/simd_levels_emulated
 	build/simd_levels_emulated
 
+# The core on 64-bit Arm, emulated: its logic and its bits are tested, nothing is timed.
+AARCH64 := build/aarch64
+QEMU := qemu-aarch64-static -L /usr/aarch64-linux-gnu
+CROSS := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
+.PHONY: test-aarch64
+test-aarch64: $(VENV)/tools
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B $(AARCH64)/core -G Ninja -DCMAKE_BUILD_TYPE=Release $(CROSS) \
+		-DDRQFAISS_PYTHON=OFF -DDRQFAISS_TESTS=ON -DDRQFAISS_WERROR=ON
+	$(BIN)/cmake --build $(AARCH64)/core
+	$(QEMU) $(AARCH64)/core/tests/core/simd_levels 3
+	$(QEMU) $(AARCH64)/core/tests/core/concurrency
+	$(QEMU) $(AARCH64)/core/tests/fuzz/fuzz_core 100 tests/fuzz/corpus/core/*
+
 # Builds with sanitizers of the compiler, beside the others; warnings are left to the usual build.
 .PHONY: test-sanitize test-sanitize-core test-sanitize-threads test-sanitize-python test-sanitize-cpp
 SANITIZE := $(CURDIR)/build/sanitize
@@ -218,8 +232,7 @@ test-sanitize-cpp: $(VENV)/built
 MINUTES ?= 1
 FUZZ := $(CURDIR)/build/fuzz
 CLANG ?= clang++
-FUZZED := -g1 -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all \
-	-Wno-unknown-pragmas -Wno-unknown-warning-option
+FUZZED := -g1 -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all
 fuzz: fuzz-core fuzz-python
 
 fuzz-core: $(VENV)/tools

@@ -1,11 +1,13 @@
 """Fixtures of all tests."""
 
+import platform
+
 import pytest
 
 from drqfaiss import _core
 from drqfaiss._plugin import available
 
-SIMD_LEVELS = ["scalar", "avx2", "avx512"]
+SIMD_LEVELS = {"x86_64": ["scalar", "avx2", "avx512"], "aarch64": ["scalar", "neon"]}[platform.machine()]
 AVAILABLE_LEVELS = SIMD_LEVELS[: SIMD_LEVELS.index(_core.best_simd_level()) + 1]
 
 

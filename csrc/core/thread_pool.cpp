@@ -15,6 +15,15 @@ namespace {
 
 std::atomic<ThreadPool*> current{nullptr};
 
+/// Leaves the processor a moment for something else.
+inline void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");  // its own hint, yield, does nothing on most
+#endif
+}
+
 /// Waits for a condition for some microseconds without giving up the CPU: sleeping and waking take longer
 /// than the pause between two loops of one search.
 template <class Condition>
@@ -25,7 +34,7 @@ bool spin_until(const Condition& condition) {
     do {
         for (int i = 0; i < kLooks; i++) {
             if (condition()) return true;
-            __builtin_ia32_pause();
+            pause();
         }
     } while (std::chrono::steady_clock::now() < end);
     return condition();

@@ -29,7 +29,7 @@ def test_the_environment_overrides(level):
     assert import_with(level).stdout.strip() == level
 
 
-@pytest.mark.parametrize("level", ["sse2", *SIMD_LEVELS[len(AVAILABLE_LEVELS) :]])
+@pytest.mark.parametrize("level", ["sse2", "sve", *SIMD_LEVELS[len(AVAILABLE_LEVELS) :]])
 def test_a_level_that_cannot_be_had_fails_the_import(level):
     result = import_with(level)
     assert result.returncode != 0
@@ -44,5 +44,7 @@ def test_set_level(level):
 
 
 def test_unknown_level():
-    with pytest.raises(ValueError, match="'sse9': expected scalar, avx2 or avx512"):
+    with pytest.raises(
+        ValueError, match=f"'sse9': expected {', '.join(SIMD_LEVELS[:-1])} or {SIMD_LEVELS[-1]}$"
+    ):
         _core.set_simd_level("sse9")

@@ -1,4 +1,5 @@
 // The AVX2 level: a shuffle looks up 32 codes in a table of 16 bytes.
+#ifdef __x86_64__
 #include <immintrin.h>
 
 #include <cstring>
@@ -6,7 +7,7 @@
 
 #include "core/isa/targets.h"
 
-#pragma GCC target("avx2")
+DRQ_TARGET_BEGIN("avx2")
 
 namespace drq::isa::avx2 {
 
@@ -143,3 +144,6 @@ const Kernels& kernels() {
 }
 
 }  // namespace drq::isa::avx2
+
+DRQ_TARGET_END
+#endif

@@ -1,5 +1,6 @@
 // The AVX-512 level: tables of 256 bytes live in four registers and one permute looks up 64 codes in half of
 // them.
+#ifdef __x86_64__
 #ifdef DRQ_EMULATE_AVX512  // for tests on CPUs without it, see `make test-avx512`
 #include <emulated_avx512.h>
 #else
@@ -12,11 +13,13 @@
 #include "core/isa/targets.h"
 
 #ifndef DRQ_EMULATE_AVX512
+#ifndef __clang__
 // g++ 12 takes the "undefined" operands inside its own intrinsics for uninitialized variables (GCC bug
 // 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")
+#endif
+DRQ_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")
 #endif
 
 namespace drq::isa::avx512 {
@@ -136,3 +139,8 @@ const Kernels& kernels() {
 }
 
 }  // namespace drq::isa::avx512
+
+#ifndef DRQ_EMULATE_AVX512
+DRQ_TARGET_END
+#endif
+#endif

@@ -12,7 +12,49 @@ namespace drq::isa {
 
 namespace {
 
-constexpr const char* kNames[] = {"scalar", "avx2", "avx512"};
+struct Level {
+    const char* name;
+    const Kernels& (*kernels)();
+    bool (*runs)();  ///< whether this machine can run it
+};
+
+#if defined(__x86_64__)
+bool runs_avx2() { return __builtin_cpu_supports("avx2"); }
+
+bool runs_avx512() {
+#ifdef DRQ_EMULATE_AVX512
+    return runs_avx2();  // SIMDe makes AVX2 instructions of them
+#else
+    // The AVX-512 kernels are built around the 64-byte permutes of VBMI and the byte dot products of VNNI.
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+#endif
+}
+#endif
+
+bool always() { return true; }
+
+/// From the lowest. A machine that runs one runs all before it.
+constexpr Level kLevels[] = {
+    {"scalar", scalar::kernels, always},
+#if defined(__x86_64__)
+    {"avx2", avx2::kernels, runs_avx2},
+    {"avx512", avx512::kernels, runs_avx512},
+#elif defined(__aarch64__)
+    {"neon", neon::kernels, always},  // part of every 64-bit Arm CPU
+#endif
+};
+constexpr int kCount = sizeof kLevels / sizeof kLevels[0];
+
+const Level& level(Target target) { return kLevels[int(target)]; }
+
+/// "scalar, avx2 or avx512"
+std::string all_names() {
+    std::string names = kLevels[0].name;
+    for (int i = 1; i < kCount; i++) names += (i + 1 < kCount ? ", " : " or ") + std::string(kLevels[i].name);
+    return names;
+}
 
 void require(Target target) {
     if (target > best_target())
@@ -40,17 +82,12 @@ std::atomic<Target>& current() {
 }  // namespace
 
 Target best_target() {
-#ifdef DRQ_EMULATE_AVX512
-    // SIMDe makes AVX2 instructions of them.
-    static const bool avx512 = __builtin_cpu_supports("avx2");
-#else
-    // The AVX-512 kernels are built around the 64-byte permutes of VBMI and the byte dot products of VNNI.
-    static const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                               __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
-#endif
-    static const bool avx2 = __builtin_cpu_supports("avx2");
-    return avx512 ? Target::Avx512 : avx2 ? Target::Avx2 : Target::Scalar;
+    static const Target best = [] {
+        int last = 0;
+        while (last + 1 < kCount && kLevels[last + 1].runs()) last++;
+        return Target(last);
+    }();
+    return best;
 }
 
 Target active_target() { return current(); }
@@ -60,23 +97,14 @@ void set_target(Target target) {
     current() = target;
 }
 
-const Kernels& active() {
-    switch (active_target()) {
-        case Target::Avx512:
-            return avx512::kernels();
-        case Target::Avx2:
-            return avx2::kernels();
-        default:
-            return scalar::kernels();
-    }
-}
+const Kernels& active() { return level(active_target()).kernels(); }
 
-const char* target_name(Target target) { return kNames[static_cast<int>(target)]; }
+const char* target_name(Target target) { return level(target).name; }
 
 Target parse_target(const std::string& name) {
-    for (int i = 0; i < 3; i++)
-        if (strcasecmp(name.c_str(), kNames[i]) == 0) return static_cast<Target>(i);
-    throw std::invalid_argument("SIMD level '" + name + "': expected scalar, avx2 or avx512");
+    for (int i = 0; i < kCount; i++)
+        if (strcasecmp(name.c_str(), kLevels[i].name) == 0) return Target(i);
+    throw std::invalid_argument("SIMD level '" + name + "': expected " + all_names());
 }
 
 }  // namespace drq::isa

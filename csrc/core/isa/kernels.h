@@ -9,7 +9,8 @@
 
 namespace drq::isa {
 
-enum class Target { Scalar, Avx2, Avx512 };
+/// The instruction-set levels of this architecture by number, each more able than the one before.
+enum class Target { Scalar };
 
 /// A partial code of beam search: codeword `codeword` appended to the kept partial code `parent`.
 struct Candidate {
@@ -110,7 +111,7 @@ void set_target(Target target);
 
 const char* target_name(Target target);
 
-/// "scalar", "avx2" or "avx512"; throws std::invalid_argument naming what is allowed.
+/// The level of this name, upper or lower case; throws std::invalid_argument naming what is allowed.
 Target parse_target(const std::string& name);
 
 }  // namespace drq::isa

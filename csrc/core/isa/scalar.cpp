@@ -1,6 +1,4 @@
 // The scalar level: plain C++, the reference for the others.
-#include <emmintrin.h>
-
 #include "core/isa/targets.h"
 
 namespace drq::isa::scalar {
@@ -12,7 +10,14 @@ typedef Lane UnalignedLane __attribute__((aligned(4), may_alias));
 typedef int32_t Mask __attribute__((vector_size(16)));
 constexpr int kTileRows = 2, kTileVectors = 4;
 
-inline uint32_t mask_bits(Mask mask) { return uint32_t(_mm_movemask_ps((__m128)mask)); }
+inline uint32_t mask_bits(Mask mask) {
+#ifdef __SSE2__
+    return uint32_t(__builtin_ia32_movmskps(Lane(mask)));
+#else
+    const Mask bits = mask & Mask{1, 2, 4, 8};
+    return uint32_t(bits[0] | bits[1] | bits[2] | bits[3]);
+#endif
+}
 
 #include "core/isa/generic/beam.inl"
 #include "core/isa/generic/norms.inl"
