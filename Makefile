@@ -20,6 +20,8 @@
 # make test-cpp    the library for C++ programs and the example (needs FAISS: apt install libfaiss-dev)
 # make test-avx512    the kernels on every SIMD level, AVX-512 emulated (needs SIMDe: apt install libsimde-dev)
 # make test-aarch64    the same for 64-bit Arm, under qemu (apt install g++-aarch64-linux-gnu qemu-user-static)
+# make test-aarch64-package    the package with FAISS's wheel, in Debian's Python for 64-bit Arm (apt install debootstrap,
+#     and as above)
 # make test-sanitize    the core's programs and what reaches the memory of codes and lists under AddressSanitizer,
 #     UndefinedBehaviorSanitizer and ThreadSanitizer; parts: -core, -threads, -python
 # make test-sanitize-cpp    the same for the C++ library (needs FAISS: apt install libfaiss-dev)
@@ -181,6 +183,35 @@ test-aarch64: $(VENV)/tools
 	$(QEMU) $(AARCH64)/core/tests/core/simd_levels 3
 	$(QEMU) $(AARCH64)/core/tests/core/concurrency
 	$(QEMU) $(AARCH64)/core/tests/fuzz/fuzz_core 100 tests/fuzz/corpus/core/*
+
+# The package and the official wheel of FAISS for 64-bit Arm, in Debian's Python under qemu. Python, pip and the
+# tests are emulated, the compiler is not. Results have to be those of this machine.
+ARM_ROOT := $(CURDIR)/$(AARCH64)/root
+ARM_PYTHON := $(ARM_ROOT)/usr/bin/python
+ARM_PACKAGES := $(ARM_ROOT)/usr/local/lib/python3.11/dist-packages
+ARM_TESTS := tests/_plugin tests/faiss_plugin/test_state.py tests/faiss_plugin/test_ivf_state.py tests/_faiss/test_adopt.py \
+	tests/_indexes/test_flat.py tests/_indexes/test_ivf.py
+.PHONY: test-aarch64-package
+test-aarch64-package: $(VENV)/built $(AARCH64)/packages
+	rm -rf $(AARCH64)/tree $(AARCH64)/wheel && mkdir -p $(AARCH64)/tree
+	git ls-files | tar -c -T - | tar -x -C $(AARCH64)/tree
+	cd $(AARCH64)/tree && CXX=aarch64-linux-gnu-g++ CXXFLAGS="-idirafter $(ARM_ROOT)/usr/include" \
+		PATH=$(CURDIR)/$(BIN):$$PATH $(ARM_PYTHON) -m pip wheel -q --no-build-isolation --no-deps -w ../wheel .
+	$(BIN)/python -m pip install -q --no-deps --upgrade $(ARM_WHEELS) --target $(ARM_PACKAGES) $(AARCH64)/wheel/*.whl
+	rm -r $(AARCH64)/tree/drqfaiss
+	cd $(AARCH64)/tree && $(ARM_PYTHON) -m drqfaiss info
+	$(BIN)/python -m tests.versions.results >$(AARCH64)/expected.json
+	cd $(AARCH64)/tree && $(ARM_PYTHON) -m tests.versions.results >../results.json
+	$(BIN)/python -m tests.aarch64.compare $(AARCH64)/expected.json $(AARCH64)/results.json
+	cd $(AARCH64)/tree && $(ARM_PYTHON) -m pytest -q -m "not slow" -p no:cacheprovider $(ARM_TESTS) $(ARGS)
+
+ARM_WHEELS := --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi abi3 --abi none \
+	$(addprefix --platform ,linux_aarch64 $(addsuffix _aarch64,manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014))
+$(AARCH64)/packages: $(VENV)/tools tests/aarch64/make_root.sh
+	tests/aarch64/make_root.sh $(ARM_ROOT)
+	$(BIN)/python -m pip install -q $(ARM_WHEELS) --target $(ARM_PACKAGES) -c constraints.txt \
+		numpy faiss-cpu pytest hypothesis h5py scikit-learn setuptools wheel pybind11 pip
+	touch $@
 
 # Builds with sanitizers of the compiler, beside the others; warnings are left to the usual build.
 .PHONY: test-sanitize test-sanitize-core test-sanitize-threads test-sanitize-python test-sanitize-cpp

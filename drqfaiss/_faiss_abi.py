@@ -19,7 +19,9 @@ from drqfaiss._plugin.check import measure
 from drqfaiss._plugin.identity import KNOWN, Identity, identify
 from drqfaiss._plugin.layout import address as address
 
-TESTED_BUILDS = tuple(KNOWN["builds"].values())
+TESTED_BUILDS = tuple(
+    dict.fromkeys(build for builds in KNOWN["builds"].values() for build in builds.values())
+)
 SWITCH = "DRQFAISS_PLUGIN"
 
 
@@ -41,9 +43,10 @@ def self_check() -> dict[str, Any]:
             raise RuntimeError("; ".join(facts["refused"].values()))
         facts["refused"] = refused
     except Exception as error:
+        machines = " and ".join(KNOWN["builds"])
         raise ImportError(
             f"drqfaiss cannot work inside faiss {faiss.__version__} ({library}): {error}. "
-            f"Known to work: the wheels {', '.join(TESTED_BUILDS)} for Linux x86-64."
+            f"Known to work: the wheels {', '.join(TESTED_BUILDS)} for Linux on {machines}."
         ) from error
     return {
         "faiss": faiss.__version__,

@@ -15,19 +15,21 @@ namespace drq::plugin {
 
 namespace {
 
-/// Whether an address is in a part of a library that the loader writes and then protects.
-bool is_read_only_after_loading(const void* address) {
+/// Whether a page is of a part of a library that the loader writes and then protects. It leaves out a last
+/// page that the part has not for itself.
+bool is_read_only_after_loading(const void* page, size_t page_bytes) {
     struct Search {
-        uintptr_t address;
+        uintptr_t page;
+        size_t page_bytes;
         bool found;
-    } search{reinterpret_cast<uintptr_t>(address), false};
+    } search{reinterpret_cast<uintptr_t>(page), page_bytes, false};
     const auto look = [](dl_phdr_info* library, size_t, void* data) {
         auto& wanted = *static_cast<Search*>(data);
         for (size_t i = 0; i < library->dlpi_phnum; i++) {
             const ElfW(Phdr) & part = library->dlpi_phdr[i];
-            const uintptr_t begin = library->dlpi_addr + part.p_vaddr;
-            if (part.p_type == PT_GNU_RELRO && wanted.address >= begin &&
-                wanted.address < begin + part.p_memsz)
+            const uintptr_t begin = library->dlpi_addr + part.p_vaddr, bytes = wanted.page_bytes;
+            if (part.p_type == PT_GNU_RELRO && wanted.page >= begin / bytes * bytes &&
+                wanted.page + bytes <= begin + part.p_memsz)
                 wanted.found = true;
         }
         return int(wanted.found);
@@ -93,7 +95,7 @@ void Vtable::replace_in_library(size_t slot, const void* function) const {
     if (mprotect(page, page_bytes, PROT_READ | PROT_WRITE))
         throw std::runtime_error(std::string(symbol_) + " cannot be made writable: " + std::strerror(errno));
     __atomic_store_n(word, function, __ATOMIC_RELEASE);  // other threads may be calling it
-    if (is_read_only_after_loading(word)) mprotect(page, page_bytes, PROT_READ);
+    if (is_read_only_after_loading(page, page_bytes)) mprotect(page, page_bytes, PROT_READ);
 }
 
 std::vector<std::string> Vtable::functions() const {

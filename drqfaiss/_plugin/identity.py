@@ -41,8 +41,10 @@ def identify() -> Identity:
     Raises:
         RuntimeError: If FAISS's classes are not in a library of this platform whose symbols are exported.
     """
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise RuntimeError(f"this is {sys.platform} on {platform.machine()}, expected linux on x86_64")
+    machine = platform.machine()
+    if sys.platform != "linux" or machine not in KNOWN["builds"]:
+        expected = " or ".join(KNOWN["builds"])
+        raise RuntimeError(f"this is {sys.platform} on {machine}, expected linux on {expected}")
     probe = faiss.IndexResidualQuantizer(24, 3, 5)
     library, symbol = plugin.home(address(probe))
     if symbol != FLAT_CLASS:
@@ -52,7 +54,7 @@ def identify() -> Identity:
         )
     with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as binary:
         build_id = build_id_of(binary)
-    return Identity(library, build_id, KNOWN["builds"].get(build_id))
+    return Identity(library, build_id, KNOWN["builds"][machine].get(build_id))
 
 
 def require_known_functions(symbol: str) -> None:

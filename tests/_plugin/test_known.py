@@ -8,7 +8,14 @@ import pytest
 from drqfaiss._plugin.identity import KNOWN
 
 ROOT = Path(__file__).parents[2]
-RELEASES = sorted(build.removeprefix("faiss-cpu ") for build in KNOWN["builds"].values())
+BUILDS = {machine: sorted(builds.values()) for machine, builds in KNOWN["builds"].items()}
+RELEASES = [build.removeprefix("faiss-cpu ") for build in BUILDS["x86_64"]]
+
+
+def test_every_release_is_known_on_every_machine():
+    assert BUILDS["aarch64"] == BUILDS["x86_64"]
+    builds = [build for builds in KNOWN["builds"].values() for build in builds]
+    assert len(set(builds)) == 2 * len(RELEASES)
 
 
 def test_the_makefile_tests_them_all():

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from drqfaiss._plugin.identity import KNOWN
 
 RELEASES = os.environ["DRQFAISS_TEST_RELEASES"].split()
 FOLDERS = Path(os.environ["DRQFAISS_TEST_FOLDERS"])  # of releases, each in faiss-VERSION, and of numpy-1
-INSIDE = {build.split()[1] for build in KNOWN["builds"].values()}
+INSIDE = {build.split()[1] for build in KNOWN["builds"][platform.machine()].values()}
 
 
 @functools.cache
