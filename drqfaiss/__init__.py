@@ -1,26 +1,14 @@
 """Deep Recurrent Quantization for FAISS: one codebook, and a code length chosen at query time."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drqfaiss._public import *  # noqa: F403
+
 __version__ = "0.1.0"
 
-from drqfaiss._core import set_simd_level, simd_level
-from drqfaiss._faiss.adopt import adopt
-from drqfaiss._faiss.clone import clone_index
-from drqfaiss._faiss.factory import index_factory
-from drqfaiss._faiss.install import install, installed, uninstall
-from drqfaiss._faiss.io import DamagedIndexError, read_index, write_index
-from drqfaiss._faiss.shards import hand_levels_on as _hand_levels_on
-from drqfaiss._faiss.tail import join_tail, split_tail
-from drqfaiss._indexes.flat import IndexDRQ
-from drqfaiss._indexes.ivf import IndexIVFDRQ
-from drqfaiss._indexes.parameters import SearchParametersDRQ, SearchParametersIVFDRQ
-from drqfaiss._least_squares.options import TrainingOptions
-from drqfaiss._plugin.available import plugin_info
-from drqfaiss._tail_file import check_tail
-from drqfaiss._tuning.tune import tune
-from drqfaiss._tuning.tuned import Tuned, TunedPoint
-from drqfaiss.quantizer import Quantizer
-
-__all__ = [
+__all__ = [  # noqa: F405
     "DamagedIndexError",
     "IndexDRQ",
     "IndexIVFDRQ",
@@ -47,17 +35,25 @@ __all__ = [
     "write_index",
 ]
 
-_hand_levels_on()
 
-# Users and pickles find classes here, wherever they are written.
-for _class in (
-    DamagedIndexError,
-    IndexDRQ,
-    IndexIVFDRQ,
-    SearchParametersDRQ,
-    SearchParametersIVFDRQ,
-    TrainingOptions,
-    Tuned,
-    TunedPoint,
-):
-    _class.__module__ = __name__
+def __getattr__(name: str) -> Any:
+    """Load a public name, or a module of the package, at its first use.
+
+    So `drqfaiss --help` need not wait for FAISS, nor a program that imports more than it uses.
+    """
+    if name in __all__:
+        value = getattr(import_module("drqfaiss._public"), name)
+        globals()[name] = value
+        return value
+    module = f"{__name__}.{name}"
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -7,13 +7,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 MOST_SHOWN = 200  # Characters of a value that a message shows whole.
 MOST_INT64 = 2**63 - 1
-METRIC_NAMES = {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}
+METRIC_NAMES = {1: "l2", 0: "ip"}  # FAISS's numbers; whoever needs only the names need not load it
 
 
 def shown(value: Any) -> str:

@@ -20,7 +20,7 @@ ROOMS = (
     ("_tuning",),
     ("build", "supervised"),
     ("distributed", "training"),
-    ("",),  # the package itself, which names what is public
+    ("", "_public"),  # the package itself, which names what is public
     ("cli",),
     ("__main__",),
 )

@@ -26,6 +26,8 @@ from drqfaiss._indexes.tail import REFINE_FACTOR, head_digest, is_head
 class DamagedIndexError(RuntimeError, ValueError):
     """A file is no FAISS index, or damaged: a RuntimeError as FAISS's, a ValueError as other readers'."""
 
+    __module__ = "drqfaiss"  # Where users and pickles find it.
+
 
 def write_index(index: faiss.Index, path: str | os.PathLike[str] | IO[bytes] | faiss.IOWriter) -> None:
     """Write an index to a FAISS file. Plain FAISS reads it as a residual quantizer index and finds the same.

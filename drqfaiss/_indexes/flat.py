@@ -49,6 +49,8 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         TypeError, ValueError: Naming the argument and what was expected.
     """
 
+    __module__ = "drqfaiss"  # Where users and pickles find it.
+
     def __init__(
         self,
         d: int,

@@ -51,6 +51,8 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         TypeError, ValueError: Naming the argument and what was expected.
     """
 
+    __module__ = "drqfaiss"  # Where users and pickles find it.
+
     def __init__(
         self,
         quantizer: faiss.Index,

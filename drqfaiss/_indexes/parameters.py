@@ -118,6 +118,8 @@ class SearchParametersDRQ(_Levels, faiss.SearchParameters):
             at the search.
     """
 
+    __module__ = "drqfaiss"  # Where users and pickles find it.
+
     _names = ("levels", "sel", "refine_levels", "refine_factor")
 
     def __init__(
@@ -153,6 +155,8 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
         TypeError, ValueError: Naming the argument and what was expected. Whether the index has that many
             levels and lists is checked at the search.
     """
+
+    __module__ = "drqfaiss"  # Where users and pickles find it.
 
     _names = ("levels", "nprobe", "sel", "max_codes", "quantizer_params", "refine_levels", "refine_factor")
     _quantizer_params: faiss.SearchParameters | None = None

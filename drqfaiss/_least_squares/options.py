@@ -104,6 +104,8 @@ class TrainingOptions:
         TypeError, ValueError: Naming the option and what was expected.
     """
 
+    __module__ = "drqfaiss"  # Where users and pickles find it.
+
     layout: str = _choice("auto", "which levels share a codebook", LAYOUTS)
     global_levels: int | None = _option(
         None, "levels in all dimensions, before those on blocks", partial(_check.integer, lowest=0)

@@ -17,6 +17,8 @@ from drqfaiss._indexes.settings import Setting
 class TunedPoint:
     """A setting, its recall and its time, by the queries that choose."""
 
+    __module__ = "drqfaiss"  # Where users and pickles find it.
+
     setting: Setting
     recall: float
     us_per_query: float
@@ -41,6 +43,8 @@ class Tuned:
         queries: how many told the recall.
         front: settings than which no other is both faster and better, fastest first.
     """
+
+    __module__ = "drqfaiss"  # Where users and pickles find it.
 
     setting: Setting
     recall: float
