@@ -77,7 +77,7 @@ def build_index(
         chunk: rows added at a time.
         checkpoint_seconds: time between checkpoints, at least; they never take more than 5% of the time.
         restart: discard what an earlier build left in the folder.
-        progress: whether to show a bar, if tqdm is installed and stderr is a terminal.
+        progress: whether to show a bar on stderr, if that is a terminal.
         hot_levels: write the result as two files, see `split_tail`: an index of so many levels, and a side
             file of the others, ``output`` and ".tail". The whole index is in memory until then, and in the
             folder. None: one file.

@@ -16,8 +16,6 @@ rotated to their principal axes for scales per dimension, before any of this.
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterator
 
 import faiss
 import numpy as np
@@ -35,6 +33,7 @@ from drqfaiss._least_squares.solving import (
     relaxation_in,
     update,
 )
+from drqfaiss._progress import bar
 
 OUTLYING, INLYING = 30.0, 0.95  # `inlying` says what they are.
 START_ITERATIONS = 8  # Iterations of k-means: few, as the codebook changes a lot afterwards.
@@ -65,12 +64,14 @@ def train(x: ArrayLike, levels: int, bits: int, options: TrainingOptions) -> Mod
     x, mean, unit, rotation = prepare(x, max(work.max_vectors, K), rotate=scale == "vector", rng=rng)
     group = np.minimum(np.arange(levels), options.own or 0)
     fitted = start(x, group, K, scale, options.seed)
-    for iteration in with_progress(work.iterations, options.progress):
-        codes = _core.encode(x, fitted.codebooks(), work.beam, gains)
-        relaxation = relaxation_in(iteration, work.iterations)
-        fitted = update(Statistics.of(x, codes, K), fitted, tail, scale, relaxation)
-        if iteration + 1 < work.iterations:
-            reseed_unused(fitted, codes, x, rng)
+    with bar("training", "iterations", work.iterations, shown=options.progress) as shown:
+        for iteration in range(work.iterations):
+            codes = _core.encode(x, fitted.codebooks(), work.beam, gains)
+            relaxation = relaxation_in(iteration, work.iterations)
+            fitted = update(Statistics.of(x, codes, K), fitted, tail, scale, relaxation)
+            if iteration + 1 < work.iterations:
+                reseed_unused(fitted, codes, x, rng)
+            shown.update()
     groups = tuple(Group(base) for base in (fitted.bases * unit).astype(np.float32))
     scales = (fitted.scales if scale == "vector" else fitted.scales[:, 0]).astype(np.float32)
     return Model(groups, group, scales, mean, rotation)
@@ -173,14 +174,3 @@ def reseed_unused(levels: Levels, codes: np.ndarray, x: np.ndarray, rng: np.rand
         rows = rng.choice(len(x), len(unused), replace=False)
         explained = sum(codebooks[m, codes[rows, m]] for m in range(first))
         levels.bases[g, unused] = x[rows] - explained
-
-
-def with_progress(iterations: int, shown: bool) -> Iterator[int]:
-    """Count iterations, with a line on stderr if that is a terminal."""
-    shown = shown and sys.stderr.isatty()
-    for iteration in range(iterations):
-        if shown:
-            print(f"\rtraining: iteration {iteration + 1}/{iterations}", end="", file=sys.stderr, flush=True)
-        yield iteration
-    if shown:
-        print(file=sys.stderr)

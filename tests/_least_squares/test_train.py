@@ -194,12 +194,6 @@ def test_progress_is_silent_without_a_terminal(digits, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_progress_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert list(least_squares.with_progress(2, shown=True)) == [0, 1]
-    assert "iteration 2/2\n" in capsys.readouterr().err
-
-
 X = np.zeros((50, 4), np.float32)
 WITH_NAN = X.copy()
 WITH_NAN[7, 2] = np.nan
