@@ -320,8 +320,10 @@ test-package: $(VENV)/package-tools
 	$(BIN)/cibuildwheel --platform linux --print-build-identifiers
 	$(PYTHON) -m venv $(PACKAGE)/venv
 	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt dist/*.whl
+	cd $(PACKAGE) && venv/bin/python -c "import drqfaiss; drqfaiss.IndexDRQ(8, 2)" && ! venv/bin/drqfaiss info
+	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[cli]"
 	cd $(PACKAGE) && venv/bin/drqfaiss info
-	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[cli,test]"
+	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt "$$(echo dist/*.whl)[test]"
 	tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE) && rm -r $(PACKAGE)/drqfaiss-*/drqfaiss
 	cd $(PACKAGE)/drqfaiss-*/ && ../venv/bin/python -m pytest $(addprefix --ignore=tests/,benchmarks fuzz soak supervised) \
 		$(patsubst %,--deselect '%',$(NEEDS_TORCH) $(NEEDS_SOURCES) $(NEEDS_MATPLOTLIB) $(THOUSAND_FORKS)) $(ARGS)
@@ -345,7 +347,8 @@ $(VENV)/tools: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --upgrade -c constraints.txt \
 		"setuptools>=77" pybind11 cmake ninja \
 		"numpy>=1.25" faiss-cpu \
-		h5py matplotlib pyyaml scikit-image scikit-learn tqdm pytest hypothesis ruff clang-format mypy
+		cyclopts rich h5py matplotlib pyyaml scikit-image scikit-learn tqdm \
+		pytest hypothesis ruff clang-format mypy
 	touch $@
 
 # Only the supervised training needs PyTorch, which is large: demo and bench go without.

@@ -27,10 +27,10 @@ import numpy as np
 
 import drqfaiss
 from drqfaiss._tail_file import open_tail
-from drqfaiss.cli import options as shared
-from drqfaiss.cli.tables import lines
+from drqfaiss.cli.options import VECTORS, Truth
+from drqfaiss.cli.tables import lines, terminal
 from drqfaiss.cli.timing import Task, best_times
-from drqfaiss.cli.truth import add_truth, open_filled, read_queries, read_truth
+from drqfaiss.cli.truth import open_filled, read_queries, read_truth
 from drqfaiss.evaluation import intersection_at, recall_at
 
 NORM_BYTES = 4  # What L2 searches keep of a vector beside its code.
@@ -41,8 +41,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     faiss.omp_set_num_threads(1)
     whole = open_filled(options.index)
-    queries = read_queries(whole, options)
-    truth = read_truth(whole, queries, options, options.k)
+    queries = read_queries(whole, options.queries, options.normalize)
+    given = Truth(base=options.base, groundtruth=options.groundtruth)
+    truth = read_truth(whole, queries, given, options.k, options.normalize)
     with tempfile.TemporaryDirectory(dir=options.folder or Path(options.index).parent) as folder:
         rows = [
             row for hot in options.hot for row in compare(whole, hot, Path(folder), queries, truth, options)
@@ -55,30 +56,36 @@ def main(arguments: list[str] | None = None) -> None:
         "faiss": faiss.__version__,
         "rows": [{**dict.fromkeys(rows[0]), **row} for row in rows],
     }
-    print("\n".join(lines(page)))
+    print("\n".join(lines(page, *terminal())))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("index", help="file of a filled IndexDRQ with all levels")
-    parser.add_argument("queries", help=shared.VECTORS_HELP)
-    add_truth(parser)
-    parser.add_argument(
-        "--hot", type=shared.several(shared.positive), default=[8, 16], metavar="L,…", help="levels in memory"
-    )
+    parser.add_argument("queries", help=VECTORS)
+    truth = parser.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--groundtruth", help="exact neighbours: .ivecs, .npy or x.hdf5:neighbors")
+    truth.add_argument("--base", help="the vectors in the index, in its order; they must fit into memory")
+    parser.add_argument("--normalize", action="store_true", help="divide vectors by their norm")
+    parser.add_argument("--hot", type=numbers, default=[8, 16], metavar="L,…", help="levels in memory")
     parser.add_argument(
         "--factors",
-        type=shared.several(shared.positive),
+        type=numbers,
         default=[20, 50],
         metavar="F,…",
         help="refine_factor of searches",
     )
-    parser.add_argument("-k", type=shared.positive, default=10, metavar="K", help="results of a search")
-    parser.add_argument("--runs", type=shared.positive, default=5, metavar="N")
-    parser.add_argument("--seconds", type=shared.seconds, default=0.2, metavar="S", help="of a warm run")
+    parser.add_argument("-k", type=int, default=10, metavar="K", help="results of a search")
+    parser.add_argument("--runs", type=int, default=5, metavar="N")
+    parser.add_argument("--seconds", type=float, default=0.2, metavar="S", help="of a warm run")
     parser.add_argument("--pack", action="store_true", help="keep the levels in memory packed, on both sides")
     parser.add_argument("--folder", help="where to write the two files")
     return parser.parse_args(arguments)
+
+
+def numbers(text: str) -> list[int]:
+    """Read numbers with commas in between."""
+    return [int(part) for part in text.split(",")]
 
 
 def compare(

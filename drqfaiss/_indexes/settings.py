@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import faiss
 
@@ -13,11 +12,12 @@ from drqfaiss._indexes.arrays import Depth
 from drqfaiss._indexes.base import LevelsIndex
 from drqfaiss._indexes.engines import IN_FAISS, engine_of
 from drqfaiss._indexes.nested import as_drq, indexes_in
+from drqfaiss._indexes.search_options import SearchOptions
 
 MOST = 2**31 - 1  # Greater numbers are mistakes.
 
 
-class Setting(NamedTuple):
+class Setting(SearchOptions):
     """Of the searches of an index; None leaves what the index has.
 
     Attributes:
@@ -28,11 +28,7 @@ class Setting(NamedTuple):
         k_factor: how many times as many candidates as results an ``IndexRefine`` ranks.
     """
 
-    levels: int | None = None
-    refine_levels: int | None = None
-    refine_factor: int | None = None
-    nprobe: int | None = None
-    k_factor: float | None = None
+    __slots__ = ()
 
     def check(self, index: faiss.Index) -> None:
         """Require that the index can search so.

@@ -1,14 +1,7 @@
-"""Compare index types on your data: training and encoding time, recall and search time.
-
-DATA is an ann-benchmarks HDF5 file, a folder or prefix of sift_base.fvecs, sift_query.fvecs, …, or one file
-that is split. Settings and training options apply to the indexes that have them. A row is a search for k: its
-recall and its time. FAISS's searches are timed at each SIMD level of its wheel and quoted at the best;
-training and adding run once, at its default.
-"""
+"""`drqfaiss bench`: compare index types on a data set."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -21,48 +14,23 @@ import numpy as np
 from drqfaiss._faiss.factory import index_factory
 from drqfaiss._indexes.arrays import Depth
 from drqfaiss._indexes.settings import Setting, drq_indexes, inverted_indexes, refining_indexes
-from drqfaiss.cli import options as shared
 from drqfaiss.cli.info import code_bytes
-from drqfaiss.cli.sweep import add_sweep, hidden, require_ranks, sweep, warning_of_spread
+from drqfaiss.cli.options import SETTINGS, Bench
+from drqfaiss.cli.sweep import hidden, require_ranks, sweep, warning_of_spread
 from drqfaiss.cli.tables import Rows
-from drqfaiss.cli.training import add_training, training_of
+from drqfaiss.cli.vectors import METRICS, settings_of, training_of
 from drqfaiss.datasets import Dataset, finite_floats, load_dataset
 from drqfaiss.evaluation import exact_neighbours
 
-FACTORIES = ["DRQ8x8", "PQ8x8", "RQ8x8", "PQ16x4fs"]
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``run`` reads."""
-    parser.add_argument("data", help="file, folder or prefix, see above")
-    parser.add_argument(
-        "--factory",
-        nargs="+",
-        default=FACTORIES,
-        metavar="TYPE",
-        help=f"index types (default: {' '.join(FACTORIES)})",
-    )
-    parser.add_argument(
-        "--metric", choices=shared.METRICS, help="l2 or inner product (default: what the file says, else l2)"
-    )
-    parser.add_argument("--max-base", type=shared.positive, metavar="N", help="use only so many base vectors")
-    parser.add_argument(
-        "--max-learn", type=shared.positive, metavar="N", help="train on only so many vectors"
-    )
-    parser.add_argument(
-        "--max-queries", type=shared.positive, metavar="N", help="search only so many queries"
-    )
-    add_sweep(parser)
-    add_training(parser, "random draws")
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def run(name: str, options: Bench) -> dict[str, Any]:
     """Return rows of figures for every index type and setting."""
-    data = cut(load_dataset(options.data, shared.METRICS.get(options.metric), seed=options.seed), options)
+    metric = None if options.metric is None else METRICS[options.metric]
+    data = cut(load_dataset(name, metric, seed=options.seed), options)
     subjects = possible(data, options)
     truth = data.groundtruth
     if truth is None:
-        truth = exact_neighbours(data.base, data.query, max(options.k), data.metric)
+        truth = exact_neighbours(data.base, data.query, max(options.sweep.k), data.metric)
     rows = chain.from_iterable(measure(subject, data, truth, options) for subject in subjects)
     return {
         "data": data.name,
@@ -72,7 +40,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "d": data.d,
         "threads": faiss.omp_get_max_threads(),
         "rows": Rows(
-            warning_of_spread(rows), {"index": max(options.factory, key=len)}, hidden=hidden(options)
+            warning_of_spread(rows), {"index": max(options.factory, key=len)}, hidden=hidden(options.sweep)
         ),
     }
 
@@ -85,13 +53,13 @@ class Subject(NamedTuple):
     settings: list[Setting]
 
 
-def possible(data: Dataset, options: argparse.Namespace) -> list[Subject]:
+def possible(data: Dataset, options: Bench) -> list[Subject]:
     """Return what is to be measured, when all of it can be.
 
     Raises:
         TypeError, ValueError: naming what cannot.
     """
-    require_ranks(options.k, len(data.base))
+    require_ranks(options.sweep.k, len(data.base))
     training = training_of(options, "")
     drq = [factory for factory in options.factory if "DRQ" in factory]
     if training and not drq:
@@ -103,28 +71,30 @@ def possible(data: Dataset, options: argparse.Namespace) -> list[Subject]:
         for quantizer in drq_indexes(index):
             quantizer.require_enough(len(data.learn))
         subjects.append(Subject(factory, index, settings_for(index, options)))
-    for name in shared.SETTINGS:
+    for name in SETTINGS:
         used = any(getattr(setting, name) is not None for s in subjects for setting in s.settings)
-        if getattr(options, name) is not None and not used:
+        if getattr(options.sweep.settings, name) is not None and not used:
             raise ValueError(
                 f"{name}: got it for {', '.join(options.factory)}, expected an index that has it"
             )
     return subjects
 
 
-def settings_for(index: faiss.Index, options: argparse.Namespace) -> list[Setting]:
+def settings_for(index: faiss.Index, options: Bench) -> list[Setting]:
     """Return the settings that an index can have, once each, all others left out; checked."""
     usable = [*Depth._fields] if drq_indexes(index) else []
     usable += ["nprobe"] if inverted_indexes(index) else []
     usable += ["k_factor"] if refining_indexes(index) else []
-    chosen = [{name: getattr(setting, name) for name in usable} for setting in shared.settings_of(options)]
+    chosen = [
+        {name: getattr(setting, name) for name in usable} for setting in settings_of(options.sweep.settings)
+    ]
     settings = [*dict.fromkeys(Setting(**values) for values in chosen)]
     for setting in settings:
         setting.check(index)
     return settings
 
 
-def cut(data: Dataset, options: argparse.Namespace) -> Dataset:
+def cut(data: Dataset, options: Bench) -> Dataset:
     """Return the data as float32 and no larger than asked for."""
     base = finite_floats(data.base, slice(options.max_base))
     query = finite_floats(data.query, slice(options.max_queries))
@@ -134,9 +104,7 @@ def cut(data: Dataset, options: argparse.Namespace) -> Dataset:
     return Dataset(data.name, learn, base, query, truth, data.metric)
 
 
-def measure(
-    subject: Subject, data: Dataset, truth: np.ndarray, options: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
+def measure(subject: Subject, data: Dataset, truth: np.ndarray, options: Bench) -> Iterator[dict[str, Any]]:
     """Train, fill and search one index."""
     if not options.quiet:
         print(f"{subject.factory}: training and adding", file=sys.stderr, flush=True)
@@ -152,5 +120,5 @@ def measure(
         "train_s": trained - began,
         "us_per_vector": (added - trained) / len(data.base) * 1e6,
     }
-    for row in sweep(index, data.query, truth, subject.settings, options):
+    for row in sweep(index, data.query, truth, subject.settings, options.sweep):
         yield figures | row

@@ -1,59 +1,67 @@
-"""Parses the command line, runs a subcommand, prints what it returns and turns errors into exit statuses.
+"""Parses the command line, runs a command, prints what it returns and turns errors into exit statuses.
 
-A subcommand returns a dictionary: names and values, and under "rows" a list of dictionaries for a table, or
+A command returns a dictionary: names and values, and under "rows" a list of dictionaries for a table, or
 `Rows` that are still being measured.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import faiss
+from cyclopts import CycloptsError
 
-from drqfaiss._threads import on_threads
-from drqfaiss.cli import bench, build, evaluate, info, search, train, tune
-from drqfaiss.cli.options import positive
-from drqfaiss.cli.tables import Rows, lines
+from drqfaiss.cli.commands import app
+from drqfaiss.cli.options import Common, UsageError
+from drqfaiss.cli.tables import Rows, lines, terminal
 
-COMMANDS = {
-    "train": train,
-    "build": build,
-    "search": search,
-    "eval": evaluate,
-    "tune": tune,
-    "bench": bench,
-    "info": info,
-}
 TIMED = ("eval", "tune", "bench")  # Commands that tell times.
-FAILED, INTERRUPTED = 1, 130
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 EXPECTED_ERRORS = (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with ``arguments`` (default: ``sys.argv``); return the exit status.
-
-    0: done; 1: an error, told in one line on stderr; 130: interrupted by the keyboard. A wrong command line
-    ends with status 2 (``SystemExit``).
-    """
-    options = parser().parse_args(arguments)
-    if arguments is None and options.command in TIMED:
-        wait_passively()
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command with ``arguments``, those of this process if None; return the exit status."""
+    words = sys.argv[1:] if arguments is None else [*arguments]
+    name = words[0] if words and words[0] in app else None
     try:
-        with on_threads(options.threads or faiss.omp_get_max_threads()):
-            result = options.run(options)
-        _print(as_json(result) if options.json else lines(result, terminal_columns()))
+        if not words:
+            raise UsageError(f"got no command, expected one of {', '.join(names())}")
+        called, bound, *_ = app.parse_args(words, print_error=False, exit_on_error=False)
+        bound.apply_defaults()
+        options = bound.arguments.get("options")
+        if not isinstance(options, Common):  # Help, version or completion.
+            called(*bound.args, **bound.kwargs)
+            return DONE
+        if arguments is None and name in TIMED:
+            wait_passively()
+        return finish(lambda: called(*bound.args, **bound.kwargs), options)
+    except (CycloptsError, UsageError) as error:
+        return tell(name, error, WRONG)
     except EXPECTED_ERRORS as error:
-        print(f"drqfaiss {options.command}: error: {told(error)}", file=sys.stderr)
-        return FAILED
+        return tell(name, error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
+
+
+def names() -> list[str]:
+    """Return the names of the commands."""
+    return [name for name in app if not name.startswith("-")]
+
+
+def finish(work: Callable[[], dict[str, Any]], options: Common) -> int:
+    """Do a command's work, and print what comes of it."""
+    import faiss
+
+    from drqfaiss._threads import on_threads
+
+    with on_threads(options.threads or faiss.omp_get_max_threads()):
+        result = work()
+    _print(as_json(result) if options.json else lines(result, *terminal()))
+    return DONE
 
 
 def wait_passively() -> None:
@@ -83,42 +91,16 @@ def as_json(result: dict[str, Any]) -> Iterator[str]:
     yield json.dumps(result, indent=1, ensure_ascii=False)
 
 
-def terminal_columns() -> int | None:
-    """Return the width of the terminal that stdout is; None where a program reads it."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-class Help(argparse.HelpFormatter):
-    """Fills every paragraph of a description to the width of the terminal."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(super(Help, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all subcommands."""
-    top = argparse.ArgumentParser(prog="drqfaiss", description="Deep Recurrent Quantization for FAISS.")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print the result as JSON")
-    common.add_argument("--quiet", action="store_true", help="show no progress")
-    common.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
-    commands = top.add_subparsers(title="commands", dest="command", required=True)
-    for name, module in COMMANDS.items():
-        summary = (module.__doc__ or "").split("\n")[0]
-        command = commands.add_parser(
-            name,
-            parents=[common],
-            help=summary,
-            description=module.__doc__,
-            formatter_class=Help,
-        )
-        module.add_options(command)
-        command.set_defaults(run=module.run)
-    return top
+def tell(name: str | None, error: Exception, status: int) -> int:
+    """Tell an error in one line on stderr; return the exit status that says so."""
+    where = f"drqfaiss {name}" if name else "drqfaiss"
+    hint = f" ({where} --help)" if status == WRONG else ""
+    print(f"{where}: error: {told(error)}{hint}", file=sys.stderr)
+    return status
 
 
 def told(error: Exception) -> str:
     """Return an error's message; for errors of the system, file and reason without its number."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__

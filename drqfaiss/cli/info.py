@@ -1,8 +1,7 @@
-"""Tell versions, SIMD level and how the plug-in found FAISS; or describe an index file."""
+"""`drqfaiss info`: tell versions and how the plug-in found FAISS, or describe an index file."""
 
 from __future__ import annotations
 
-import argparse
 import platform
 from importlib.metadata import version
 from typing import Any
@@ -17,25 +16,18 @@ from drqfaiss._faiss.tail import with_tail
 from drqfaiss._indexes.engines import flat_engine
 from drqfaiss._indexes.nested import residual_quantizers
 from drqfaiss._plugin.available import has
+from drqfaiss.cli.options import Info
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``run`` reads."""
-    parser.add_argument("index", nargs="?", help="an index file; default: the installation")
-    parser.add_argument(
-        "--check", action="store_true", help="read all of the index's side file and compare its digests"
-    )
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def run(name: str | None, options: Info) -> dict[str, Any]:
     """Describe the installation or an index."""
-    if options.index is None:
+    if name is None:
         return installation()
-    index = drqfaiss.read_index(options.index)
+    index = drqfaiss.read_index(name)
     tail = tail_of(index)
     if options.check:
         if tail is None:
-            raise ValueError(f"{options.index}: got an index without a side file, expected one to check")
+            raise ValueError(f"{name}: got an index without a side file, expected one to check")
         drqfaiss.check_tail(tail.name)
     return described(index)
 

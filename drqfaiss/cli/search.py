@@ -1,12 +1,7 @@
-"""Find the nearest neighbours of a file of queries.
-
-Without OUTPUT they are printed, a line each. OUTPUT is .npz (arrays ids and distances), .npy or .ivecs
-(ids). Ids of -1 say that there were fewer than k vectors.
-"""
+"""`drqfaiss search`: find the nearest neighbours of a file of queries."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
@@ -16,37 +11,26 @@ import numpy as np
 
 from drqfaiss._files import write_array, writing
 from drqfaiss._progress import bar
-from drqfaiss.cli import options as shared
+from drqfaiss.cli.options import Search
 from drqfaiss.cli.truth import open_filled
+from drqfaiss.cli.vectors import open_for, require_output, settings_of
 from drqfaiss.datasets import VectorsOnDisk, finite_floats, write_vecs
 
 BATCH = 1024
 OUTPUTS = (".npz", ".npy", ".ivecs")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``run`` reads."""
-    parser.add_argument("index", help="index file")
-    parser.add_argument("queries", help=shared.VECTORS_HELP)
-    parser.add_argument(
-        "-k", type=shared.positive, default=10, metavar="K", help="neighbours per query (default: 10)"
-    )
-    parser.add_argument("-o", "--output", help="file to write: .npz, .npy or .ivecs")
-    shared.add_normalize(parser)
-    shared.add_settings(parser)
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def run(name: str, queries_name: str, options: Search) -> dict[str, Any]:
     """Search, and write or return the neighbours."""
     output = None if options.output is None else Path(options.output)
-    if output is not None:
-        shared.require_output(options.output, options.queries)
+    if options.output is not None and output is not None:
+        require_output(options.output, queries_name)
         if output.suffix.lower() not in OUTPUTS:
             raise ValueError(f"{output}: got suffix {output.suffix!r}, expected one of {', '.join(OUTPUTS)}")
-    index = open_filled(options.index)
-    (setting,) = shared.settings_of(options)
+    index = open_filled(name)
+    (setting,) = settings_of(options.settings)
     setting.apply(index)
-    queries = shared.open_for(index, options.queries)
+    queries = open_for(index, queries_name)
     began = time.perf_counter()
     distances, ids = search(index, queries, options.k, options.normalize, not options.quiet)
     seconds = time.perf_counter() - began

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,42 +11,16 @@ import numpy as np
 
 from drqfaiss._indexes.flat import IndexDRQ
 from drqfaiss._indexes.settings import Setting, searched_with
-from drqfaiss.cli import options as shared
+from drqfaiss.cli.options import SETTINGS, Sweep
 from drqfaiss.cli.timing import Task, Timing, best_times
 from drqfaiss.evaluation import intersection_at, recall_at
 
 LARGE_SPREAD = 0.25  # Of a median, between the fastest and the slowest run.
 
 
-def add_sweep(parser: argparse.ArgumentParser) -> None:
-    """Add what ``sweep`` reads."""
-    shared.add_settings(parser, swept=True)
-    parser.add_argument(
-        "-k",
-        type=shared.several(shared.positive),
-        default="10",
-        metavar="K,…",
-        help="neighbours of a search, which is timed and of which recall is told (default: 10)",
-    )
-    parser.add_argument(
-        "--runs",
-        type=shared.positive,
-        default=5,
-        metavar="N",
-        help="timed runs, of which the median counts (default: 5)",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=shared.seconds,
-        default=0.2,
-        metavar="S",
-        help="length of a timed run (default: 0.2)",
-    )
-
-
-def hidden(options: argparse.Namespace) -> list[str]:
+def hidden(options: Sweep) -> list[str]:
     """Return the columns of settings that were not asked for."""
-    return [name for name in shared.SETTINGS if getattr(options, name) is None]
+    return [name for name in SETTINGS if getattr(options.settings, name) is None]
 
 
 def require_ranks(ranks: Sequence[int], vectors: int) -> None:
@@ -61,7 +34,7 @@ def sweep(
     queries: np.ndarray,
     truth: np.ndarray,
     settings: Sequence[Setting],
-    options: argparse.Namespace,
+    options: Sweep,
 ) -> Iterator[dict[str, Any]]:
     """Yield recall and µs per query of the searches of every setting, when they are measured.
 
@@ -85,7 +58,7 @@ def sweep(
             }
 
 
-def _time(index: faiss.Index, queries: np.ndarray, k: int, options: argparse.Namespace) -> Timing:
+def _time(index: faiss.Index, queries: np.ndarray, k: int, options: Sweep) -> Timing:
     task = Task(
         lambda rows: index.search(rows, k),
         own=isinstance(index, IndexDRQ),

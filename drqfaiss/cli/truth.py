@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-
 import faiss
 import numpy as np
 
 from drqfaiss._faiss.io import read_index
 from drqfaiss._indexes.settings import searched_with, thorough
 from drqfaiss._neighbours import base_neighbours, given_neighbours, require_base, require_found, require_rows
-from drqfaiss.cli import options as shared
+from drqfaiss.cli.options import Truth
+from drqfaiss.cli.vectors import open_for
 from drqfaiss.datasets import distance_of, finite_floats, metric_of, open_vectors
 
 CHECKED_QUERIES = 200
-
-
-def add_truth(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add what ``read_truth`` reads."""
-    truth = parser.add_mutually_exclusive_group(required=required)
-    truth.add_argument("--groundtruth", help="exact neighbours: .ivecs, .npy or x.hdf5:neighbors")
-    truth.add_argument("--base", help="the vectors in the index, in its order; they must fit into memory")
-    shared.add_normalize(parser)
 
 
 def open_filled(name: str) -> faiss.Index:
@@ -32,31 +23,30 @@ def open_filled(name: str) -> faiss.Index:
     return index
 
 
-def read_queries(index: faiss.Index, options: argparse.Namespace) -> np.ndarray:
+def read_queries(index: faiss.Index, name: str, normalize: bool) -> np.ndarray:
     """Return the queries, at least one."""
-    queries = finite_floats(shared.open_for(index, options.queries), normalize=options.normalize)
+    queries = finite_floats(open_for(index, name), normalize=normalize)
     if not len(queries):
-        raise ValueError(f"{options.queries}: got no queries, expected at least one")
+        raise ValueError(f"{name}: got no queries, expected at least one")
     return queries
 
 
-def read_truth(index: faiss.Index, queries: np.ndarray, options: argparse.Namespace, k: int) -> np.ndarray:
-    """Return exact neighbours, by ids of the index: those in a file, or k found in the base.
+def read_truth(index: faiss.Index, queries: np.ndarray, given: Truth, k: int, normalize: bool) -> np.ndarray:
+    """Return exact neighbours, by ids of the index: those in a file, or k found in the base, if one is named.
 
     Raises:
         OSError, TypeError, ValueError: naming the file that is not what it should be.
     """
-    if options.base is None:
-        name = options.groundtruth
+    name = given.base or given.groundtruth or ""
+    if given.base is None:
         stored = open_vectors(name)
-        _require_metric(name, index, options.normalize)
+        _require_metric(name, index, normalize)
         require_rows(name, len(stored), len(queries))  # before they are read
         truth = given_neighbours(name, stored[:], index, len(queries))
     else:
-        name = options.base
-        vectors = shared.open_for(index, name)
+        vectors = open_for(index, name)
         require_base(name, len(vectors), index)
-        truth = base_neighbours(name, finite_floats(vectors, normalize=options.normalize), index, queries, k)
+        truth = base_neighbours(name, finite_floats(vectors, normalize=normalize), index, queries, k)
     with searched_with(index, thorough(index)):
         found = index.search(queries[:CHECKED_QUERIES], min(k, index.ntotal))[1]
     require_found(name, found, truth[:CHECKED_QUERIES], index)

@@ -1,15 +1,7 @@
-"""Find the fastest setting of an index's searches that reaches a recall.
-
-Recall is k@k: the share of the k nearest neighbours that a search for k finds. It counts exact neighbours,
-from a file (GROUNDTRUTH: ids, nearest first) or found in the base vectors; without either, what the most
-thorough search of the index finds. A third of the queries choose, the others tell the recall, with bounds at
-95 % confidence. The rows are the settings than which no other is faster and better. One thread searches
-unless --threads says otherwise.
-"""
+"""`drqfaiss tune`: find the fastest setting of an index's searches that reaches a recall."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +9,28 @@ from drqfaiss._files import require_writable, writing
 from drqfaiss._indexes.setting_file import file_beside
 from drqfaiss._tuning.tune import tune
 from drqfaiss._tuning.tuned import Tuned
-from drqfaiss.cli import options as shared
-from drqfaiss.cli.truth import add_truth, open_filled, read_queries, read_truth
+from drqfaiss.cli.options import Tune
+from drqfaiss.cli.truth import open_filled, read_queries, read_truth
 
 PLOTS = (".svg", ".png", ".pdf")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``run`` reads."""
-    parser.add_argument("index", help="index file")
-    parser.add_argument("queries", help=shared.VECTORS_HELP)
-    add_truth(parser, required=False)
-    parser.add_argument(
-        "-k", type=shared.positive, default=10, metavar="K", help="neighbours of a search (default: 10)"
-    )
-    parser.add_argument(
-        "--recall", type=float, default=0.95, metavar="R", help="share to find (default: 0.95)"
-    )
-    parser.add_argument("--max-us", type=float, metavar="µS", help="most microseconds that a query may take")
-    parser.add_argument(
-        "--save", action="store_true", help="keep the setting beside the index, in INDEX.drq.json"
-    )
-    parser.add_argument("--plot", metavar="FILE", help="draw recall over time: .svg, .png or .pdf")
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def run(name: str, queries_name: str, options: Tune) -> dict[str, Any]:
     """Tune, keep the setting and draw what others are worth."""
+    options.truth.require_one(least=0)
     if options.save:
-        require_writable(file_beside(options.index))
+        require_writable(file_beside(name))
     if options.plot is not None:
         _require_plot(options.plot)
-    index = open_filled(options.index)
-    queries = read_queries(index, options)
-    given = options.base is not None or options.groundtruth is not None
+    index = open_filled(name)
+    queries = read_queries(index, queries_name, options.normalize)
+    truth = options.truth
     tuned = tune(
         index,
         queries,
         k=options.k,
         recall=options.recall,
-        neighbours=read_truth(index, queries, options, options.k) if given else None,
+        neighbours=read_truth(index, queries, truth, options.k, options.normalize) if truth.given else None,
         max_us=options.max_us,
         threads=options.threads or 1,
         progress=not options.quiet,
@@ -63,9 +38,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     plain = tuned.as_dict()
     front = plain.pop("front")
     setting = {name: value for name, value in plain.pop("setting").items() if value is not None}
-    result = {"index": options.index, **setting, **plain}
+    result = {"index": name, **setting, **plain}
     if options.save:
-        result["saved"] = str(tuned.save(options.index))
+        result["saved"] = str(tuned.save(name))
     if options.plot is not None:
         _draw(tuned, options.plot)
         result["plot"] = options.plot

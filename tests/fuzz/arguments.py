@@ -1,6 +1,5 @@
 """Targets that call the command and the package with arguments of any kind."""
 
-import argparse
 import contextlib
 import io
 import os
@@ -11,11 +10,13 @@ from typing import Any
 import faiss
 import h5py
 import numpy as np
+from cyclopts import Argument
 
 import drqfaiss
 from drqfaiss import _core
 from drqfaiss.cli import main
-from drqfaiss.cli.command import parser
+from drqfaiss.cli.command import names
+from drqfaiss.cli.commands import app
 from drqfaiss.datasets import write_vecs
 from tests.conftest import AVAILABLE_LEVELS
 from tests.indexes import make_codebooks, make_index, make_vectors
@@ -70,23 +71,20 @@ class CommandLines:
             "folder/out.faiss"
         ]
         self.folder = folder
-        top = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
-        self.options = {name: command._actions for name, command in top.choices.items()}
+        self.options = {name: app[name].assemble_argument_collection() for name in names()}
 
     def run(self, rng: np.random.Generator, stock: bool = False) -> str:
         command = [*self.options][rng.integers(len(self.options))]
         line = [command, "--threads", "1", "--quiet"]
-        for action in self.options[command]:
-            likely = 0.95 if not action.option_strings or action.required else 0.15
-            if rng.random() < likely and "--threads" not in action.option_strings:
-                line += self.drawn(rng, action)
+        for argument in self.options[command]:
+            likely = 0.95 if argument.required else 0.15
+            if rng.random() < likely and not {"*", "--threads"} & {*argument.names}:
+                line += self.drawn(rng, argument)
         before = Path.cwd()
         os.chdir(self.folder)
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
                 status = main(line)
-        except SystemExit as ended:
-            status = ended.code
         except BaseException as error:
             raise AssertionError(f"drqfaiss {line}: {error!r}") from error
         finally:
@@ -95,16 +93,17 @@ class CommandLines:
         assert "Traceback" not in err.getvalue(), (line, err.getvalue())
         return f"status {status}"
 
-    def drawn(self, rng: np.random.Generator, action: argparse.Action) -> list[str]:
-        option = list(action.option_strings[-1:])
-        if action.nargs == 0:
+    def drawn(self, rng: np.random.Generator, argument: Argument) -> list[str]:
+        option = [name for name in argument.names if name.startswith("-")][:1]
+        if argument.hint is bool:
             return option
         words: Sequence[object] = WORDS
-        if action.choices and rng.random() < 0.8:
-            words = [*action.choices]
-        elif action.dest == "output":
+        choices = argument.get_choices()
+        if choices and rng.random() < 0.8:
+            words = choices
+        elif "--output" in argument.names:
             words = self.outputs
-        elif action.type is None and rng.random() < 0.9:
+        elif "Path" in str(argument.hint) and rng.random() < 0.9:
             words = self.inputs
         return [*option, str(words[rng.integers(len(words))])]
 
