@@ -426,17 +426,27 @@ class Quantizer:
         return IndexDRQ.from_codebooks(self.level_codebooks(), metric, **training)
 
     @classmethod
-    def from_index(cls, index: faiss.IndexResidualQuantizer) -> Quantizer:
+    def from_index(cls, index: faiss.Index) -> Quantizer:
         """Factor a trained residual quantizer index: levels that are multiples of one codebook share it.
 
+        Args:
+            index: A residual quantizer index, flat or with inverted lists, or one that holds one of them
+                (IDMap, PreTransform, Refine, …). The quantizer is of what this encodes: of residuals, where
+                lists have codes of them, and of transformed vectors.
+
         Raises:
-            TypeError: The index is no residual quantizer index.
-            ValueError: It is not trained.
+            TypeError: There is no residual quantizer index in it.
+            ValueError: It is not trained, or there are several, such as shards.
         """
-        # The downcast object does not own the index: the argument has to stay referenced.
-        residual = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
-        if not isinstance(residual, faiss.IndexResidualQuantizer):
-            raise TypeError(f"index: got {type(residual).__name__}, expected a faiss.IndexResidualQuantizer")
+        from drqfaiss._indexes.nested import residual_quantizers  # which imports this module
+
+        _check.instance("index", index, faiss.Index)
+        found = [*residual_quantizers(index)]
+        if not found:
+            raise TypeError(f"index: got {type(index).__name__}, expected a residual quantizer index")
+        if len(found) > 1:
+            raise ValueError(f"index: got {len(found)} residual quantizer indexes, expected one")
+        (residual,) = found
         if not residual.is_trained:
             raise ValueError("index: got one that is not trained, expected a trained residual quantizer")
         ends = np.cumsum(1 << faiss.vector_to_array(residual.rq.nbits).astype(np.int64))

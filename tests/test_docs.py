@@ -89,6 +89,15 @@ def test_every_source_says_what_it_is():
     }  # its header: include/
 
 
+def test_extras_that_texts_name_exist():
+    project = (ROOT / "pyproject.toml").read_text()
+    extras = re.search(r"(?ms)^\[project.optional-dependencies\]\n(.*?)^\[", project)[1]
+    known = set(re.findall(r"^(\w+) = ", extras, re.MULTILINE))
+    texts = [*LINKED, *(ROOT / "drqfaiss").rglob("*.py"), ROOT / "pyproject.toml"]
+    named = {name for path in texts for name in re.findall(r"(?:drqfaiss|'\.)\[(\w+)\]", path.read_text())}
+    assert {"cli", "train"} <= named <= known
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     targets = {target for page in LINKED for target in re.findall(r"`make ([a-z0-9-]+)", page.read_text())}

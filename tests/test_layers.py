@@ -29,6 +29,7 @@ UPWARD = {
     ("drqfaiss._plugin.probe", "drqfaiss"),
     ("drqfaiss._least_squares.polish", "drqfaiss.quantizer"),
     ("drqfaiss.quantizer", "drqfaiss._indexes.flat"),
+    ("drqfaiss.quantizer", "drqfaiss._indexes.nested"),
 }
 PYTORCH = "supervised"
 

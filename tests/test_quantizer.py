@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import drqfaiss
+from drqfaiss._indexes.nested import residual_quantizers
 from drqfaiss.quantizer import FILE_FORMAT, Group, Quantizer
 
 
@@ -290,12 +292,34 @@ def test_from_index_of_levels_that_share_nothing():
     assert found.layout == "3 levels with 3 codebooks in all 6 dimensions"
 
 
+@pytest.mark.parametrize(
+    "description",
+    ["DRQ3x4", "IVF4,DRQ3x4", "IDMap2,IVF4,DRQ3x4", "PCA8,DRQ3x4", "DRQ3x4,RFlat", "DRQ2x3_2x4"],
+)
+def test_every_index_of_ours_is_taken_back(description):
+    index = drqfaiss.index_factory(12, description, progress=False, iterations=2)
+    index.train(np.random.default_rng(0).standard_normal((500, 12)).astype(np.float32))
+    found = Quantizer.from_index(index)
+    (residual,) = residual_quantizers(index)
+    stored = faiss.vector_to_array(residual.rq.codebooks)
+    np.testing.assert_allclose(np.concatenate(found.level_codebooks()).ravel(), stored, atol=1e-4)
+
+
+def test_from_index_needs_one_quantizer():
+    shards = faiss.IndexShards(12)
+    parts = [drqfaiss.IndexDRQ(12, 2, 3) for _ in range(2)]
+    for part in parts:
+        shards.add_shard(part)
+    with pytest.raises(ValueError, match="got 2 residual quantizer indexes, expected one"):
+        Quantizer.from_index(shards)
+
+
 def test_from_index_rejects():
     with pytest.raises(ValueError, match="not trained"):
         Quantizer.from_index(faiss.IndexResidualQuantizer(8, 2, 4))
     with pytest.raises(TypeError, match="IndexFlatL2"):
         Quantizer.from_index(faiss.IndexFlatL2(8))
-    with pytest.raises(TypeError, match="str"):
+    with pytest.raises(TypeError, match="got 'index'"):
         Quantizer.from_index("index")
 
 

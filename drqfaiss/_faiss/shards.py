@@ -29,11 +29,13 @@ def search(
     x, k = _check.vectors("x", x, shards.d), _check.integer("k", k, 1)
     D = _check.output("D", D, (len(x), k), np.float32)
     I = _check.output("I", I, (len(x), k), np.int64)  # noqa: E741
-    distances = np.empty((len(x), params.nprobe), np.float32)
+    params = params.with_nprobe(faiss.downcast_index(shards.at(0)).nprobe)
+    nprobe = min(shards.nlist, params.nprobe or 1)
+    distances = np.empty((len(x), nprobe), np.float32)
     keys = np.empty(distances.shape, np.int64)
     outputs = faiss.swig_ptr(distances), faiss.swig_ptr(keys)
     coarse_params = params.quantizer_params
-    shards.quantizer.search_c(len(x), faiss.swig_ptr(x), params.nprobe, *outputs, coarse_params)
+    shards.quantizer.search_c(len(x), faiss.swig_ptr(x), nprobe, *outputs, coarse_params)
     parts, before = [], 0
     for i in range(shards.count()):
         shard = as_drq(shards.at(i))

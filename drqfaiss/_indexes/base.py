@@ -103,6 +103,21 @@ def bit_widths(bits: ArrayLike) -> faiss.UInt64Vector:
 class LevelsIndex(faiss.Index, ABC):
     """Methods of an index with levels; a base class before FAISS's own, which does the work."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(self._traits())}>"
+
+    def _traits(self) -> list[str]:
+        """Return what tells an index from others, in words."""
+        metric = _check.METRIC_NAMES.get(self.metric_type, str(self.metric_type))
+        bits = "/".join(map(str, sorted(set(faiss.vector_to_array(self.rq.nbits).tolist()))))
+        searched = [
+            f"{name}={value}"
+            for name in ("levels", "refine_levels", "refine_factor")
+            if (value := getattr(self, name))
+        ]
+        filled = f"{self.ntotal} vectors" if self.is_trained else "not trained"
+        return [filled, f"d={self.d}", metric, f"{self.rq.M} levels of {bits} bits", *searched]
+
     @property
     def levels(self) -> int:
         """Levels compared by searches that name no number; 0: all. Setting None means 0."""
@@ -149,12 +164,19 @@ class LevelsIndex(faiss.Index, ABC):
     def train(self, x: ArrayLike, *, numeric_type: int = FLOAT32, xq_train: ArrayLike | None = None) -> None:
         """Train codebook and scales on vectors x, shape (n, d), n at least the number of codewords.
 
+        An index that has vectors is not trained again: RuntimeError.
+
         ``numeric_type`` and ``xq_train`` are FAISS's; vectors of any type are converted and queries are not
         needed.
         """
         x = _check.vectors("x", x, self.d)
         _check.finite("x", x)
         self._require_whole("train")
+        if self.ntotal:
+            raise RuntimeError(
+                f"the index has {self.ntotal} vectors, whose codes another training would make "
+                "meaningless: expected reset() first"
+            )
         self.require_enough(len(x))
         engine_of(self).train(self, x)
 
@@ -191,8 +213,8 @@ class LevelsIndex(faiss.Index, ABC):
         self, x: ArrayLike, thresh: float, *, params: faiss.SearchParameters | None = None
     ) -> tuple[NDArray[np.uint64], Floats, Ids]:
         """Return (lims, D, I): all vectors nearer than thresh, those of query i at lims[i]:lims[i + 1]."""
-        x, _, _ = self._query(x, 1, params)
-        return engine_of(self).range_search(self, x, _check.float32("thresh", thresh), params)
+        query = self._query(x, 1, params)
+        return engine_of(self).range_search(self, query.x, _check.float32("thresh", thresh), query.params)
 
     @takes_tensors
     def assign(self, x: ArrayLike, k: int, labels: Ids | None = None) -> Ids:

@@ -22,6 +22,7 @@ from drqfaiss._indexes.base import (
     use_storable_tables,
 )
 from drqfaiss._indexes.engines import engine_of, list_engine
+from drqfaiss._indexes.parameters import SearchParametersIVFDRQ
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
 from drqfaiss._least_squares.options import TrainingOptions, level_bits
@@ -105,12 +106,12 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
 
     @property
     def nprobe(self) -> int:
-        """Lists that searches without parameters look into."""
+        """Lists that searches without parameters look into; more than there are: all."""
         return faiss.IndexIVFResidualQuantizer.nprobe.fget(self)
 
     @nprobe.setter
     def nprobe(self, nprobe: SupportsIndex) -> None:
-        faiss.IndexIVFResidualQuantizer.nprobe.fset(self, _check.integer("nprobe", nprobe, 1, self.nlist))
+        faiss.IndexIVFResidualQuantizer.nprobe.fset(self, _check.integer("nprobe", nprobe, 1))
 
     @takes_tensors
     def add_with_ids(self, x: ArrayLike, ids: ArrayLike, numeric_type: int = FLOAT32) -> None:
@@ -153,7 +154,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         """
         query = self._query(x, k, params)
         Iq = _check.integers("Iq", Iq, 2)
-        nprobe = params.nprobe if params is not None else self.nprobe
+        nprobe = min(self.nlist, self.nprobe if query.params is None else query.params.nprobe)
         if Iq.shape != (len(query.x), nprobe):
             raise ValueError(f"Iq: got shape {Iq.shape}, expected {(len(query.x), nprobe)}")
         if Iq.size and (Iq.min() < -1 or Iq.max() >= self.nlist):
@@ -215,8 +216,12 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
             raise ValueError(f"codes: got one of list {numbers.max()}, expected 0 to {self.nlist - 1}")
 
     def _query(self, x: ArrayLike, k: int, params: faiss.SearchParameters | None) -> Query:
-        query = super()._query(x, k, params)
         if params is not None:
             _check.instance("params", params, faiss.SearchParametersIVF)
-            _check.integer("nprobe", params.nprobe, 1, self.nlist)
-        return query
+            if isinstance(params, SearchParametersIVFDRQ):
+                params = params.with_nprobe(self.nprobe)
+            _check.integer("nprobe", params.nprobe, 1)
+        return super()._query(x, k, params)
+
+    def _traits(self) -> list[str]:
+        return [*super()._traits(), f"nprobe={self.nprobe} of {self.nlist} lists"]

@@ -75,6 +75,11 @@ class _Levels(faiss.SearchParameters):
     def refine_factor(self, factor: SupportsIndex | None) -> None:
         self._set_depth(refine_factor=refine_factor_of(factor))
 
+    def __repr__(self) -> str:
+        values = ((name, getattr(self, name)) for name in self._names)
+        given = (f"{name}={value!r}" for name, value in values if value not in (0, None))
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         # A copy has a C++ object, and so levels, of its own. FAISS's selectors can be shared, not pickled.
         return type(self), tuple(getattr(self, name) for name in self._names)
@@ -82,6 +87,10 @@ class _Levels(faiss.SearchParameters):
 
 def _levels(levels: SupportsIndex | None) -> int:
     return _check.integer("levels", 0 if levels is None else levels, 0)
+
+
+def _nprobe(nprobe: SupportsIndex | None) -> int | None:
+    return None if nprobe is None else _check.integer("nprobe", nprobe, 1)
 
 
 def refine_levels_of(levels: SupportsIndex | None, most: int | None = None) -> int:
@@ -142,8 +151,9 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
 
     Args:
         levels: Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
-        nprobe: Lists to look into. As with all of FAISS's search parameters, the index's own nprobe does not
-            count when parameters are given.
+        nprobe: Lists to look into; more than there are: all. As with all of FAISS's search parameters, the
+            index's own nprobe does not count when parameters are given, unless this is None. Inside other
+            indexes (IDMap, PreTransform, …) None is 1.
         sel: Which vectors may be returned.
         max_codes: Vectors to look at for each query, at most; 0: all of the probed lists.
         quantizer_params: Search parameters for the coarse quantizer.
@@ -160,11 +170,12 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
 
     _names = ("levels", "nprobe", "sel", "max_codes", "quantizer_params", "refine_levels", "refine_factor")
     _quantizer_params: faiss.SearchParameters | None = None
+    _nprobe_of_index: bool = False
 
     def __init__(
         self,
         levels: SupportsIndex | None = 0,
-        nprobe: SupportsIndex = 1,
+        nprobe: SupportsIndex | None = 1,
         sel: faiss.IDSelector | None = None,
         max_codes: SupportsIndex = 0,
         quantizer_params: faiss.SearchParameters | None = None,
@@ -172,19 +183,33 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
         refine_factor: SupportsIndex | None = None,
     ) -> None:
         depth = _depth_of(levels, refine_levels, refine_factor)
-        nprobe = _check.integer("nprobe", nprobe, 1)
+        lists = _nprobe(nprobe)
         max_codes = _check.integer("max_codes", max_codes, 0)
-        super().__init__(sel=sel, nprobe=nprobe, max_codes=max_codes, quantizer_params=quantizer_params)
+        super().__init__(sel=sel, nprobe=lists or 1, max_codes=max_codes, quantizer_params=quantizer_params)
+        self._nprobe_of_index = lists is None
         self._keep_depth(depth)
 
     @property
-    def nprobe(self) -> int:
-        """Lists to look into."""
-        return faiss.SearchParametersIVF.nprobe.fget(self)
+    def nprobe(self) -> int | None:
+        """Lists to look into; None: the index's default."""
+        return None if self._nprobe_of_index else faiss.SearchParametersIVF.nprobe.fget(self)
 
     @nprobe.setter
-    def nprobe(self, nprobe: SupportsIndex) -> None:
-        faiss.SearchParametersIVF.nprobe.fset(self, _check.integer("nprobe", nprobe, 1))
+    def nprobe(self, nprobe: SupportsIndex | None) -> None:
+        lists = _nprobe(nprobe)
+        faiss.SearchParametersIVF.nprobe.fset(self, lists or 1)
+        self._nprobe_of_index = lists is None
+
+    def with_nprobe(self, nprobe: int) -> SearchParametersIVFDRQ:
+        """Return these parameters; where they leave nprobe to the index, with the number given."""
+        if not self._nprobe_of_index:
+            return self
+        kept = {name: getattr(self, name) for name in self._names}
+        chosen = SearchParametersIVFDRQ(**{**kept, "nprobe": nprobe})
+        for name in ("max_lists_num", "max_empty_result_buckets"):  # What FAISS's class has besides.
+            if hasattr(self, name):
+                setattr(chosen, name, getattr(self, name))
+        return chosen
 
     @property
     def quantizer_params(self) -> faiss.SearchParameters | None:

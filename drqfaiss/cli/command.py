@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from cyclopts import CycloptsError
@@ -42,7 +43,7 @@ def run(arguments: Sequence[str] | None) -> int:
     except (CycloptsError, UsageError) as error:
         return tell(name, error, WRONG)
     except EXPECTED_ERRORS as error:
-        return tell(name, error, FAILED)
+        return tell(name, error, FAILED, bound.arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -91,11 +92,14 @@ def as_json(result: dict[str, Any]) -> Iterator[str]:
     yield json.dumps(result, indent=1, ensure_ascii=False)
 
 
-def tell(name: str | None, error: Exception, status: int) -> int:
-    """Tell an error in one line on stderr; return the exit status that says so."""
+def tell(name: str | None, error: Exception, status: int, given: Mapping[str, Any] | None = None) -> int:
+    """Tell an error in one line on stderr; return the exit status that says so.
+
+    ``given`` are the arguments of the command: the message names them as they were typed.
+    """
     where = f"drqfaiss {name}" if name else "drqfaiss"
     hint = f" ({where} --help)" if status == WRONG else ""
-    print(f"{where}: error: {told(error)}{hint}", file=sys.stderr)
+    print(f"{where}: error: {typed(told(error), given or {})}{hint}", file=sys.stderr)
     return status
 
 
@@ -104,3 +108,23 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def typed(message: str, given: Mapping[str, Any]) -> str:
+    """Return an error's message with the argument that it is about as the command line has it."""
+    name, colon, rest = message.partition(": ")
+    options = given.get("options")
+    if colon and name in option_names(options):
+        return f"--{name.replace('_', '-')}: {rest}"
+    vectors = given.get("vectors") or given.get("data")
+    if colon and name == "x" and vectors:  # What functions call the vectors.
+        return f"{vectors}: {rest}"
+    return message
+
+
+def option_names(options: Any) -> set[str]:
+    """Return the names of options that are not a letter, and of those in their groups."""
+    if not is_dataclass(options):
+        return set()
+    names = {option.name for option in fields(options) if len(option.name) > 1}
+    return names.union(*(option_names(getattr(options, name)) for name in names))

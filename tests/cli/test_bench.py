@@ -49,13 +49,16 @@ def test_options_reach_the_training(files, run):
     ("arguments", "message"),
     [
         (["--factory", "Flat", "PQ3"], "FAISS cannot build 'PQ3'"),
-        (["--factory", "Flat", "DRQ2x4", "--levels", "1,3"], "levels: got 3, expected 0 (all) to 2"),
-        (["--factory", "IVF8,Flat", "--nprobe", "9"], "nprobe: got 9, expected 1 to 8"),
-        (["--factory", "Flat", "--levels", "1"], "levels: got it for Flat, expected an index that has it"),
-        (["--factory", "DRQ2x4", "--k-factor", "2"], "k_factor: got it for DRQ2x4, expected an index"),
-        (["--factory", "Flat", "--beam", "2"], "beam: got options of DRQ, expected DRQ in --factory"),
-        (["--factory", "DRQ2x4", "--beam", "-1"], "beam: got -1, expected 1 to"),
-        (["--factory", "DRQ2x4", "--max-learn", "9"], "x: got 9 training vectors, expected at least the 16"),
+        (["--factory", "Flat", "DRQ2x4", "--levels", "1,3"], "--levels: got 3, expected 0 (all) to 2"),
+        (["--factory", "IVF8,Flat", "--nprobe", "9"], "--nprobe: got 9, expected 1 to 8"),
+        (["--factory", "Flat", "--levels", "1"], "--levels: got it for Flat, expected an index that has it"),
+        (["--factory", "DRQ2x4", "--k-factor", "2"], "--k-factor: got it for DRQ2x4, expected an index"),
+        (["--factory", "Flat", "--beam", "2"], "--beam: got options of DRQ, expected DRQ in --factory"),
+        (["--factory", "DRQ2x4", "--beam", "-1"], "--beam: got -1, expected 1 to"),
+        (
+            ["--factory", "DRQ2x4", "--max-learn", "9"],
+            "data.hdf5: got 9 training vectors, expected at least the 16",
+        ),
         (["--factory", "DRQ2x4", "-k", "601"], "-k: got 601, expected at most the 600 vectors"),
     ],
 )

@@ -104,9 +104,9 @@ def test_errors_name_what_was_expected(files, fails):
     arguments = (files / "filled.faiss", files / "query.npy", "--groundtruth")
     truth = files / "truth.ivecs"
     assert "base.npy: got 600 rows, expected 20, one per" in fails("eval", *arguments, files / "base.npy")
-    assert "levels: got 7, expected 0 (all) to 3" in fails("eval", *arguments, truth, "--levels", 7)
+    assert "--levels: got 7, expected 0 (all) to 3" in fails("eval", *arguments, truth, "--levels", 7)
     told = fails("eval", *arguments, truth, "--levels", 3, "--refine-levels", 2, "--refine-factor", 2)
-    assert "refine_levels: got 2, expected at least the 3 levels" in told
+    assert "--refine-levels: got 2, expected at least the 3 levels" in told
     assert "no such file" in fails("eval", *arguments, "none.ivecs")
     assert "-k: got 601, expected at most the 600 vectors" in fails("eval", *arguments, truth, "-k", 601)
     assert "trained.faiss: got an index without vectors" in fails(

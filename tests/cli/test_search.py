@@ -71,16 +71,16 @@ def test_queries_are_normalized(files, index, run):
     [
         (["none.faiss", "query.npy"], "none.faiss: No such file"),
         (["filled.faiss", "narrow.npy"], "narrow.npy: got vectors of 5 dimensions, expected 16"),
-        (["filled.faiss", "query.npy", "--levels", "4"], "levels: got 4, expected 0 (all) to 3"),
+        (["filled.faiss", "query.npy", "--levels", "4"], "--levels: got 4, expected 0 (all) to 3"),
         (
             ["filled.faiss", "query.npy", "--nprobe", "4"],
-            "nprobe: got IndexDRQ, expected an index with",
+            "--nprobe: got IndexDRQ, expected an index with",
         ),
         (
             ["ivf.faiss", "query.npy", "--levels", "4"],
-            "levels: got IndexIVFFlat, expected an index",
+            "--levels: got IndexIVFFlat, expected an index",
         ),
-        (["ivf.faiss", "query.npy", "--nprobe", "9"], "nprobe: got 9, expected 1 to 8"),
+        (["ivf.faiss", "query.npy", "--nprobe", "9"], "--nprobe: got 9, expected 1 to 8"),
         (["filled.faiss", "query.npy", "-o", "x.txt"], "suffix '.txt', expected one of .npz, .npy, .ivecs"),
     ],
 )

@@ -62,8 +62,11 @@ def test_normalized_vectors_are_learned(files, run, tmp_path):
         (["base.npy", "-o", "none/x.faiss"], "the folder none does not exist"),
         (["base.npy", "-o", "x.faiss", "--factory", "DRQ8y"], "got 'DRQ8y', expected DRQ<levels>x<bits>"),
         (["base.npy", "-o", "x.faiss", "--factory", "PQ3"], "FAISS cannot build 'PQ3'"),
-        (["base.npy", "-o", "x.faiss", "--factory", "PQ8", "--beam", "3"], "beam: got options of DRQ"),
-        (["base.npy", "-o", "x.faiss", "--learn", "9", "--factory", "DRQ2x4"], "x: got 9 training vectors"),
+        (["base.npy", "-o", "x.faiss", "--factory", "PQ8", "--beam", "3"], "--beam: got options of DRQ"),
+        (
+            ["base.npy", "-o", "x.faiss", "--learn", "9", "--factory", "DRQ2x4"],
+            "base.npy: got 9 training vectors",
+        ),
     ],
 )
 def test_errors_name_what_was_expected(arguments, message, files, fails, tmp_path, monkeypatch):

@@ -56,9 +56,9 @@ def test_people_read_a_table(index, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recall", "1.5"], "recall: got 1.5, expected a share above 0 and below 1"),
+        (["--recall", "1.5"], "--recall: got 1.5, expected a share above 0 and below 1"),
         (["--recall", "0.99"], "queries: got 300, expected at least"),
-        (["--max-us", "-1"], "max_us: got -1, expected more than 0"),
+        (["--max-us", "-1"], "--max-us: got -1, expected more than 0"),
         (["--plot", "front.txt"], "front.txt: got suffix '.txt', expected one of .svg, .png, .pdf"),
         (["--plot", "none/front.svg"], "the folder none does not exist"),
         (["--groundtruth", "none.npy"], "none.npy: no such file"),

@@ -150,6 +150,7 @@ def test_adopted_indexes_keep_the_stock_trainer():
 def test_training_again_replaces_what_was_cached():
     index = IndexDRQ(D, M, NBITS, **QUICK)
     for seed in (1, 2):
+        index.reset()
         index.train(make_vectors(600, seed))
         index.add(TRAIN)
         assert_searches_right(index, TRAIN[:3])
