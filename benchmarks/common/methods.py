@@ -199,7 +199,7 @@ def memory_bytes(method: Method, index: faiss.Index) -> int:
 
 
 def _stored_norm_bytes(index: faiss.Index) -> int:
-    quantizer = getattr(index, "rq", None) or getattr(index, "lsq", None)
+    quantizer = getattr(index, "rq", None) or getattr(index, "lsq", None) or getattr(index, "prq", None)
     return quantizer.norm_bits // 8 if quantizer else 0
 
 

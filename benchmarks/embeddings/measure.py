@@ -81,14 +81,19 @@ def compare(data: Dataset, options: argparse.Namespace) -> None:
     levels = options.levels or (160 if data.d >= WIDE else 96)
     lengths = sorted({*options.bytes, levels})
     methods = choose(
-        options.methods, data.d, data.metric, lengths, options.slow_bytes or lengths, levels, options.seed
+        options.methods,
+        data.d,
+        data.metric,
+        lengths,
+        options.slow_bytes or lengths,
+        levels,
+        options.seed,
+        _is_unit(data.base),
     )
     about = report.header(data, options.seed, options.runs)
     out, folder = options.out / f"{data.name}.json", options.cache / data.name
     rows = report.read(out) if options.resume else {}
-    int8 = faiss.IndexScalarQuantizer(data.d, faiss.ScalarQuantizer.QT_8bit, data.metric)
-    int8.train(data.learn)
-    int8.add(data.base)
+    int8 = {metric: _copies(data, metric) for metric in {data.metric, faiss.METRIC_L2}}
     timed: dict[Key, Search] = {}
     for method in methods:
         index, costs = ready(method, data, folder, rows)
@@ -103,6 +108,19 @@ def compare(data: Dataset, options: argparse.Namespace) -> None:
         report.write(out, about, rows)
     print(report.markdown(about, rows))
     out.with_suffix(".md").write_text(report.markdown(about, rows) + "\n")
+
+
+def _is_unit(x: np.ndarray) -> bool:
+    """Return whether all vectors have length 1, but for what half precision rounds."""
+    return bool(np.abs(np.linalg.norm(x, axis=1) - 1).max() < 1e-2)
+
+
+def _copies(data: Dataset, metric: int) -> faiss.Index:
+    """Return the vectors as 8-bit numbers."""
+    int8 = faiss.IndexScalarQuantizer(data.d, faiss.ScalarQuantizer.QT_8bit, metric)
+    int8.train(data.learn)
+    int8.add(data.base)
+    return int8
 
 
 def ready(
@@ -130,6 +148,7 @@ def measure(
         code_bytes=kind.compared,
         oversampled=kind.oversampled,
         ranked_by=kind.ranked_by,
+        norms=kind.norms,
         held_bytes=_held(method, index, kind, data.d),
         costs=costs,
         found={
@@ -143,7 +162,7 @@ def measure(
 
 def _held(method: Method, index: faiss.Index | SignBits, kind: Kind, d: int) -> int:
     copies = d if kind.ranked_by == INT8 and isinstance(index, faiss.Index) else 0
-    return held_bytes(method, index) + copies
+    return held_bytes(method, index, kind) + copies
 
 
 def time_searches(rows: dict[Key, Row], searches: dict[Key, Search], data: Dataset, runs: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -17,6 +18,8 @@ WIDE = 1024  # dimensions from which OPQ also reduces them
 WIDE_OPQ = 640
 PRQ_LEVELS = 4  # of a block
 SLOW = ("opq", "rq", "prq", "lsq")  # trained for minutes each
+# What stored unit vectors are divided by, where distances rank: near the best at most lengths.
+SUMS_SHRUNK, PRODUCTS_SHRUNK = 1.75, 1.25
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Method:
         make: () -> untrained index.
         lengths: levels compared by the searches of a DRQ index; none: it is not ours.
         two_stage: first levels that a search scans, and how many times k vectors it ranks by all.
+        metrics: FAISS's numbers of what ranks, in turn; none: the index's own metric.
+        shrink: what vectors that are stored are divided by.
         refined: how many times k candidates int8 copies of the vectors rank again, with bytes compared first.
     """
 
@@ -38,6 +43,8 @@ class Method:
     lengths: tuple[int, ...] = ()
     refined: tuple[tuple[int, int], ...] = ()
     two_stage: tuple[tuple[int, int], ...] = ()
+    metrics: tuple[int, ...] = ()
+    shrink: float = 1.0
 
     @property
     def label(self) -> str:
@@ -46,7 +53,14 @@ class Method:
 
 
 def choose(
-    names: list[str], d: int, metric: int, lengths: list[int], slow: list[int], levels: int, seed: int
+    names: list[str],
+    d: int,
+    metric: int,
+    lengths: list[int],
+    slow: list[int],
+    levels: int,
+    seed: int,
+    unit: bool = False,
 ) -> list[Method]:
     """Return the methods of these names at every length.
 
@@ -58,25 +72,36 @@ def choose(
         slow: the same for methods that take minutes to train.
         levels: of the one DRQ index.
         seed: of DRQ's training.
+        unit: all vectors have length 1, so that distances and inner products have the same neighbours. Codes
+            of products are ranked by distances then, which is better for them and as cheap; sums of
+            codewords need norms for that and are ranked by both.
 
     Raises:
         ValueError: an unknown name.
     """
-    known = _known(d, metric, levels, seed)
+    known = _known(d, metric, levels, seed, unit)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"methods: got {unknown}, expected some of {list(known)}")
     return [method for name in names for method in known[name](slow if name in SLOW else lengths)]
 
 
-def _known(d: int, metric: int, levels: int, seed: int) -> dict[str, Callable[[list[int]], Iterator[Method]]]:
+def _known(
+    d: int, metric: int, levels: int, seed: int, unit: bool
+) -> dict[str, Callable[[list[int]], Iterator[Method]]]:
+    coded = faiss.METRIC_L2 if unit else metric
+    # By how sums of codewords are ranked, and what is stored.
+    sums = {"metrics": (metric, faiss.METRIC_L2), "shrink": SUMS_SHRUNK} if unit else {}
+    products = {"shrink": PRODUCTS_SHRUNK} if unit else {}
+
     def each(
-        name: str, make: common.MakeIndex, refined: tuple[int, ...] = ()
+        name: str, make: common.MakeIndex, refined: tuple[int, ...] = (), **ranked: Any
     ) -> Callable[[list[int]], Iterator[Method]]:
         def at(lengths: list[int]) -> Iterator[Method]:
             for m in lengths:
                 if 2 * m <= d:
-                    yield Method(name, m, lambda m=m: make(d, m, metric), refined=((4, m),) * (m in refined))
+                    again = ((4, m),) * (m in refined)
+                    yield Method(name, m, lambda m=m: make(d, m, coded), refined=again, **ranked)
 
         return at
 
@@ -86,10 +111,11 @@ def _known(d: int, metric: int, levels: int, seed: int) -> dict[str, Callable[[l
         yield Method(
             "DRQ",
             levels,
-            lambda: drqfaiss.IndexDRQ(d, levels, metric=metric, seed=seed),
+            lambda: drqfaiss.IndexDRQ(d, levels, metric=coded, seed=seed),
             compared or (levels,),
             refined,
             tuple((first, factor) for first in (levels // 6, levels // 4) for factor in (10, 20)),
+            **sums,
         )
 
     def flat(lengths: list[int]) -> Iterator[Method]:
@@ -120,12 +146,12 @@ def _known(d: int, metric: int, levels: int, seed: int) -> dict[str, Callable[[l
     return {
         "drq": drq,
         "flat": flat,
-        "pq": each("PQ", common.pq),
-        "opq": each("OPQ", opq),
-        "pqfs": each("PQ fast-scan", common.pq_fast_scan, refined=(32, 48)),
-        "rq": each("RQ", common.rq(5)),
-        "prq": each("PRQ", prq),
-        "lsq": each("LSQ", common.lsq),
+        "pq": each("PQ", common.pq, **products),
+        "opq": each("OPQ", opq, **products),
+        "pqfs": each("PQ fast-scan", common.pq_fast_scan, (32, 48), **products),
+        "rq": each("RQ", common.rq(5), **sums),
+        "prq": each("PRQ", prq, **sums),
+        "lsq": each("LSQ", common.lsq, **sums),
         "rabitq": rabitq,
         "sq": scalar,
         "pca": pca,

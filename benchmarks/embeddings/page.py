@@ -8,14 +8,19 @@ from pathlib import Path
 
 from benchmarks.common import report as common
 from benchmarks.embeddings import report
-from benchmarks.embeddings.report import Row, share
+from benchmarks.embeddings.report import NORMS, Row, share
 from benchmarks.embeddings.sets import SETS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "embeddings"
 LAB, HOW_TO = (ROOT / "docs" / folder / "embeddings.md" for folder in ("lab", "howto"))
 # Codes of any length, in the order of the first table.
-OF_ANY_LENGTH = ("DRQ", "OPQ", "PQ", "PQ fast-scan", "RQ", "PRQ", "LSQ")
+OF_ANY_LENGTH = tuple(
+    f"{name}{norms}"
+    for name in ("DRQ", "OPQ", "PQ", "PQ fast-scan", "RQ", "PRQ", "LSQ")
+    for norms in ("", NORMS)
+)
+NORM_BYTES = 4
 NOT_RUN = ""
 
 
@@ -49,20 +54,26 @@ def _between(page: str, name: str, content: str) -> str:
 def expected(results: dict[str, list[Row]]) -> str:
     """Lay out 10@10 of DRQ: a line for each set."""
     found = {
-        name: {row.code_bytes: row.found["10@10"] for row in rows if row.ours and not row.oversampled}
+        (name, norms): {
+            row.code_bytes: row.found["10@10"]
+            for row in rows
+            if row.ours and not row.oversampled and row.norms == norms
+        }
         for name, rows in results.items()
+        for norms in (False, True)
     }
     columns = sorted({m for lengths in found.values() for m in lengths})
     lines = [
-        [SETS[name].title, *(share(lengths[m]) if m in lengths else NOT_RUN for m in columns)]
-        for name, lengths in found.items()
+        [SETS[name].title + NORMS * norms, *(share(lengths[m]) if m in lengths else NOT_RUN for m in columns)]
+        for (name, norms), lengths in found.items()
+        if lengths
     ]
     return table(["embeddings", *map(str, columns)], lines)
 
 
 def lengths(rows: list[Row]) -> str:
     """Lay out 10@10 of codes of any length: a line for each code, the best of every length in bold."""
-    found = {(row.method, row.code_bytes): row.found["10@10"] for row in rows if not row.oversampled}
+    found = {(row.name, row.code_bytes): row.found["10@10"] for row in rows if not row.oversampled}
     names = [name for name in OF_ANY_LENGTH if any(method == name for method, _ in found)]
     columns = sorted({m for method, m in found if method in names})
     best = {m: max(found.get((name, m), 0) for name in names) for m in columns}
@@ -81,24 +92,25 @@ def own_lengths(rows: list[Row]) -> str:
     """Lay out codes whose length is their own, each beside DRQ of at most as many bytes."""
     lines = []
     for row in rows:
-        if row.method in OF_ANY_LENGTH or row.oversampled:
+        if row.name in OF_ANY_LENGTH or row.oversampled:
             continue
-        shorter = [r for r in rows if r.ours and not r.oversampled and r.code_bytes <= row.held_bytes]
-        drq = max(shorter, key=lambda r: r.code_bytes, default=None)
+        fitting = [r for r in rows if r.ours and not r.oversampled and _taken(r) <= row.held_bytes]
+        drq = max(fitting, key=lambda r: r.found["10@10"], default=None)
         lines.append(
             [
                 row.method,
                 str(row.held_bytes),
                 share(row.found["10@10"]),
                 _us(row),
-                *(
-                    ["", "", ""]
-                    if drq is None
-                    else [str(drq.code_bytes), share(drq.found["10@10"]), _us(drq)]
-                ),
+                *(["", "", ""] if drq is None else [str(_taken(drq)), share(drq.found["10@10"]), _us(drq)]),
             ]
         )
     return table(["code", "bytes", "10@10", "batch, µs", "DRQ, bytes", "10@10", "batch, µs"], lines)
+
+
+def _taken(row: Row) -> int:
+    """Return what a vector takes in memory in an index of DRQ's of just this length."""
+    return row.code_bytes + NORM_BYTES * row.norms
 
 
 def refined(rows: list[Row]) -> str:

@@ -21,13 +21,17 @@ NOTES = """
 - Training and adding: CPU time of all threads; training also by the clock. Searches for 10 results: CPU time
   of one thread, medians of several runs of all methods in turns, one query a call or 512; FAISS's at the SIMD
   level that is fastest for it.
-- PCA methods rank by L2, because they centre vectors. OPQ reduces 1,024 dimensions and more to 640.
+- Vectors of length 1 have the same neighbours by inner product and by L2. PQ and OPQ rank by L2
+  then, of vectors that are stored divided by 1.25, the better for them; PCA methods rank by L2. Sums of
+  codewords (DRQ, RQ, PRQ, LSQ) rank by inner product or, "with norms" of 4 bytes, by L2 of vectors that are
+  stored divided by 1.75. OPQ reduces 1,024 dimensions and more to 640.
 """.strip()
 INT8, ALL_LEVELS = "int8", "all levels"  # what ranks candidates again
+NORMS = " with norms"
 COLUMNS = ("10@10", "10@100", "1@10")
 
 
-Key = tuple[str, int, int, str]  # an index, and which search of it
+Key = tuple[str, int, int, str, bool]  # an index, and which search of it
 
 
 class Costs(NamedTuple):
@@ -52,6 +56,7 @@ class Row:
         costs: of training and adding.
         found: shares of neighbours by their names.
         ours: the index is DRQ's.
+        norms: sums of codewords are ranked by distances, with their norms.
     """
 
     method: str
@@ -65,6 +70,7 @@ class Row:
     single_us: float | None = None
     batch_us: float | None = None
     ranked_by: str = ""
+    norms: bool = False
 
     @property
     def times_itself(self) -> bool:
@@ -74,7 +80,12 @@ class Row:
     @property
     def title(self) -> str:
         """What the table calls it."""
-        return f"{self.method}, {self.oversampled}k by {self.ranked_by}" if self.oversampled else self.method
+        return f"{self.name}, {self.oversampled}k by {self.ranked_by}" if self.oversampled else self.name
+
+    @property
+    def name(self) -> str:
+        """The method, and whether norms are part of it."""
+        return self.method + NORMS * self.norms
 
 
 def header(data: Dataset, seed: int, runs: int) -> dict[str, str]:
@@ -93,7 +104,7 @@ def read(path: Path) -> dict[Key, Row]:
 def rows_of(figures: dict[str, Any]) -> dict[Key, Row]:
     """Return the rows in the figures of a comparison."""
     rows = [Row(**{**row, "costs": Costs(**row["costs"])}) for row in figures["codes"]]
-    return {(row.label, row.code_bytes, row.oversampled, row.ranked_by): row for row in rows}
+    return {(row.label, row.code_bytes, row.oversampled, row.ranked_by, row.norms): row for row in rows}
 
 
 def write(path: Path, about: dict[str, str], rows: dict[Key, Row]) -> None:

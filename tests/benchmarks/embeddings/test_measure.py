@@ -44,7 +44,9 @@ def codes(folder, options):
 
 
 def test_every_method_has_its_rows(codes):
-    rows = [(row["method"], row["code_bytes"]) for row in codes if not row["oversampled"]]
+    rows = [
+        (row["method"], row["code_bytes"]) for row in codes if not row["oversampled"] and not row["norms"]
+    ]
     lengths = {"DRQ": (2, 4, 8), "PQ fast-scan": (2, 4, 8), "PQ": (2, 4, 8)}
     expected = [*(("DRQ", m) for m in lengths["DRQ"]), ("float vectors", 4 * 32)]
     expected += [("PQ fast-scan", m) for m in lengths["PQ fast-scan"]]
@@ -67,9 +69,30 @@ def test_figures_are_possible(codes):
         assert 0 < row["found"]["1@10"] <= 1
         assert row["held_bytes"] >= row["code_bytes"]
         assert min(*row["costs"].values(), row["single_us"], row["batch_us"]) > 0
-    drq = {row["code_bytes"]: row for row in codes if row["method"] == "DRQ" and not row["oversampled"]}
+    drq = {row["code_bytes"]: row for row in one_stage(codes, "DRQ", norms=False)}
     assert drq[2]["found"]["10@10"] < drq[4]["found"]["10@10"] < drq[8]["found"]["10@10"]
     assert {row["held_bytes"] for row in drq.values()} == {8}  # inner products need no norms
+
+
+def test_norms_are_held_and_find_more(codes):
+    without, norms = (one_stage(codes, "DRQ", norms) for norms in (False, True))
+    assert [row["code_bytes"] for row in norms] == [row["code_bytes"] for row in without]
+    assert {row["held_bytes"] for row in norms} == {8 + 4}
+    found = [np.mean([row["found"]["10@10"] for row in rows]) for rows in (without, norms)]
+    assert found[0] < found[1]
+    assert [row["held_bytes"] for row in one_stage(codes, "RQ")] == [4, 4 + 4]
+    assert [row["method"] for row in codes if row["norms"] and row["oversampled"] == 0] == [
+        *["DRQ"] * 3,
+        "RQ",
+        "PRQ",
+        "LSQ",
+    ]
+
+
+def one_stage(codes, method, norms=None):
+    """Return a method's searches that rank nothing again."""
+    rows = [row for row in codes if row["method"] == method and not row["oversampled"]]
+    return [row for row in rows if norms is None or row["norms"] == norms]
 
 
 def test_ranking_again_finds_more_and_holds_more(codes):
@@ -80,7 +103,7 @@ def test_ranking_again_finds_more_and_holds_more(codes):
 
 
 def test_two_stages_hold_no_more(codes):
-    two_stage = [row for row in codes if row["ranked_by"] == "all levels"]
+    two_stage = [row for row in codes if row["ranked_by"] == "all levels" and not row["norms"]]
     assert [(row["code_bytes"], row["oversampled"]) for row in two_stage] == [
         (1, 10),
         (1, 20),
@@ -88,7 +111,7 @@ def test_two_stages_hold_no_more(codes):
         (2, 20),
     ]
     assert {row["held_bytes"] for row in two_stage} == {8}
-    scanned = next(row for row in codes if row["method"] == "DRQ" and row["code_bytes"] == 2)
+    scanned = one_stage(codes, "DRQ", norms=False)[0]
     assert two_stage[-1]["found"]["10@10"] > scanned["found"]["10@10"]
 
 
@@ -101,6 +124,7 @@ def test_a_resumed_run_trains_what_is_missing(folder, options, codes):
     after = json.loads((folder / "out" / "minilm.json").read_text())["codes"]
     assert [row["found"] for row in after[: len(codes)]] == [row["found"] for row in codes]
     assert [(row["method"], row["code_bytes"]) for row in after[len(codes) :]] == [
+        ("DRQ", 6),
         ("DRQ", 6),
         ("PQ fast-scan", 6),
     ]

@@ -7,10 +7,10 @@ from benchmarks.embeddings.report import Costs, Row
 from benchmarks.embeddings.sets import SETS
 
 
-def row(method, m, found, *, held=0, oversampled=0, by="", us=12.0):
+def row(method, m, found, *, held=0, oversampled=0, by="", us=12.0, norms=False):
     shares = {"10@10": found, "10@100": found, "1@10": found}
     own, costs = method == "DRQ", Costs(1, 1, 1)
-    return Row(method, f"{method}-{m}", m, oversampled, held or m, costs, shares, own, us, us, by)
+    return Row(method, f"{method}-{m}", m, oversampled, held or m, costs, shares, own, us, us, by, norms)
 
 
 ROWS = [
@@ -53,6 +53,19 @@ def test_what_to_expect_has_a_line_for_each_set():
         "|---|--:|--:|",
         "| MiniLM: sentences, 384-d | .500 | .600 |",
         "| USE: sentences, 512-d | .500 |  |",
+    ]
+
+
+def test_norms_have_rows_and_bytes_of_their_own():
+    rows = [*ROWS, row("DRQ", 8, 0.7, held=12, us=12.0, norms=True)]
+    assert page.lengths(rows).splitlines()[2:4] == [
+        "| DRQ | .500 | .600 |",
+        "| DRQ with norms | **.700** |  |",
+    ]
+    assert page.own_lengths(rows).splitlines()[2] == "| RaBitQ, 1 bit | 12 | .400 | 12 | 12 | .700 | 12 |"
+    assert page.expected({"minilm": rows}).splitlines()[2:] == [
+        "| MiniLM: sentences, 384-d | .500 | .600 |",
+        "| MiniLM: sentences, 384-d with norms | .700 |  |",
     ]
 
 
