@@ -31,6 +31,9 @@ from drqfaiss._indexes.parameters import (
     SearchParametersIVFDRQ as SearchParametersIVFDRQ,
 )
 from drqfaiss._least_squares.options import TrainingOptions as TrainingOptions
+from drqfaiss._planning.plan import plan as plan
+from drqfaiss._planning.planned import Plan as Plan
+from drqfaiss._planning.planned import PlannedIndex as PlannedIndex
 from drqfaiss._plugin.available import plugin_info as plugin_info
 from drqfaiss._tail_file import check_tail as check_tail
 from drqfaiss._tuning.tune import tune as tune

@@ -24,7 +24,9 @@ from drqfaiss._plugin.layout import address
 FLOAT32: int = getattr(faiss, "Float32", 0)  # FAISS names it from 1.12 on.
 
 
-MAX_TABLE_BYTES = 2**28  # Bytes of the products of codewords that plain FAISS may take norms from.
+# Bytes of the products of codewords that plain FAISS may take norms from. Larger ones leave the caches: at 16
+# levels of 8 bits (30 MiB) decompressing codes takes it half the time.
+MAX_TABLE_BYTES = 2**24
 _TRAINING_FIELDS = (
     "train_type",
     "niter_codebook_refine",
@@ -40,7 +42,7 @@ def stored_search_type(bits: Sequence[int]) -> int:
     """Return how plain FAISS is to search our codes: with norms from tables, which needs no bytes per vector.
 
     A single level is decompressed: FAISS keeps no products between codewords then and would abort. So are
-    levels whose products would take more than 256 MiB, see `use_storable_tables`.
+    levels whose products would take more than 16 MiB, see `use_storable_tables`.
     """
     types = faiss.AdditiveQuantizer
     codewords = [1 << own for own in bits]
@@ -49,9 +51,9 @@ def stored_search_type(bits: Sequence[int]) -> int:
 
 
 def use_storable_tables(rq: faiss.ResidualQuantizer) -> None:
-    """Let plain FAISS do without gigabytes of tables, which no search of ours uses.
+    """Let plain FAISS do without large tables, which no search of ours uses.
 
-    Where the products of all codewords of two levels take more than 256 MiB, FAISS decompresses codes, and
+    Where the products of all codewords of two levels take more than 16 MiB, FAISS decompresses codes, and
     neither computes the products when it trains nor when it reads a file: a flag says so, which files keep.
     """
     rq.search_type = stored_search_type(faiss.vector_to_array(rq.nbits).tolist())

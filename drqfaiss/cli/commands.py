@@ -123,6 +123,22 @@ def tune(index: IndexFile, queries: Vectors, /, *, options: take.Tune = take.Tun
 
 
 @command(
+    "drqfaiss plan base.npy -n 1000000 --recall 0.9",
+    "drqfaiss plan base.npy -n 50000000 --memory 2GB --queries query.npy",
+)
+def plan(sample: Vectors, /, *, options: take.Plan = take.Plan()) -> Result:  # noqa: B008
+    """Choose the index to build: the smallest that finds enough, or the best that fits.
+
+    Small indexes are trained on a sample and searched thoroughly; how recall falls with their size tells
+    what it will be among N vectors. Recall is k@k. The rows are what was tried, and drafts of other
+    lengths; `drqfaiss train --factory` takes what is chosen, `drqfaiss tune` finds its fastest searches.
+    """
+    from drqfaiss.cli.plan import run
+
+    return run(sample, options)
+
+
+@command(
     "drqfaiss bench base.npy",
     "drqfaiss bench base.npy --factory DRQ8x8 PCA64,DRQ8x8 PQ8x8 --levels 4,8",
     "drqfaiss bench sift-128-euclidean.hdf5 --max-queries 1000 --threads 1",

@@ -7,6 +7,7 @@ settings of a search those of `SearchOptions`, each with what it says there.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, field, fields, make_dataclass
 from pathlib import Path
@@ -37,6 +38,11 @@ OF_SWEEP = Group(
     sort_key=2,
 )
 OF_TRUTH = Group("Exact neighbours", sort_key=1)
+UNITS = {"": 1, "B": 1} | {
+    f"{prefix}{unit}": base ** (power + 1)
+    for unit, base in (("B", 1000), ("IB", 1024))
+    for power, prefix in enumerate("KMGT")
+}
 FACTORIES = ("DRQ8x8", "PQ8x8", "RQ8x8", "PQ16x4fs")
 
 
@@ -72,6 +78,15 @@ def weights(_: Any, tokens: Sequence[Token]) -> dict[int, float]:
     if not all(equals for _, equals, _ in pairs):
         raise ValueError("expected levels and weights, such as 4=0.2,8=1")
     return {int(levels): float(weight) for levels, _, weight in pairs}
+
+
+def size(_: Any, tokens: Sequence[Token]) -> float:
+    """Read a number of bytes, with or without a unit."""
+    text = tokens[0].value
+    number, unit = re.fullmatch(r"([0-9.eE+-]*)([A-Za-z]*)", text.strip()).groups()  # type: ignore[union-attr]
+    if unit.upper() not in UNITS:
+        raise ValueError(f"got unit {unit!r}, expected one of {', '.join(filter(None, UNITS))}")
+    return float(number) * UNITS[unit.upper()]
 
 
 def finite(_: Any, seconds: float) -> None:
@@ -275,6 +290,27 @@ class Tune(Common):
     save: Annotated[bool, flag("keep the setting beside the index, in INDEX.drq.json")] = False
     plot: Annotated[FileName | None, file("draw recall over time: .svg, .png or .pdf")] = None
     truth: Truth = Truth()
+    normalize: Normalize = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Plan(Common):
+    """Options of `drqfaiss plan`."""
+
+    n: Annotated[int | None, number("vectors of the index (default: those of the file)", "-n")] = None
+    memory: Annotated[
+        float | None, Parameter(help="most bytes in memory: 500MB, 2GB, 1.5GiB", converter=size)
+    ] = None
+    recall: Annotated[float | None, Parameter(help="share of the k nearest to find")] = None
+    k: Annotated[int, number("neighbours of a search", "-k")] = 10
+    metric: Annotated[Metric, Parameter(help="l2 or inner product")] = "l2"
+    queries: Annotated[FileName | None, file("vectors to search for (default: some of the sample)")] = None
+    sample: Annotated[int, number("random rows to try with")] = 40_000
+    quality: Annotated[Literal["fast", "default", "best"], Parameter(help="time against accuracy")] = (
+        "default"
+    )
+    seed: Annotated[int, Parameter(help="of the random rows")] = 0
     normalize: Normalize = False
 
 

@@ -65,14 +65,14 @@ def test_rows_that_come_and_go_later_are_found(nbits):
     assert_nearest(index, x, D, ids, 3, "l2")
 
 
-@pytest.mark.parametrize(("levels", "bits"), [(3, 13), (2, 15), (3, 16)])
-def test_tables_of_gigabytes_are_not_computed(levels, bits):
+@pytest.mark.parametrize(("levels", "bits"), [(12, 8), (6, 10), (3, 13), (2, 15), (3, 16)])
+def test_large_tables_are_not_computed(levels, bits):
     """Nor does plain FAISS need them to search the file with the same result."""
     rng = np.random.default_rng(0)
     codebooks = rng.normal(size=(levels, 1 << bits, 3)).astype(np.float32)
     index = IndexDRQ.from_codebooks(codebooks)
     index.add_sa_codes(
-        rng.integers(0, 256, (200, index.code_size), np.uint8) & (0xFF if bits == 16 else 0x1F)
+        rng.integers(0, 256, (200, index.code_size), np.uint8) & (0xFF if bits in (8, 16) else 0x1F)
     )
     assert index.rq.codebook_cross_products.size() == 0
     stock = faiss.deserialize_index(faiss.serialize_index(index))
@@ -85,7 +85,7 @@ def test_tables_of_gigabytes_are_not_computed(levels, bits):
 
 
 def test_tables_of_ordinary_size_are_computed():
-    for levels, bits in ((8, 8), (6, 10)):
+    for levels, bits in ((8, 8), (11, 8), (2, 10)):
         index = IndexDRQ.from_codebooks(np.random.default_rng(0).normal(size=(levels, 1 << bits, 2)))
         assert index.rq.codebook_cross_products.size() == levels * (levels - 1) // 2 << 2 * bits
         assert index.rq.search_type == faiss.AdditiveQuantizer.ST_norm_from_LUT

@@ -1,0 +1,1 @@
+"""From numbers of vectors, dimensions and bytes to the index to build."""
