@@ -6,6 +6,7 @@
 #     those cases in benchmarks/results (or --out …) and keeps the others
 # make bench-ann    our ann-benchmarks module on one of its HDF5 files, without Docker: ARGS="sift-128-euclidean.hdf5"
 # make bench-tune    what tuning promises and costs, against a grid of all settings; DATA=…, ARGS="--splits 4 …"
+# make bench-plan    what plans expect of indexes, and what these turn out to be; DATA=…
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
 # make bench-embeddings    codes of 8 to 128 bytes for embeddings: DATA=folder (docs/lab/embeddings.md says of what), ARGS="--resume …"
 # make bench-disk    searches of an index whose last levels are on disk: ARGS="index.faiss query.npy --base base.npy --hot 8,16"
@@ -47,7 +48,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-tune bench-embeddings bench-disk bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-tune bench-plan bench-embeddings bench-disk bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 help:
 	@sed -n 's/^# \(make\|  *\)/\1/p; /^PYTHON/q' Makefile
@@ -90,6 +91,9 @@ bench-ivf: $(VENV)/built
 
 bench-tune: $(VENV)/built
 	$(BIN)/python -m benchmarks.tuning.measure $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench-plan: $(VENV)/built
+	$(BIN)/python -m benchmarks.tuning.plans $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench-embeddings: $(VENV)/built $(VENV)/embedders
 	$(BIN)/python -m benchmarks.embeddings.measure --data "$(DATA)" $(ARGS)

@@ -17,7 +17,7 @@ ROOMS = (
     ("_faiss",),
     ("datasets", "evaluation"),
     ("_neighbours",),
-    ("_tuning",),
+    ("_planning", "_tuning"),
     ("build", "supervised"),
     ("distributed", "training"),
     ("", "_public"),  # the package itself, which names what is public

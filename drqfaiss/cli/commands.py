@@ -42,6 +42,22 @@ def command(*examples: str, name: str | None = None) -> Callable[[Command], Comm
 
 
 @command(
+    "drqfaiss plan base.npy -n 1000000 --recall 0.9",
+    "drqfaiss plan base.npy -n 50000000 --memory 2GB --queries query.npy",
+)
+def plan(sample: Vectors, /, *, options: take.Plan = take.Plan()) -> Result:  # noqa: B008
+    """Choose the index to build: the smallest that finds enough, or the best that fits.
+
+    Small indexes are trained on a sample and searched thoroughly; how recall falls with their size tells
+    what it will be among N vectors. Recall is k@k. The rows are what was tried, and drafts of other
+    lengths; `drqfaiss train --factory` takes what is chosen, `drqfaiss tune` finds its fastest searches.
+    """
+    from drqfaiss.cli.plan import run
+
+    return run(sample, options)
+
+
+@command(
     "drqfaiss train base.npy -o trained.faiss",
     "drqfaiss train base.npy -o trained.faiss --factory IVF1024,DRQ16x8",
     "drqfaiss train base.npy -o trained.faiss --quality best --layout blocks",
@@ -120,22 +136,6 @@ def tune(index: IndexFile, queries: Vectors, /, *, options: take.Tune = take.Tun
     from drqfaiss.cli.tune import run
 
     return run(index, queries, options)
-
-
-@command(
-    "drqfaiss plan base.npy -n 1000000 --recall 0.9",
-    "drqfaiss plan base.npy -n 50000000 --memory 2GB --queries query.npy",
-)
-def plan(sample: Vectors, /, *, options: take.Plan = take.Plan()) -> Result:  # noqa: B008
-    """Choose the index to build: the smallest that finds enough, or the best that fits.
-
-    Small indexes are trained on a sample and searched thoroughly; how recall falls with their size tells
-    what it will be among N vectors. Recall is k@k. The rows are what was tried, and drafts of other
-    lengths; `drqfaiss train --factory` takes what is chosen, `drqfaiss tune` finds its fastest searches.
-    """
-    from drqfaiss.cli.plan import run
-
-    return run(sample, options)
 
 
 @command(

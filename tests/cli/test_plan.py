@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import drqfaiss
+from drqfaiss.cli import main
 
 
 @pytest.fixture
@@ -28,8 +29,6 @@ def test_an_index_is_chosen(sample, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "got neither --memory nor --recall, expected at least one of them"),
-        (["--memory", "2XB"], "got unit 'XB', expected one of B, KB, MB, GB, TB, KIB"),
         (["--memory", "9kB"], "memory: got 9,000 bytes, expected at least"),
         (["--recall", "1.5"], "recall: got 1.5, expected a share above 0 and below 1"),
         (["--recall", "0.5", "--sample", "100"], "sample: got 100 vectors, expected at least 2,000"),
@@ -37,3 +36,18 @@ def test_an_index_is_chosen(sample, run, tmp_path):
 )
 def test_errors_name_what_was_expected(sample, fails, arguments, message):
     assert message in fails("plan", sample, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "got neither --memory nor --recall, expected at least one of them"),
+        (["--memory", "2XB"], "got unit 'XB', expected one of B, KB, MB, GB, TB, KIB"),
+        (["--memory", "GB"], "memory"),
+    ],
+)
+def test_bad_usage_is_one_line(sample, arguments, message, capsys):
+    assert main(["plan", str(sample), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

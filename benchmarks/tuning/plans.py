@@ -1,0 +1,146 @@
+"""Compares what `drqfaiss.plan` expects of indexes with what they turn out to be.
+
+A sample of the base plans. The index is trained and filled with all of the base; its recall is that of the
+most thorough search for queries that planning never saw, its memory what a new process grows by when it reads
+the file and searches. The table goes to stdout; it and all figures as JSON are saved in the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+# Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import faiss
+import numpy as np
+
+import drqfaiss
+from benchmarks.common import report, vectors
+from drqfaiss._indexes.settings import searched_with, thorough
+from drqfaiss.datasets import Dataset
+from drqfaiss.evaluation import exact_neighbours, intersection_at
+
+MEMORY_QUERIES = 100  # searched before memory is read: norms are there then
+
+
+@dataclass
+class Result:
+    """One plan, and the index that was built by it.
+
+    Attributes:
+        asked: recall, or bytes of memory.
+        description: of the index.
+        expected: recall k@k.
+        found: recall k@k of the index.
+        memory_expected: bytes.
+        memory_found: bytes that a process grew by.
+    """
+
+    asked: str
+    description: str
+    expected: float
+    found: float
+    memory_expected: int
+    memory_found: int
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    data = vectors.load(options, vectors.METRICS.get(options.metric))
+    truth = data.groundtruth
+    if truth is None:
+        truth = exact_neighbours(data.base, data.query, options.k, data.metric)
+    asked = [{"recall": recall} for recall in options.recalls]
+    asked += [{"memory": len(data.base) * each} for each in options.bytes]
+    results = [planned(limit, data, truth[:, : options.k], options) for limit in asked]
+    text = page(report.machine(data, options.seed, "all"), results)
+    print(text)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"plans-{data.name}.md").write_text(text + "\n")
+    (out / f"plans-{data.name}.json").write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    vectors.add_options(parser)
+    parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
+    parser.add_argument("--recalls", type=float, nargs="*", default=[0.5, 0.7, 0.9], help="to ask for")
+    parser.add_argument("--bytes", type=int, nargs="*", default=[24, 100], help="of memory a vector to allow")
+    parser.add_argument("--sample", type=int, default=20_000, help="base vectors that plan")
+    parser.add_argument("--k", type=int, default=10, help="neighbours of a search")
+    parser.add_argument("--quality", default="default", help="of the training")
+    parser.add_argument("--out", default="benchmarks/results", help="output folder")
+    return parser.parse_args(arguments)
+
+
+def planned(limit: dict[str, float], data: Dataset, truth: np.ndarray, options: argparse.Namespace) -> Result:
+    """Plan, build, measure."""
+    chosen = np.random.default_rng(options.seed).permutation(len(data.base))[: options.sample]
+    plan = drqfaiss.plan(
+        len(data.base),
+        data.d,
+        sample=data.base[chosen],
+        metric=data.metric,
+        k=options.k,
+        quality=options.quality,
+        **limit,
+    )
+    index = plan.build()
+    index.train(data.learn)
+    index.add(data.base)
+    with searched_with(index, thorough(index)):
+        found = index.search(data.query, options.k)[1]
+    return Result(
+        ", ".join(f"{name} {value:,g}" for name, value in limit.items()),
+        plan.description,
+        plan.recall,
+        float(intersection_at(found, truth, options.k)),
+        plan.memory,
+        memory_of(index, data.query),
+    )
+
+
+def memory_of(index: faiss.Index, queries: np.ndarray) -> int:
+    """Return how many bytes a new process grows by that reads an index and searches it."""
+    with tempfile.TemporaryDirectory() as folder:
+        drqfaiss.write_index(index, f"{folder}/index.faiss")
+        np.save(f"{folder}/queries.npy", queries[:MEMORY_QUERIES])
+        told = subprocess.run(
+            [sys.executable, "-m", "benchmarks.tuning.memory", folder],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    return int(told.stdout)
+
+
+def page(about: dict[str, str], results: list[Result]) -> str:
+    """Return the table."""
+    rows = [
+        [
+            result.asked,
+            f"`{result.description}`",
+            f"{result.expected:.3f}",
+            f"{result.found:.3f}",
+            f"{result.memory_expected / 1e6:.1f}",
+            f"{result.memory_found / 1e6:.1f}",
+        ]
+        for result in results
+    ]
+    head = ["asked for", "index", "recall expected", "found", "MB expected", "found"]
+    return report.page(about, head, rows, "")
+
+
+if __name__ == "__main__":
+    main()
