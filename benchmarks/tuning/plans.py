@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     if truth is None:
         truth = exact_neighbours(data.base, data.query, options.k, data.metric)
     asked = [{"recall": recall} for recall in options.recalls]
-    asked += [{"memory": len(data.base) * each} for each in options.bytes]
+    asked += [{"memory": limit} for limit in options.memory]
     results = [planned(limit, data, truth[:, : options.k], options) for limit in asked]
     text = page(report.machine(data, options.seed, "all"), results)
     print(text)
@@ -76,7 +76,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     vectors.add_options(parser)
     parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
     parser.add_argument("--recalls", type=float, nargs="*", default=[0.5, 0.7, 0.9], help="to ask for")
-    parser.add_argument("--bytes", type=int, nargs="*", default=[24, 100], help="of memory a vector to allow")
+    parser.add_argument("--memory", type=float, nargs="*", default=[3e7], help="bytes to allow")
     parser.add_argument("--sample", type=int, default=20_000, help="base vectors that plan")
     parser.add_argument("--k", type=int, default=10, help="neighbours of a search")
     parser.add_argument("--quality", default="default", help="of the training")
