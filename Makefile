@@ -23,6 +23,8 @@
 # make test-aarch64    the same for 64-bit Arm, under qemu (apt install g++-aarch64-linux-gnu qemu-user-static)
 # make test-aarch64-package    the package with FAISS's wheel, in Debian's Python for 64-bit Arm (apt install debootstrap,
 #     and as above)
+# make test-clang    the kernels and the package built by clang, and what CMake refuses (needs clang: apt install clang)
+# make test-pythons    the package installed in Python 3.10, 3.12, 3.13 and 3.14; test-python-3.12 in one of them
 # make test-sanitize    the core's programs and what reaches the memory of codes and lists under AddressSanitizer,
 #     UndefinedBehaviorSanitizer and ThreadSanitizer; parts: -core, -threads, -python
 # make test-sanitize-cpp    the same for the C++ library (needs FAISS: apt install libfaiss-dev)
@@ -195,27 +197,72 @@ ARM_PYTHON := $(ARM_ROOT)/usr/bin/python
 ARM_PACKAGES := $(ARM_ROOT)/usr/local/lib/python3.11/dist-packages
 ARM_TESTS := tests/_plugin tests/faiss_plugin/test_state.py tests/faiss_plugin/test_ivf_state.py tests/_faiss/test_adopt.py \
 	tests/_indexes/test_flat.py tests/_indexes/test_ivf.py
+# A copy of the sources in a folder.
+COPY_TREE = rm -rf $(1) && mkdir -p $(1) && git ls-files | tar -c -T - | tar -x -C $(1)
 .PHONY: test-aarch64-package
 test-aarch64-package: $(VENV)/built $(AARCH64)/packages
-	rm -rf $(AARCH64)/tree $(AARCH64)/wheel && mkdir -p $(AARCH64)/tree
-	git ls-files | tar -c -T - | tar -x -C $(AARCH64)/tree
+	rm -rf $(AARCH64)/wheel && $(call COPY_TREE,$(AARCH64)/tree)
 	cd $(AARCH64)/tree && CXX=aarch64-linux-gnu-g++ CXXFLAGS="-idirafter $(ARM_ROOT)/usr/include" \
 		PATH=$(CURDIR)/$(BIN):$$PATH $(ARM_PYTHON) -m pip wheel -q --no-build-isolation --no-deps -w ../wheel .
-	$(BIN)/python -m pip install -q --no-deps --upgrade $(ARM_WHEELS) --target $(ARM_PACKAGES) $(AARCH64)/wheel/*.whl
+	$(BIN)/python -m pip install -q --upgrade $(ARM_WHEELS) --target $(ARM_PACKAGES) -c constraints.txt "$$(echo $(AARCH64)/wheel/*.whl)[test]"
 	rm -r $(AARCH64)/tree/drqfaiss
 	cd $(AARCH64)/tree && $(ARM_PYTHON) -m drqfaiss info
 	$(BIN)/python -m tests.versions.results >$(AARCH64)/expected.json
 	cd $(AARCH64)/tree && $(ARM_PYTHON) -m tests.versions.results >../results.json
-	$(BIN)/python -m tests.aarch64.compare $(AARCH64)/expected.json $(AARCH64)/results.json
+	$(BIN)/python -m tests.platforms.compare $(AARCH64)/expected.json $(AARCH64)/results.json
 	cd $(AARCH64)/tree && $(ARM_PYTHON) -m pytest -q -m "not slow" -p no:cacheprovider $(ARM_TESTS) $(ARGS)
 
 ARM_WHEELS := --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi abi3 --abi none \
 	$(addprefix --platform ,linux_aarch64 $(addsuffix _aarch64,manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014))
-$(AARCH64)/packages: $(VENV)/tools tests/aarch64/make_root.sh
-	tests/aarch64/make_root.sh $(ARM_ROOT)
-	$(BIN)/python -m pip install -q $(ARM_WHEELS) --target $(ARM_PACKAGES) -c constraints.txt \
-		numpy faiss-cpu pytest hypothesis h5py scikit-learn setuptools wheel pybind11 pip
+$(AARCH64)/packages: $(VENV)/tools tests/platforms/make_root.sh
+	tests/platforms/make_root.sh arm64 bookworm $(ARM_ROOT)
+	$(BIN)/python -m pip install -q $(ARM_WHEELS) --target $(ARM_PACKAGES) -c constraints.txt setuptools wheel pybind11 pip
 	touch $@
+
+# What CMake refuses, and all with clang: ARGS says which tests.
+CLANG_BUILD := build/clang
+REFUSED = ! cmake -S . -B $(CLANG_BUILD)/refused --fresh -DCMAKE_CXX_COMPILER=$(CLANG) \
+	-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY $(1) >$(CLANG_BUILD)/refused.log 2>&1 && \
+	grep -q "processor: got $(2), expected 64 bits, LITTLE_ENDIAN" $(CLANG_BUILD)/refused.log
+.PHONY: test-clang
+test-clang: export PATH := $(CURDIR)/$(BIN):$(PATH)
+test-clang: $(VENV)/tools
+	cmake -S . -B $(CLANG_BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=$(CLANG) -DDRQFAISS_TESTS=ON \
+		-DDRQFAISS_WERROR=ON -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/$(CLANG_BUILD)/module \
+		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
+	cmake --build $(CLANG_BUILD) --target _core simd_levels
+	$(call REFUSED,-DCMAKE_CXX_FLAGS=-m32,32 bits$(COMMA) LITTLE_ENDIAN)
+	$(call REFUSED,-DCMAKE_CXX_COMPILER_TARGET=aarch64_be-linux-gnu,64 bits$(COMMA) BIG_ENDIAN)
+	$(CLANG_BUILD)/tests/core/simd_levels 5
+	$(call COPY_TREE,$(CLANG_BUILD)/tree) && cp $(CLANG_BUILD)/module/* $(CLANG_BUILD)/tree/drqfaiss/
+	cd $(CLANG_BUILD)/tree && python -m pytest -q $(ARGS)
+COMMA := ,
+
+# The package as a user installs it, with each Python that has not the other tests. Twice from one folder: what is
+# left of the first build must not hinder the second.
+PYTHONS := build/pythons
+PYTHON_TESTS := tests/faiss_plugin/test_state.py tests/faiss_plugin/test_ivf_state.py tests/_indexes/test_flat.py \
+	tests/_faiss/test_io.py tests/core/test_quantizer.py tests/cli/test_info.py
+.PHONY: test-pythons
+test-pythons: test-python-3.10 test-python-3.12 test-python-3.13 test-python-3.14
+test-python-%: $(PYTHONS)/%/python
+	$(call COPY_TREE,$(PYTHONS)/$*/tree)
+	cd $(PYTHONS)/$*/tree && export CXXFLAGS="-idirafter $(CURDIR)/$(PYTHONS)/$*/root/usr/include" PIP_BREAK_SYSTEM_PACKAGES=1 && \
+		../python -m pip install -q --no-warn-script-location -c constraints.txt . && \
+		../python -m pip install -q --no-warn-script-location -c constraints.txt '.[cli,test]'
+	cd $(PYTHONS)/$*/tree && rm -r drqfaiss && ../python -m drqfaiss info
+	cd $(PYTHONS)/$*/tree && ../python -m pytest -q -m "not slow" $(PYTHON_TESTS) $(ARGS)
+
+# The interpreters: pyenv's or the system's; 3.14 from Debian's next release.
+.PRECIOUS: $(PYTHONS)/%/python
+START = printf '%s\n' "\#!/bin/sh" 'exec $(CURDIR)/$(@D)/$(1) "$$@"' >$@ && chmod +x $@
+$(PYTHONS)/3.14/python: tests/platforms/make_root.sh
+	tests/platforms/make_root.sh amd64 forky $(PYTHONS)/3.14/root
+	$(call START,root/usr/bin/python)
+$(PYTHONS)/%/python:
+	interpreter=$$(ls -d $$HOME/.pyenv/versions/$*.*/bin/python 2>/dev/null | tail -1) && \
+		"$${interpreter:-python$*}" -m venv $(PYTHONS)/$*/venv
+	$(call START,venv/bin/python)
 
 # Builds with sanitizers of the compiler, beside the others; warnings are left to the usual build.
 .PHONY: test-sanitize test-sanitize-core test-sanitize-threads test-sanitize-python test-sanitize-cpp

@@ -21,7 +21,8 @@ class CMakeBuild(build_ext):
         build = Path(self.build_temp).resolve()
         subprocess.run(
             [
-                "cmake",
+                # An earlier build may have used tools of an environment that is gone.
+                *("cmake", "--fresh"),
                 *("-S", str(ROOT), "-B", str(build), "-G", "Ninja"),
                 f"-DCMAKE_BUILD_TYPE={'Debug' if self.debug else 'Release'}",
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={output}",
