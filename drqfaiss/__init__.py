@@ -1,10 +1,9 @@
 """Deep Recurrent Quantization for FAISS: one codebook, and a code length chosen at query time."""
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from drqfaiss._public import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -38,12 +37,15 @@ __all__ = [  # noqa: F405
     "write_index",
 ]
 
+# The command, by its own name or as `python -m drqfaiss`, helps and completes without FAISS. In all other
+# programs FAISS is loaded here: what makes it safe to fork has to be there from the start.
+_IS_COMMAND = os.path.basename((getattr(sys, "argv", None) or [""])[0]) in ("drqfaiss", "-m")
+if TYPE_CHECKING or not _IS_COMMAND:
+    from drqfaiss._public import *  # noqa: F403
+
 
 def __getattr__(name: str) -> Any:
-    """Load a public name, or a module of the package, at its first use.
-
-    So `drqfaiss --help` need not wait for FAISS, nor a program that imports more than it uses.
-    """
+    """Load a public name, or a module of the package, at its first use."""
     if name in __all__:
         value = getattr(import_module("drqfaiss._public"), name)
         globals()[name] = value

@@ -1,4 +1,4 @@
-"""What `drqfaiss` offers: loaded, and FAISS with it, when the first of it is used."""
+"""What `drqfaiss` offers; FAISS is loaded with it."""
 
 from __future__ import annotations
 

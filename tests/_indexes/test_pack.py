@@ -157,7 +157,7 @@ def test_levels_that_there_are_not_are_not_packed(levels):
         lambda index: stock_copy(make_index(10)).merge_from(index),
         lambda index: index.permute_entries(np.arange(index.ntotal)[::-1].copy()),
         lambda index: faiss.copy_array_to_vector(codes_of(make_index(300, seed=6)), index.codes),
-        lambda index: index.train(make_vectors(300, seed=7)),
+        lambda index: (index.reset(), index.train(make_vectors(300, seed=7)), index.add(make_vectors(300))),
         lambda index: setattr(index, "metric_type", faiss.METRIC_INNER_PRODUCT),
     ],
 )
