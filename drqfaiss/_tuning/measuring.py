@@ -37,10 +37,19 @@ class Measuring:
         queries: (n, d).
         truth: their exact neighbours, (n, k).
         count: called for every search.
+        single: whether times are of searches for one query each, as a server without batches has them.
     """
 
-    def __init__(self, index: faiss.Index, queries: Floats, truth: Ids, count: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        index: faiss.Index,
+        queries: Floats,
+        truth: Ids,
+        count: Callable[[], object],
+        single: bool = False,
+    ) -> None:
         self._index, self._queries, self._truth, self._count = index, queries, truth, count
+        self._single = single
         self.measured: dict[Setting, Measured] = {}
 
     def __len__(self) -> int:
@@ -56,16 +65,26 @@ class Measuring:
 
     def _measure(self, setting: Setting) -> Measured:
         with searched_with(self._index, setting):
-            self._index.search(self._queries[:1], self._truth.shape[1])  # Norms of these levels are computed.
-            ids, us = self._timed(self._queries)
+            self._found(self._queries[:1])  # Norms of these levels are computed.
+            if self._single:
+                ids, us = self._found(self._queries), self._timed(self._queries[:FEWEST_TIMED])[1]
+            else:
+                ids, us = self._timed(self._queries)
         return Measured(shares_found(ids, self._truth), us)
+
+    def _found(self, queries: Floats) -> Ids:
+        return self._index.search(queries, self._truth.shape[1])[1]
+
+    def _found_singly(self, queries: Floats) -> Ids:
+        return np.concatenate([self._found(queries[i : i + 1]) for i in range(len(queries))])
 
     def _timed(self, queries: Floats) -> tuple[Ids, float]:
         """Return what a search for the queries finds, and its time in µs per query."""
         clock, least, spent = _clock(), np.inf, 0.0
+        search = self._found_singly if self._single else self._found
         while True:
             began = clock()
-            ids = self._index.search(queries, self._truth.shape[1])[1]
+            ids = search(queries)
             seconds = clock() - began
             least, spent = min(least, seconds), spent + seconds
             if spent >= ENOUGH_SECONDS:

@@ -38,6 +38,7 @@ def tune(
     neighbours: ArrayLike | None = None,
     max_us: float | None = None,
     threads: int = 1,
+    single: bool = False,
     progress: bool = True,
 ) -> Tuned:
     """Find the fastest setting of searches for k that finds a share of the k true neighbours.
@@ -58,6 +59,7 @@ def tune(
             the neighbours that the most thorough search finds: what faster settings lose beside it.
         max_us: the most µs a query may take. If the recall takes longer, the best within it is found.
         threads: of the searches.
+        single: whether times are of searches for one query each, instead of all at once.
         progress: whether to show a line on stderr, if that is a terminal.
 
     Returns:
@@ -70,6 +72,7 @@ def tune(
     """
     k = _check.integer("k", k, 1)
     recall, threads = _recall(recall), _check.integer("threads", threads, 1)
+    single = _check.boolean("single", single)
     limit = None if max_us is None else _time(max_us)
     _require_filled(index, k)
     queries = _queries(queries, index, recall)
@@ -81,7 +84,7 @@ def tune(
         bar("tuning", "searches", None, shown=progress) as shown,
     ):
         truth, against = _truth(index, queries, k, base, neighbours)
-        search = Search(Space(index, k), *_split(index, queries, truth, shown.update), k)
+        search = Search(Space(index, k), *_split(index, queries, truth, shown.update, single), k)
         search.fastest(recall)
         search.complete_front()  # Times that are compared may show another to be faster.
         setting, reached = search.fastest(recall)
@@ -99,6 +102,7 @@ def tune(
             asked=recall,
             max_us=limit,
             threads=threads,
+            single=single,
             against=against,
             queries=len(queries) - int(len(queries) * CHOOSING),
             front=search.front(setting),
@@ -186,12 +190,12 @@ def _most_thorough(index: faiss.Index, queries: Floats, k: int) -> Ids:
 
 
 def _split(
-    index: faiss.Index, queries: Floats, truth: Ids, count: Callable[[], object]
+    index: faiss.Index, queries: Floats, truth: Ids, count: Callable[[], object], single: bool
 ) -> tuple[Measuring, Measuring]:
     """Return what measures by the queries that choose, and by those that tell the recall."""
     order = np.random.default_rng(0).permutation(len(queries))
     choose, tell = np.split(order, [int(len(queries) * CHOOSING)])
     return (
-        Measuring(index, queries[choose], truth[choose], count),
-        Measuring(index, queries[tell], truth[tell], count),
+        Measuring(index, queries[choose], truth[choose], count, single),
+        Measuring(index, queries[tell], truth[tell], count, single),
     )

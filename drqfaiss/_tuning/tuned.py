@@ -33,12 +33,13 @@ class Tuned:
         recall: k@k of that setting, on queries that did not choose it.
         low: the recall is at least this, with 95 % confidence in both bounds together.
         high: and at most this.
-        us_per_query: time of a query, in µs, in a search for all of them at once.
+        us_per_query: time of a query, in µs, in a search for all of them at once; alone, if ``single``.
         reached: whether ``low`` is at least the recall asked for, and the time within ``max_us``.
         k: neighbours of the searches.
         asked: the recall asked for.
         max_us: the most µs a query may take; None: any number.
         threads: of the searches.
+        single: whether times are of searches for one query each.
         against: what the neighbours are that recall counts.
         queries: how many told the recall.
         front: settings than which no other is both faster and better, fastest first.
@@ -56,6 +57,7 @@ class Tuned:
     asked: float
     max_us: float | None
     threads: int
+    single: bool
     against: str
     queries: int
     front: list[TunedPoint] = field(repr=False)
@@ -92,7 +94,8 @@ class Tuned:
 
     def __repr__(self) -> str:
         """Say it in lines of at most 80 characters."""
-        time = f"{self.us_per_query:,.1f} µs a query on {self.threads} thread{'s' * (self.threads > 1)}"
+        query = "single query" if self.single else "query"
+        time = f"{self.us_per_query:,.1f} µs a {query} on {self.threads} thread{'s' * (self.threads > 1)}"
         lines = [
             named(self.setting),
             f"recall {self.k}@{self.k} {self.recall:.4f} ({self.low:.4f} to {self.high:.4f}), {time}",

@@ -287,6 +287,7 @@ class Tune(Common):
     k: Annotated[int, number("neighbours of a search", "-k")] = 10
     recall: Annotated[float, Parameter(help="share to find")] = 0.95
     max_us: Annotated[float | None, Parameter(help="most microseconds that a query may take")] = None
+    single: Annotated[bool, flag("time searches for one query each, instead of all at once")] = False
     save: Annotated[bool, flag("keep the setting beside the index, in INDEX.drq.json")] = False
     plot: Annotated[FileName | None, file("draw recall over time: .svg, .png or .pdf")] = None
     truth: Truth = Truth()

@@ -33,6 +33,7 @@ def run(name: str, queries_name: str, options: Tune) -> dict[str, Any]:
         neighbours=read_truth(index, queries, truth, options.k, options.normalize) if truth.given else None,
         max_us=options.max_us,
         threads=options.threads or 1,
+        single=options.single,
         progress=not options.quiet,
     )
     plain = tuned.as_dict()

@@ -235,6 +235,7 @@ def index_of(**shape):
         ({"k": N + 1}, ValueError, "k: got 1501, expected 1 to 1500"),
         ({"k": 21}, ValueError, "k: got 21, expected at most 20, the neighbours of each query"),
         ({"threads": 0}, ValueError, "threads: got 0, expected at least 1"),
+        ({"single": 1}, TypeError, "single: got 1, expected True or False"),
         ({"max_us": 0}, ValueError, "max_us: got 0, expected more than 0"),
         (
             {"queries": QUERIES[:100], "neighbours": TRUTH[:100]},
@@ -276,4 +277,11 @@ def test_bad_arguments_are_refused_before_any_setting_is_tried(index, changes, e
 def test_times_are_measured(index):
     tuned = drqfaiss.tune(index, QUERIES, recall=0.4, neighbours=TRUTH, progress=False)
     assert all(0 < point.us_per_query < 1e6 for point in tuned.front)
-    assert tuned.threads == 1
+    assert (tuned.threads, tuned.single) == (1, False)
+
+
+def test_queries_may_come_one_at_a_time(index):
+    tuned = drqfaiss.tune(index, QUERIES, recall=0.4, neighbours=TRUTH, single=True, progress=False)
+    assert tuned.single
+    assert "µs a single query" in repr(tuned)
+    assert max(map(len, repr(tuned).splitlines())) <= 80
