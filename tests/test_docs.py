@@ -38,6 +38,7 @@ PAGES = {
     "howto/labels.md": {"digits.checkpoint", "digits.jsonl", "digits.pt"},
     "howto/migrate.md": {"yours.faiss"},
     "howto/nested.md": set(),
+    "howto/plan.md": set(),
     "howto/serve.md": {"served.faiss"},
     "howto/start.md": {"sentences.drq.json", "sentences.faiss"},
     "howto/train.md": set(),

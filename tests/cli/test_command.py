@@ -20,7 +20,7 @@ from drqfaiss.cli import command, info, main, options
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "drqfaiss: error: got no command, expected one of train, build, "),
+        ([], "drqfaiss: error: got no command, expected one of plan, train, "),
         (["searhc"], 'drqfaiss: error: Unknown command "searhc". Did you mean "search"?'),
         (["search", "x.faiss", "q.npy", "-k", "0"], 'drqfaiss search: error: Invalid value "0" for -k.'),
         (["search", "x.faiss"], "drqfaiss search: error: "),
