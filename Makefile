@@ -368,7 +368,7 @@ test-package: $(VENV)/package-tools
 	git ls-files | grep -v '^\.\(ci/\|github/\|gitignore\)' | sort | comm -23 - $(PACKAGE)/packed >$(PACKAGE)/missing
 	test ! -s $(PACKAGE)/missing || { cat $(PACKAGE)/missing; exit 1; }
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/auditwheel repair --wheel-dir dist $(PACKAGE)/*.whl
-	$(BIN)/cibuildwheel --platform linux --print-build-identifiers
+	$(BIN)/cibuildwheel --platform linux --archs x86_64,aarch64 --print-build-identifiers
 	$(PYTHON) -m venv $(PACKAGE)/venv
 	$(PACKAGE)/venv/bin/python -m pip install -q -c constraints.txt dist/*.whl
 	cd $(PACKAGE) && venv/bin/python -c "import drqfaiss; drqfaiss.IndexDRQ(8, 2)" && ! venv/bin/drqfaiss info
