@@ -49,7 +49,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of known sets, or a file of vectors")
     parser.add_argument("--sets", type=_names, help=f"some of {', '.join(sets.SETS)}; default: what there is")
-    parser.add_argument("--methods", type=_names, default=METHODS, help="also: lsq")
+    parser.add_argument("--methods", type=_names, default=METHODS, help="also: drq16, lsq")
     parser.add_argument(
         "--bytes", type=_numbers, default="8,16,24,32,48,64,80,96,128", help="lengths of codes"
     )

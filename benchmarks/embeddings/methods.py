@@ -17,6 +17,7 @@ Search = Callable[[np.ndarray, int], np.ndarray]
 WIDE = 1024  # dimensions from which OPQ also reduces them
 WIDE_OPQ = 640
 PRQ_LEVELS = 4  # of a block
+OWN_LEVELS = 16  # of a DRQ index that takes longer: first levels, each with a codebook of its own
 SLOW = ("opq", "rq", "prq", "lsq")  # trained for minutes each
 # What stored unit vectors are divided by, where distances rank: near the best at most lengths.
 SUMS_SHRUNK, PRODUCTS_SHRUNK = 1.75, 1.25
@@ -118,6 +119,17 @@ def _known(
             **sums,
         )
 
+    def drq_own(lengths: list[int]) -> Iterator[Method]:
+        options = {"layout": "blocks", "global_levels": OWN_LEVELS, "own_levels": OWN_LEVELS, "seed": seed}
+        compared = tuple(m for m in lengths if m <= levels)
+        yield Method(
+            f"DRQ, {OWN_LEVELS} own levels",
+            levels,
+            lambda: drqfaiss.IndexDRQ(d, levels, metric=coded, **options),
+            compared or (levels,),
+            **sums,
+        )
+
     def flat(lengths: list[int]) -> Iterator[Method]:
         yield _by_factory("float vectors", d, "Flat", metric)
 
@@ -145,6 +157,7 @@ def _known(
 
     return {
         "drq": drq,
+        "drq16": drq_own,
         "flat": flat,
         "pq": each("PQ", common.pq, **products),
         "opq": each("OPQ", opq, **products),

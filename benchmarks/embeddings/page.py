@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.common import report as common
 from benchmarks.embeddings import report
+from benchmarks.embeddings.methods import OWN_LEVELS
 from benchmarks.embeddings.report import NORMS, Row, share
 from benchmarks.embeddings.sets import SETS
 
@@ -17,7 +18,7 @@ LAB, HOW_TO = (ROOT / "docs" / folder / "embeddings.md" for folder in ("lab", "h
 # Codes of any length, in the order of the first table.
 OF_ANY_LENGTH = tuple(
     f"{name}{norms}"
-    for name in ("DRQ", "OPQ", "PQ", "PQ fast-scan", "RQ", "PRQ", "LSQ")
+    for name in ("DRQ", f"DRQ, {OWN_LEVELS} own levels", "OPQ", "PQ", "PQ fast-scan", "RQ", "PRQ", "LSQ")
     for norms in ("", NORMS)
 )
 NORM_BYTES = 4
@@ -57,7 +58,7 @@ def expected(results: dict[str, list[Row]]) -> str:
         (name, norms): {
             row.code_bytes: row.found["10@10"]
             for row in rows
-            if row.ours and not row.oversampled and row.norms == norms
+            if row.method == "DRQ" and not row.oversampled and row.norms == norms
         }
         for name, rows in results.items()
         for norms in (False, True)
@@ -94,7 +95,7 @@ def own_lengths(rows: list[Row]) -> str:
     for row in rows:
         if row.name in OF_ANY_LENGTH or row.oversampled:
             continue
-        fitting = [r for r in rows if r.ours and not r.oversampled and _taken(r) <= row.held_bytes]
+        fitting = [r for r in rows if r.method == "DRQ" and not r.oversampled and _taken(r) <= row.held_bytes]
         drq = max(fitting, key=lambda r: r.found["10@10"], default=None)
         lines.append(
             [

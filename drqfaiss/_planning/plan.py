@@ -21,7 +21,8 @@ from drqfaiss.quantizer import Quantizer
 MOST_QUERIES, FEWEST_QUERIES = 500, 100
 FEWEST_SAMPLED = 2_000
 LONGEST_DRAFT = 96  # levels of codes whose length nothing limits
-LEARN = 1 / 2  # of the sample
+LEARN, MOST_LEARN = 1 / 2, 0.7  # of the sample: half, or as much as that
+ENOUGH_LEARN = QUALITIES["fast"].max_vectors  # if there are fewer: training takes more care, and time, then
 CLEARLY = 0.002  # of recall: less does not pay for a less simple index
 COPIES = ("SQ8", "Flat")  # of the vectors, where no code finds enough
 REFINED_LEVELS = 16  # of codes whose candidates are ranked by copies
@@ -53,8 +54,8 @@ def plan(
     Args:
         n: vectors of the index.
         d: dimensions.
-        sample: vectors like those, (at least 2,000, d): half of them train, the others are searched. The
-            more, the better: 20,000 are enough for most.
+        sample: vectors like those, (at least 2,000, d): half of them or more train, the others are searched.
+            The more, the better: 40,000 are enough for most.
         memory: the most bytes that the index may take.
         recall: share of the k nearest neighbours to find, between 0 and 1.
         queries: vectors to search for, (at least 100, d), if they are not like the sample.
@@ -105,7 +106,8 @@ def _apart(x: Floats, queries: ArrayLike | None, k: int, metric: int) -> Sample:
         _check.finite("queries", asked)
         if len(asked) < FEWEST_QUERIES:
             raise ValueError(f"queries: got {len(asked)}, expected at least {FEWEST_QUERIES}")
-    learn, base = np.split(x, [int(len(x) * LEARN)])
+    learned = max(LEARN * len(x), min(ENOUGH_LEARN, MOST_LEARN * len(x)))
+    learn, base = np.split(x, [int(learned)])
     _check.integer("k", k, 1, len(base) // 10)
     return Sample(learn, base, asked, metric, k)
 
@@ -186,6 +188,7 @@ class _Planner:
         if self._recall is None:
             return [max(self._drafts)]
         near = [levels for levels, found in self._drafts.items() if found >= self._recall - PROMISING]
+        near.sort(key=lambda levels: self._footprint(self._coded(levels)).memory)
         return near[:MOST_TRIED] or [max(self._drafts)]
 
     def _try(self, shape: Shape) -> None:

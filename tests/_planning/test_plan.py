@@ -17,12 +17,13 @@ plan = functools.partial(drqfaiss.plan, quality="fast", progress=False)
 @pytest.fixture(scope="module")
 def vectors():
     rng = np.random.default_rng(0)
-    return (rng.normal(size=(7_000, 6)) @ rng.normal(size=(6, D))).astype(np.float32)
+    x = (rng.normal(size=(25_000, 6)) @ rng.normal(size=(6, D))).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
 def sample(vectors):
-    return vectors[:2_500]
+    return vectors[:24_000]
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,11 @@ def test_the_smallest_that_finds_enough_is_chosen(by_recall):
     assert all(drafts[levels] < 0.7 for levels in drafts if levels < by_recall.chosen.shape.levels / 2)
 
 
+@pytest.mark.slow
 def test_what_is_built_finds_as_much(by_recall, vectors):
     index = by_recall.build()
     assert type(index) is drqfaiss.IndexDRQ
-    base, queries = vectors[:6_000], vectors[6_000:]
+    base, queries = vectors[:6_000], vectors[24_000:]
     index.train(base)
     index.add(base)
     truth = exact_neighbours(base, queries, 10, faiss.METRIC_L2)
@@ -70,6 +72,7 @@ def test_both_may_be_out_of_reach(sample):
     assert "out of reach within 346 kB" in repr(found)
 
 
+@pytest.mark.slow
 def test_copies_find_what_codes_do_not(sample):
     found = plan(6_000, D, sample=sample, recall=0.9999, k=5)
     assert found.chosen.shape.copies in ("SQ8", "Flat")
@@ -78,6 +81,7 @@ def test_copies_find_what_codes_do_not(sample):
     assert index.k_factor == 10
 
 
+@pytest.mark.slow
 def test_many_vectors_get_lists(sample):
     queries = sample[:200] + 1e-3
     found = plan(300_000, D, sample=sample, recall=0.5, metric=faiss.METRIC_INNER_PRODUCT, queries=queries)
