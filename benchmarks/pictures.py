@@ -13,6 +13,8 @@ from benchmarks.common.plots import Curve
 from benchmarks.embeddings import report as embeddings_report
 from benchmarks.ivf import report as ivf_report
 from benchmarks.ivf.curves import JUDGED_K, Point, front
+from benchmarks.embeddings.page import NORM_BYTES
+from benchmarks.embeddings.report import NORMS
 from benchmarks.ivf.methods import FAST_SCAN, IVF_PQ, IVF_RQ
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.result import Result
@@ -185,7 +187,7 @@ def embeddings(path: Path) -> None:
         over_bytes.set(
             ylim=(0, 1.02),
             title=f"{EMBEDDING_SETS[name]}: {data(results[name]['about']).split(': ')[1]}",
-            xlabel="bytes per code",
+            xlabel="bytes per code and norm",
         )
         over_time.set(xlabel="µs per query (log)", xscale="log")
         for panel, field in ((over_bytes, "code_bytes"), (over_time, "batch_us")):
@@ -203,11 +205,18 @@ def embeddings(path: Path) -> None:
 def embedding_curves(rows: list[embeddings_report.Row], field: str) -> list[Curve]:
     """Return 10@10 over a figure of the rows, of the methods that have a curve of their own."""
     curves = []
-    for name in ("DRQ", "OPQ", "PQ", "PQ fast-scan", "RQ", "RaBitQ fast-scan"):
-        own = [row for row in rows if row.method.split(",")[0] == name and getattr(row, field) is not None]
-        shown = sorted(own, key=lambda row: row.code_bytes)
+    of_any_length = ("DRQ", f"DRQ{NORMS}", "OPQ", "PQ", "PQ fast-scan", "RQ")
+    for name in (*of_any_length, "RaBitQ fast-scan"):
+        named = [
+            row for row in rows if (row.name if name in of_any_length else row.method.split(",")[0]) == name
+        ]
+        shown = sorted(
+            (row for row in named if getattr(row, field) is not None), key=lambda row: row.code_bytes
+        )
         if shown:
             x, y = [getattr(row, field) for row in shown], [row.found["10@10"] for row in shown]
+            if field == "code_bytes":
+                x = [size + NORM_BYTES * row.norms for size, row in zip(x, shown, strict=True)]
             curves.append(Curve(name.replace("RaBitQ fast-scan", "RaBitQ"), x, y))
     return curves
 
