@@ -226,7 +226,7 @@ REFUSED = ! cmake -S . -B $(CLANG_BUILD)/refused --fresh -DCMAKE_CXX_COMPILER=$(
 	grep -q "processor: got $(2), expected 64 bits, LITTLE_ENDIAN" $(CLANG_BUILD)/refused.log
 .PHONY: test-clang
 test-clang: export PATH := $(CURDIR)/$(BIN):$(PATH)
-test-clang: $(VENV)/tools
+test-clang: $(VENV)/torch
 	cmake -S . -B $(CLANG_BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=$(CLANG) -DDRQFAISS_TESTS=ON \
 		-DDRQFAISS_WERROR=ON -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/$(CLANG_BUILD)/module \
 		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
