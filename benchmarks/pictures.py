@@ -11,10 +11,10 @@ from benchmarks.accuracy import report as accuracy_report
 from benchmarks.common import plots
 from benchmarks.common.plots import Curve
 from benchmarks.embeddings import report as embeddings_report
-from benchmarks.ivf import report as ivf_report
-from benchmarks.ivf.curves import JUDGED_K, Point, front
 from benchmarks.embeddings.page import NORM_BYTES
 from benchmarks.embeddings.report import NORMS
+from benchmarks.ivf import report as ivf_report
+from benchmarks.ivf.curves import JUDGED_K, Point, front
 from benchmarks.ivf.methods import FAST_SCAN, IVF_PQ, IVF_RQ
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.result import Result
