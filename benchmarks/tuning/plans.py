@@ -1,9 +1,9 @@
 """Compares what `drqfaiss.plan` expects of indexes with what they turn out to be.
 
-A sample of the base plans, and half of the queries. The index is trained on the learn set and filled with all
-of the base; its recall is that of the most thorough search for the other queries, its memory what a new process
-grows by when it reads the file and searches. The table goes to stdout; it and all figures as JSON are saved in
-the output folder.
+A sample of the base plans, and half of the queries. The index is trained on the learn set and
+filled with all of the base; its recall is that of the most thorough search for the other queries,
+its memory what a new process grows by when it reads the file and searches. The table goes to
+stdout; it and all figures as JSON are saved in the output folder.
 """
 
 from __future__ import annotations
