@@ -82,8 +82,10 @@ def weights(_: Any, tokens: Sequence[Token]) -> dict[int, float]:
 
 def size(_: Any, tokens: Sequence[Token]) -> float:
     """Read a number of bytes, with or without a unit."""
-    text = tokens[0].value
-    number, unit = re.fullmatch(r"([0-9.eE+-]*)([A-Za-z]*)", text.strip()).groups()  # type: ignore[union-attr]
+    parts = re.fullmatch(r"(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)", tokens[0].value.strip())
+    if not parts:
+        raise ValueError(f"got {tokens[0].value!r}, expected a number of bytes, such as 500MB or 2GiB")
+    number, unit = parts.groups()
     if unit.upper() not in UNITS:
         raise ValueError(f"got unit {unit!r}, expected one of {', '.join(filter(None, UNITS))}")
     return float(number) * UNITS[unit.upper()]

@@ -43,7 +43,9 @@ def test_errors_name_what_was_expected(sample, fails, arguments, message):
     [
         ([], "got neither --memory nor --recall, expected at least one of them"),
         (["--memory", "2XB"], "got unit 'XB', expected one of B, KB, MB, GB, TB, KIB"),
-        (["--memory", "GB"], "memory"),
+        (["--memory", "GB"], "got 'GB', expected a number of bytes, such as 500MB or 2GiB"),
+        (["--memory", "2,4"], "got '2,4', expected a number of bytes"),
+        (["--memory", "-2GB"], "memory"),
     ],
 )
 def test_bad_usage_is_one_line(sample, arguments, message, capsys):
@@ -51,3 +53,15 @@ def test_bad_usage_is_one_line(sample, arguments, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("300000", 3e5), ("300kB", 3e5), ("0.3 MB", 3e5), ("3e5B", 3e5), ("1MiB", 2.0**20), ("1gb", 1e9)],
+)
+def test_bytes_may_have_a_unit(sample, run, text, size, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("drqfaiss.cli.plan.plan", lambda n, d, **options: asked.update(options) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("plan", sample, "--memory", text)
+    assert asked["memory"] == size
