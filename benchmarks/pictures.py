@@ -39,7 +39,7 @@ def main() -> None:
     levels(PICTURES / "levels.svg")
     embeddings(PICTURES / "embeddings.svg")
     for path in sorted(RESULTS.rglob("*.json")):
-        tables_only = path.stem.endswith("-ablation") or path.stem.startswith("tuning-")
+        tables_only = path.stem.endswith("-ablation") or path.stem.startswith(("tuning-", "plans-"))
         if not tables_only and path.parent != EMBEDDINGS:
             redraw(path)
 
