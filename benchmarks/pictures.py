@@ -11,7 +11,6 @@ from benchmarks.accuracy import report as accuracy_report
 from benchmarks.common import plots
 from benchmarks.common.plots import Curve
 from benchmarks.embeddings import report as embeddings_report
-from benchmarks.embeddings.page import NORM_BYTES
 from benchmarks.embeddings.report import NORMS
 from benchmarks.ivf import report as ivf_report
 from benchmarks.ivf.curves import JUDGED_K, Point, front
@@ -190,7 +189,7 @@ def embeddings(path: Path) -> None:
             xlabel="bytes per code and norm",
         )
         over_time.set(xlabel="µs per query (log)", xscale="log")
-        for panel, field in ((over_bytes, "code_bytes"), (over_time, "batch_us")):
+        for panel, field in ((over_bytes, "taken_bytes"), (over_time, "batch_us")):
             curves = embedding_curves(rows, field)
             panel.set_visible(bool(curves))
             if curves:
@@ -205,18 +204,14 @@ def embeddings(path: Path) -> None:
 def embedding_curves(rows: list[embeddings_report.Row], field: str) -> list[Curve]:
     """Return 10@10 over a figure of the rows, of the methods that have a curve of their own."""
     curves = []
-    of_any_length = ("DRQ", f"DRQ{NORMS}", "OPQ", "PQ", "PQ fast-scan", "RQ")
-    for name in (*of_any_length, "RaBitQ fast-scan"):
-        named = [
-            row for row in rows if (row.name if name in of_any_length else row.method.split(",")[0]) == name
-        ]
+    for name in ("DRQ", f"DRQ{NORMS}", "OPQ", "PQ", "PQ fast-scan", "RQ", "RaBitQ fast-scan"):
+        # RaBitQ's lengths are methods of their own: "RaBitQ fast-scan, 2 bit".
+        own = [row for row in rows if re.sub(r", \d bit$", "", row.name) == name]
         shown = sorted(
-            (row for row in named if getattr(row, field) is not None), key=lambda row: row.code_bytes
+            (row for row in own if getattr(row, field) is not None), key=lambda row: row.code_bytes
         )
         if shown:
             x, y = [getattr(row, field) for row in shown], [row.found["10@10"] for row in shown]
-            if field == "code_bytes":
-                x = [size + NORM_BYTES * row.norms for size, row in zip(x, shown, strict=True)]
             curves.append(Curve(name.replace("RaBitQ fast-scan", "RaBitQ"), x, y))
     return curves
 

@@ -61,6 +61,14 @@ def number(name: str, value: Any) -> float:
     return result
 
 
+def share(name: str, value: Any) -> float:
+    """Return a number between 0 and 1."""
+    part = number(name, value)
+    if not 0 < part < 1:
+        raise ValueError(f"{name}: got {part:g}, expected a share above 0 and below 1")
+    return part
+
+
 def float32(name: str, value: Any) -> float:
     """Return a real number as the nearest float32, which is infinite for those beyond its range."""
     with np.errstate(over="ignore"):

@@ -25,6 +25,7 @@ import drqfaiss
 from benchmarks.accuracy import report
 from benchmarks.accuracy.report import Row
 from benchmarks.common import vectors
+from benchmarks.common.arguments import ascending, names
 from benchmarks.common.methods import VARIANTS, Method, choose, code_bytes, memory_bytes
 from drqfaiss.cli.timing import Task, Timing, best_times
 from drqfaiss.datasets import Dataset
@@ -67,17 +68,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
     parser.add_argument(
         "--methods",
-        type=_names,
+        type=names,
         default="drq,pq,opq,rq,pqfs",
         help="also: rq16 (beam 16), rq9, rq10 (levels of 9 and 10 bits), lsq, itq, rabitq",
     )
-    parser.add_argument("--bytes", type=_numbers, default="2,4,6,8", help="code lengths")
+    parser.add_argument("--bytes", type=ascending, default="2,4,6,8", help="code lengths")
     parser.add_argument(
-        "--drq", type=_names, default="level", help=f"variants of DRQ, with commas between: {VARIANTS}"
+        "--drq", type=names, default="level", help=f"variants of DRQ, with commas between: {VARIANTS}"
     )
     parser.add_argument(
         "--drq-levels",
-        type=_numbers,
+        type=ascending,
         help="models of DRQ, whose prefixes the shorter codes are, by their bytes; default: one",
     )
     parser.add_argument("--seeds", type=int, default=1, help="train everything so often; 1@k with its spread")
@@ -92,14 +93,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     return options
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def _numbers(text: str) -> list[int]:
-    return sorted(int(number) for number in text.split(","))
 
 
 def prepare(options: argparse.Namespace) -> Dataset:

@@ -26,6 +26,7 @@ import faiss
 import numpy as np
 
 import drqfaiss
+from benchmarks.common.arguments import numbers
 from drqfaiss._tail_file import open_tail
 from drqfaiss.cli.options import VECTORS, Truth
 from drqfaiss.cli.tables import lines, terminal
@@ -81,11 +82,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pack", action="store_true", help="keep the levels in memory packed, on both sides")
     parser.add_argument("--folder", help="where to write the two files")
     return parser.parse_args(arguments)
-
-
-def numbers(text: str) -> list[int]:
-    """Read numbers with commas in between."""
-    return [int(part) for part in text.split(",")]
 
 
 def compare(

@@ -85,7 +85,7 @@ def searches(
         parameters = faiss.IndexRefineSearchParameters(k_factor=oversampled, base_index_params=levels)
         refined = faiss.IndexRefine(index, int8[index.metric_type])
         kind = Kind(compared or own, oversampled, INT8, bool(method.metrics))
-        yield kind, partial(_refined, refined, index.metric_type, parameters)
+        yield kind, partial(_ids, refined, index.metric_type, parameters)
 
 
 def _plain(method: Method, index: faiss.Index) -> Iterator[tuple[Kind, drqfaiss.SearchParametersDRQ | None]]:
@@ -100,7 +100,9 @@ def _plain(method: Method, index: faiss.Index) -> Iterator[tuple[Kind, drqfaiss.
 
 
 def _coded(index: faiss.Index) -> faiss.Index:
-    """Return the index whose codes are searched, behind a transform."""
+    """Return the index whose codes are searched, behind a transform or before a refinement."""
+    if isinstance(index, faiss.IndexRefine):
+        return index.base_index
     return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
 
 
@@ -116,14 +118,3 @@ def _ids(
     if parameters is None:
         return index.search(queries, k)[1]
     return index.search(queries, k, params=parameters)[1]
-
-
-def _refined(
-    refined: faiss.IndexRefine,
-    metric: int,
-    parameters: faiss.SearchParameters,
-    queries: np.ndarray,
-    k: int,
-) -> np.ndarray:
-    refined.base_index.metric_type = metric
-    return refined.search(queries, k, params=parameters)[1]

@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import faiss
 import numpy as np
 
+from benchmarks.common.arguments import ascending, names
 from benchmarks.embeddings import report, sets
 from benchmarks.embeddings.built import Costs, Kind, build, held_bytes, keep, read_or_build, searches
 from benchmarks.embeddings.methods import SLOW, WIDE, Method, Search, SignBits, choose
@@ -48,14 +49,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of known sets, or a file of vectors")
-    parser.add_argument("--sets", type=_names, help=f"some of {', '.join(sets.SETS)}; default: what there is")
-    parser.add_argument("--methods", type=_names, default=METHODS, help="also: drq16, lsq")
+    parser.add_argument("--sets", type=names, help=f"some of {', '.join(sets.SETS)}; default: what there is")
+    parser.add_argument("--methods", type=names, default=METHODS, help="also: drq16, lsq")
     parser.add_argument(
-        "--bytes", type=_numbers, default="8,16,24,32,48,64,80,96,128", help="lengths of codes"
+        "--bytes", type=ascending, default="8,16,24,32,48,64,80,96,128", help="lengths of codes"
     )
     parser.add_argument(
         "--slow-bytes",
-        type=_numbers,
+        type=ascending,
         help=f"lengths of what trains for minutes ({', '.join(SLOW)}); default: --bytes",
     )
     parser.add_argument("--levels", type=int, help="of the DRQ index; default: 96, 160 from 1,024 dimensions")
@@ -66,14 +67,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default="benchmarks/results/embeddings", help="output folder")
     parser.add_argument("--seed", type=int, default=0, help="of random draws and of DRQ's training")
     return parser.parse_args(arguments)
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def _numbers(text: str) -> list[int]:
-    return sorted(int(number) for number in text.split(","))
 
 
 def compare(data: Dataset, options: argparse.Namespace) -> None:

@@ -21,7 +21,6 @@ OF_ANY_LENGTH = tuple(
     for name in ("DRQ", f"DRQ, {OWN_LEVELS} own levels", "OPQ", "PQ", "PQ fast-scan", "RQ", "PRQ", "LSQ")
     for norms in ("", NORMS)
 )
-NORM_BYTES = 4
 NOT_RUN = ""
 
 
@@ -95,7 +94,9 @@ def own_lengths(rows: list[Row]) -> str:
     for row in rows:
         if row.name in OF_ANY_LENGTH or row.oversampled:
             continue
-        fitting = [r for r in rows if r.method == "DRQ" and not r.oversampled and _taken(r) <= row.held_bytes]
+        fitting = [
+            r for r in rows if r.method == "DRQ" and not r.oversampled and r.taken_bytes <= row.held_bytes
+        ]
         drq = max(fitting, key=lambda r: r.found["10@10"], default=None)
         lines.append(
             [
@@ -103,15 +104,14 @@ def own_lengths(rows: list[Row]) -> str:
                 str(row.held_bytes),
                 share(row.found["10@10"]),
                 _us(row),
-                *(["", "", ""] if drq is None else [str(_taken(drq)), share(drq.found["10@10"]), _us(drq)]),
+                *(
+                    ["", "", ""]
+                    if drq is None
+                    else [str(drq.taken_bytes), share(drq.found["10@10"]), _us(drq)]
+                ),
             ]
         )
     return table(["code", "bytes", "10@10", "batch, µs", "DRQ, bytes", "10@10", "batch, µs"], lines)
-
-
-def _taken(row: Row) -> int:
-    """Return what a vector takes in memory in an index of DRQ's of just this length."""
-    return row.code_bytes + NORM_BYTES * row.norms
 
 
 def refined(rows: list[Row]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.common import report
+from benchmarks.common.methods import FLOAT_NORM_BYTES
 from drqfaiss.datasets import Dataset
 
 NOTES = """
@@ -81,6 +82,11 @@ class Row:
     def title(self) -> str:
         """What the table calls it."""
         return f"{self.name}, {self.oversampled}k by {self.ranked_by}" if self.oversampled else self.name
+
+    @property
+    def taken_bytes(self) -> int:
+        """What a vector takes in memory in an index of just the bytes that are compared."""
+        return self.code_bytes + FLOAT_NORM_BYTES * self.norms
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ import faiss
 from tqdm import tqdm
 
 from benchmarks.common import vectors
+from benchmarks.common.arguments import ascending, names
 from benchmarks.ivf import report as ivf_report
 from benchmarks.ivf.curves import Point
 from benchmarks.ivf.methods import Builder, Method, Search, all_methods, choose, searches
@@ -59,24 +60,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.set_defaults(seconds=0.05, runs=3)
     parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
     parser.add_argument(
-        "--methods", type=_names, default=[], help="names as in the table, with commas between"
+        "--methods", type=names, default=[], help="names as in the table, with commas between"
     )
     parser.add_argument("--nlist", type=int, default=1024, help="inverted lists")
     parser.add_argument("--bytes", type=int, default=8, help="bytes of a code")
-    parser.add_argument("--nprobe", type=_numbers, default="1,2,4,8,16,32,64,128", help="lists to visit")
-    parser.add_argument("--threads", type=_numbers, default="1,2", help="to search with; building takes all")
+    parser.add_argument("--nprobe", type=ascending, default="1,2,4,8,16,32,64,128", help="lists to visit")
+    parser.add_argument("--threads", type=ascending, default="1,2", help="to search with; building takes all")
     parser.add_argument("--batch", type=int, default=0, help="queries per call; 0: all at once")
     parser.add_argument("--keep", type=Path, help="folder for built indexes, read again by the next run")
     parser.add_argument("--out", default="benchmarks/results", help="output folder")
     return parser.parse_args(arguments)
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def _numbers(text: str) -> list[int]:
-    return sorted(int(number) for number in text.split(","))
 
 
 def measure(

@@ -8,11 +8,9 @@ two are timed in turns. The table goes to stdout; it and all figures as JSON are
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 # Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -22,14 +20,14 @@ import numpy as np
 from tqdm import tqdm
 
 import drqfaiss
-from benchmarks.common import report, vectors
+from benchmarks.common import report
+from benchmarks.tuning.common import load, parser_of, publish
 from drqfaiss._indexes.settings import Setting
 from drqfaiss._threads import on_threads
 from drqfaiss._tuning.interval import interval
 from drqfaiss._tuning.measuring import ENOUGH_SECONDS, Measured, Measuring
 from drqfaiss._tuning.space import Space
 from drqfaiss.datasets import Dataset
-from drqfaiss.evaluation import exact_neighbours
 
 ROUNDS = 7
 
@@ -65,32 +63,17 @@ class Result:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    data = vectors.load(options, vectors.METRICS.get(options.metric))
-    truth = data.groundtruth
-    if truth is None:
-        truth = exact_neighbours(data.base, data.query, options.k, data.metric)
-    results = [r for factory in options.factory for r in run(factory, data, truth[:, : options.k], options)]
-    about = report.machine(data, options.seed, "1 (building: all)")
-    text = page(about, results)
-    print(text)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"tuning-{data.name}.md").write_text(text + "\n")
-    (out / f"tuning-{data.name}.json").write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+    data, truth = load(options)
+    results = [r for factory in options.factory for r in run(factory, data, truth, options)]
+    text = page(report.machine(data, options.seed, "1 (building: all)"), results)
+    publish(options.out, f"tuning-{data.name}", text, results)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    vectors.add_options(parser)
-    parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
+    parser = parser_of(__doc__, quality="fast")
     parser.add_argument("--factory", nargs="+", default=["DRQ16x8", "IVF256,DRQ8x8,RFlat"], help="indexes")
     parser.add_argument("--recalls", type=float, nargs="+", default=[0.5, 0.7, 0.8, 0.9, 0.95, 0.99])
     parser.add_argument("--splits", type=int, default=4, help="of the queries")
-    parser.add_argument("--k", type=int, default=10, help="neighbours of a search")
-    parser.add_argument("--quality", default="fast", help="of the training")
-    parser.add_argument("--out", default="benchmarks/results", help="output folder")
     return parser.parse_args(arguments)
 
 

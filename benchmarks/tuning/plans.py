@@ -9,13 +9,11 @@ stdout; it and all figures as JSON are saved in the output folder.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 # Spinning OpenMP threads distort every figure on a shared machine; libgomp reads this once, on loading.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -24,10 +22,11 @@ import faiss
 import numpy as np
 
 import drqfaiss
-from benchmarks.common import report, vectors
+from benchmarks.common import report
+from benchmarks.tuning.common import load, parser_of, publish
 from drqfaiss._indexes.settings import searched_with, thorough
 from drqfaiss.datasets import Dataset
-from drqfaiss.evaluation import exact_neighbours, intersection_at
+from drqfaiss.evaluation import intersection_at
 
 MEMORY_QUERIES = 100  # searched before memory is read: norms are there then
 
@@ -55,33 +54,19 @@ class Result:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    data = vectors.load(options, vectors.METRICS.get(options.metric))
-    truth = data.groundtruth
-    if truth is None:
-        truth = exact_neighbours(data.base, data.query, options.k, data.metric)
+    data, truth = load(options)
     asked = [{"recall": recall} for recall in options.recalls]
     asked += [{"memory": limit} for limit in options.memory]
-    results = [planned(limit, data, truth[:, : options.k], options) for limit in asked]
+    results = [planned(limit, data, truth, options) for limit in asked]
     text = page(report.machine(data, options.seed, "all"), results)
-    print(text)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"plans-{data.name}.md").write_text(text + "\n")
-    (out / f"plans-{data.name}.json").write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+    publish(options.out, f"plans-{data.name}", text, results)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    vectors.add_options(parser)
-    parser.add_argument("--metric", choices=vectors.METRICS, help="default: what the file says, else l2")
+    parser = parser_of(__doc__, quality="default")
     parser.add_argument("--recalls", type=float, nargs="*", default=[0.5, 0.7, 0.9], help="to ask for")
     parser.add_argument("--memory", type=float, nargs="*", default=[3e7], help="bytes to allow")
     parser.add_argument("--sample", type=int, default=20_000, help="base vectors that plan")
-    parser.add_argument("--k", type=int, default=10, help="neighbours of a search")
-    parser.add_argument("--quality", default="default", help="of the training")
-    parser.add_argument("--out", default="benchmarks/results", help="output folder")
     return parser.parse_args(arguments)
 
 

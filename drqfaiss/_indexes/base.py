@@ -45,9 +45,14 @@ def stored_search_type(bits: Sequence[int]) -> int:
     levels whose products would take more than 16 MiB, see `use_storable_tables`.
     """
     types = faiss.AdditiveQuantizer
+    return types.ST_norm_from_LUT if stored_table_bytes(bits) else types.ST_decompress
+
+
+def stored_table_bytes(bits: Sequence[int]) -> int:
+    """Return the bytes of products of codewords that FAISS keeps for levels of our codes; 0: none."""
     codewords = [1 << own for own in bits]
     table_bytes = 4 * (sum(codewords) ** 2 - sum(K * K for K in codewords)) // 2
-    return types.ST_norm_from_LUT if 0 < table_bytes <= MAX_TABLE_BYTES else types.ST_decompress
+    return table_bytes if table_bytes <= MAX_TABLE_BYTES else 0
 
 
 def use_storable_tables(rq: faiss.ResidualQuantizer) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import faiss
 
-from drqfaiss._indexes.base import stored_search_type
+from drqfaiss._indexes.base import stored_table_bytes
 from drqfaiss._planning.shape import Shape
 from drqfaiss.quantizer import Quantizer
 
 FLOAT, ID = 4, 8
-CODEWORDS = 256  # of a level
+BITS = 8  # of a level
 # Parts that are in memory only: caches of searches, and what FAISS computes when it reads a file.
 NOT_IN_FILES = ("norms", "products of codewords", "copy for searches")
 
@@ -65,7 +65,7 @@ def footprint(shape: Shape, n: int, d: int, metric: int, copy: int | None = None
         copy: bytes of the codebooks that searches use, see `copy_for_searches`; None: the most there can be.
     """
     kept = shape.kept or d
-    book = CODEWORDS * kept * FLOAT
+    book = 2**BITS * kept * FLOAT
     per_vector = {"codes": shape.levels}
     fixed = {"codebooks": shape.levels * book}
     if metric == faiss.METRIC_L2:
@@ -77,8 +77,8 @@ def footprint(shape: Shape, n: int, d: int, metric: int, copy: int | None = None
         per_vector["copies"] = {"SQ8": d, "Flat": d * FLOAT}[shape.copies]
     if shape.kept:
         fixed["transform"] = ((shape.kept + d) * d + shape.kept + 2 * d) * FLOAT  # FAISS keeps all axes
-    if stored_search_type([8] * shape.levels) == faiss.AdditiveQuantizer.ST_norm_from_LUT:
-        fixed["products of codewords"] = shape.levels * (shape.levels - 1) // 2 * CODEWORDS**2 * FLOAT
+    if products := stored_table_bytes([BITS] * shape.levels):
+        fixed["products of codewords"] = products
     fixed["copy for searches"] = 2 * shape.levels * book if copy is None else copy
     return Footprint(n, per_vector, fixed)
 

@@ -85,11 +85,7 @@ def _limits(memory: float | None, recall: float | None) -> tuple[float | None, f
         memory = _check.number("memory", memory)
         if not memory > 0:
             raise ValueError(f"memory: got {memory:g}, expected bytes above 0")
-    if recall is not None:
-        recall = _check.number("recall", recall)
-        if not 0 < recall < 1:
-            raise ValueError(f"recall: got {recall:g}, expected a share above 0 and below 1")
-    return memory, recall
+    return memory, None if recall is None else _check.share("recall", recall)
 
 
 def _apart(x: Floats, queries: ArrayLike | None, k: int, metric: int) -> Sample:

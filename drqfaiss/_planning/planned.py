@@ -7,6 +7,7 @@ from typing import Any
 
 import faiss
 
+from drqfaiss import _check
 from drqfaiss._faiss.factory import index_factory
 from drqfaiss._planning.footprint import Footprint
 from drqfaiss._planning.shape import K_FACTOR, Shape
@@ -23,6 +24,8 @@ class PlannedIndex:
         training_s: estimated seconds of training on this machine; None: it was no trial of its own.
         adding_s: the same of adding all vectors.
     """
+
+    __module__ = "drqfaiss"  # Where users and pickles find it.
 
     shape: Shape
     recall: float
@@ -60,6 +63,8 @@ class Plan:
         tried: what was trained on half of the sample, ``chosen`` among it.
         drafts: codes of other lengths, by the first levels of the longest.
     """
+
+    __module__ = "drqfaiss"  # Where users and pickles find it.
 
     chosen: PlannedIndex
     n: int
@@ -109,7 +114,7 @@ class Plan:
             "n": self.n,
             "d": self.d,
             "k": self.k,
-            "metric": {faiss.METRIC_L2: "l2", faiss.METRIC_INNER_PRODUCT: "ip"}[self.metric],
+            "metric": _check.METRIC_NAMES[self.metric],
             "reached": self.reached,
             "recall_asked": self.recall_asked,
             "memory_asked": self.memory_asked,

@@ -71,7 +71,7 @@ def tune(
         RuntimeError: the index is not trained, or empty.
     """
     k = _check.integer("k", k, 1)
-    recall, threads = _recall(recall), _check.integer("threads", threads, 1)
+    recall, threads = _check.share("recall", recall), _check.integer("threads", threads, 1)
     single = _check.boolean("single", single)
     limit = None if max_us is None else _time(max_us)
     _require_filled(index, k)
@@ -118,13 +118,6 @@ def _caches_dropped(index: faiss.Index) -> Iterator[None]:
     finally:
         for quantizer in drq_indexes(index):
             engine_of(quantizer).adopt(quantizer)
-
-
-def _recall(value: float) -> float:
-    recall = _check.number("recall", value)
-    if not 0 < recall < 1:
-        raise ValueError(f"recall: got {recall:g}, expected a share above 0 and below 1")
-    return recall
 
 
 def _time(value: float) -> float:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import faiss
-import numpy as np
 
 from drqfaiss._planning.plan import plan
 from drqfaiss.cli.options import Plan, UsageError
 from drqfaiss.cli.vectors import METRICS
-from drqfaiss.datasets import open_vectors, sample_rows
+from drqfaiss.datasets import finite_floats, open_vectors, sample_rows
 
 
 def run(name: str, options: Plan) -> dict[str, Any]:
@@ -18,13 +17,16 @@ def run(name: str, options: Plan) -> dict[str, Any]:
     if options.memory is None and options.recall is None:
         raise UsageError("got neither --memory nor --recall, expected at least one of them")
     vectors = open_vectors(name)
-    queries = (
-        None if options.queries is None else _floats(open_vectors(options.queries)[:], options.normalize)
-    )
+    sample = sample_rows(vectors, options.sample, options.seed)
+    if options.normalize:
+        faiss.normalize_L2(sample)
+    queries = None
+    if options.queries is not None:
+        queries = finite_floats(open_vectors(options.queries), normalize=options.normalize)
     found = plan(
         options.n or len(vectors),
         vectors.shape[1],
-        sample=_floats(sample_rows(vectors, options.sample, options.seed), options.normalize),
+        sample=sample,
         memory=options.memory,
         recall=options.recall,
         queries=queries,
@@ -39,13 +41,6 @@ def run(name: str, options: Plan) -> dict[str, Any]:
     each = {f"{name} bytes/vector": size for name, size in plain.pop("per_vector").items()}
     rows = [{**row, "training": _named(row["training"])} for row in plain.pop("rows")]
     return {**plain, "training": _named(training), **each, **parts, "rows": rows}
-
-
-def _floats(x: np.ndarray, normalize: bool) -> np.ndarray:
-    x = np.ascontiguousarray(x, np.float32)
-    if normalize:
-        faiss.normalize_L2(x)
-    return x
 
 
 def _named(training: dict[str, Any]) -> str:
