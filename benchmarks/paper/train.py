@@ -8,6 +8,7 @@ to stderr, the tables to stdout; tables, figures as JSON and plots are saved in 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import math
 import os
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 
 # Spinning OpenMP threads slow each other down; libgomp reads this once, on loading.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Pages of 2 MiB for tensors: PyTorch reads this once, too.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import faiss
 import numpy as np
@@ -36,14 +39,26 @@ SAMPLE_QUERIES, SAMPLE_BASE = 1_000, 5_000  # of the evaluations during training
 SAMPLE_INTERVAL = 25_000  # samples trained on between them, at least: they are to cost little
 EPOCHS = {"cifar10-1": "40,5,15", "cifar10-2": "150,20,80", "embeddings": "8,2,6"}
 OTHER_EPOCHS = "40,5,15"
+# M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h: no mappings of their own for large blocks, nothing
+# returned, 256 MiB fetched at a time.
+MALLOC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**28}
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
+    keep_memory()
     say(f"reading {options.data}")
     task = TASKS[options.task](options)
     run = Path(options.run) / options.task
     print(run_ablation(task, options, run) if options.ablation else run_task(task, options, run))
+
+
+def keep_memory() -> None:
+    """Have glibc keep freed memory: fetching it from the kernel again every step takes half of the time."""
+    allocator = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(allocator, "mallopt"):
+        for option, value in MALLOC_OPTIONS.items():
+            allocator.mallopt(option, value)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -102,8 +117,23 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--adaptive-margin", type=float, default=Weights.adaptive_margin, help="weight of that loss"
     )
     parser.add_argument("--margin", type=float, default=1.0, help="of the triplet loss")
-    parser.add_argument("--backbone", choices=["alexnet", "convnet", "resnet"], default="resnet")
-    parser.add_argument("--width", type=int, default=64, help="channels of the first layer; not of AlexNet")
+    parser.add_argument(
+        "--backbone", choices=["alexnet", "convnet", "efficientnet-lite0", "resnet"], default="resnet"
+    )
+    parser.add_argument(
+        "--width", type=int, default=64, help="channels of convnet's and resnet's first layer"
+    )
+    parser.add_argument(
+        "--input-size", type=int, default=128, help="pixels that efficientnet-lite0 scales to"
+    )
+    parser.add_argument(
+        "--frozen", type=int, default=0, help="layers of efficientnet-lite0 that do not learn"
+    )
+    parser.add_argument("--backbone-rate", type=float, default=1.0, help="of the backbone, as a share")
+    parser.add_argument("--depth-decay", type=float, default=1.0, help="of rates from layer to layer")
+    parser.add_argument("--cut", type=int, default=0, help="pixels of the square cut out of images")
+    parser.add_argument("--mirrored", action="store_true", help="encode images and their mirror images")
+    parser.add_argument("--triplet", type=float, default=Weights.triplet, help="weight of that loss")
     parser.add_argument("--first-pool", action="store_true", help="of resnet: quarter the operations")
     parser.add_argument("--hidden", type=int, default=128, help="features besides the word outputs")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the CPU")
@@ -160,7 +190,11 @@ def train(task: Task, options: argparse.Namespace, run: Path, variant: Variant) 
         "network_rate": options.network_rate,
         "quantizer_rate": options.quantizer_rate,
         "weight_decay": options.weight_decay,
-        "weights": Weights(**{"adaptive_margin": options.adaptive_margin, **variant.weights}),
+        "weights": Weights(
+            **{"adaptive_margin": options.adaptive_margin, "triplet": options.triplet, **variant.weights}
+        ),
+        "backbone_rate": options.backbone_rate,
+        "depth_decay": options.depth_decay,
         "margin": options.margin,
         "seed": options.seed,
         "checkpoint_steps": 100,
@@ -194,15 +228,19 @@ def make_model(task: Task, options: argparse.Namespace, variant: Variant) -> DRQ
         backbone = "mlp", {"d": task.train.inputs.shape[1]}
     else:
         backbone = options.backbone, image_backbone_options(options)
+        sizes["mirrored"] = options.mirrored
     return DRQModel(*backbone, **{**sizes, **variant.model})
 
 
 def image_backbone_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the chosen network of images takes."""
     width = {"width": options.width}
-    return {"alexnet": {}, "convnet": width, "resnet": {**width, "first_pool": options.first_pool}}[
-        options.backbone
-    ]
+    return {
+        "alexnet": {},
+        "convnet": width,
+        "efficientnet-lite0": {"size": options.input_size, "frozen": options.frozen},
+        "resnet": {**width, "first_pool": options.first_pool},
+    }[options.backbone]
 
 
 def sampled(trainer: Trainer, task: Task) -> dict[str, float]:

@@ -13,6 +13,17 @@ import torch
 
 from drqfaiss._files import writing
 
+# What PyTorch raises for files that are not its own.
+UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    KeyError,
+    ValueError,
+)
+
 
 def save(path: str | os.PathLike[str], kind: str, version: int, content: dict[str, Any]) -> None:
     """Write a dictionary of tensors and plain values; a file of that name stays as it is until the end."""
@@ -27,20 +38,7 @@ def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
         OSError: The file cannot be read.
         ValueError: It is damaged, of another kind, or was written by a newer version.
     """
-    data = Path(path).read_bytes()  # Errors from here on are those of the content.
-    try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-    ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a {kind} file, or damaged ({reason})") from error
+    content = read(path, f"{kind} file")
     if not isinstance(content, dict) or content.get("format") != kind:
         raise ValueError(f"{path}: got another kind of file, expected {kind}")
     written = content.get("version")
@@ -49,3 +47,18 @@ def load(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any
     if written > version:
         raise ValueError(f"{path}: got {kind} version {written}, expected at most {version}: newer code")
     return content
+
+
+def read(path: str | os.PathLike[str], what: str) -> Any:
+    """Read what PyTorch wrote, tensors to CPU memory and no code; `what` it should be is for the error.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is damaged or something else.
+    """
+    data = Path(path).read_bytes()  # Errors from here on are those of the content.
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a {what}, or damaged ({reason})") from error

@@ -6,7 +6,6 @@ a model needs nothing besides the pixels when it serves.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drqfaiss import _check
+from drqfaiss.supervised.efficientnet import efficientnet_lite0
+from drqfaiss.supervised.network import Network
 
 # Mean and standard deviation of the pixels of ImageNet, close enough for any photographs.
 MEAN = (0.485, 0.456, 0.406)
@@ -45,14 +46,6 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of x."""
         return x + self.layers(x)
-
-
-class Network(nn.Sequential):
-    """Layers with a known output width."""
-
-    def __init__(self, out_features: int, **layers: nn.Module) -> None:
-        super().__init__(OrderedDict(layers))
-        self.out_features = out_features
 
 
 def none(d: int) -> Network:
@@ -172,10 +165,14 @@ def alexnet(dropout: float = 0.5) -> Network:
 BACKBONES: dict[str, Callable[..., Network]] = {
     "alexnet": alexnet,
     "convnet": convnet,
+    "efficientnet-lite0": efficientnet_lite0,
     "mlp": mlp,
     "none": none,
     "resnet": resnet,
 }
+
+
+PRETRAINED = ("efficientnet-lite0",)
 
 
 def build(name: str, options: dict[str, Any]) -> Network:
@@ -186,3 +183,8 @@ def build(name: str, options: dict[str, Any]) -> Network:
         TypeError: Options that this network does not have.
     """
     return BACKBONES[_check.one_of("backbone", name, tuple(BACKBONES))](**options)
+
+
+def unlearned(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the same network with random weights, for weights that are known already."""
+    return {**options, "weights": None} if name in PRETRAINED else options

@@ -22,6 +22,7 @@ CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 CIFAR10_ROW = 1 + 3 * 32 * 32  # Bytes of a label and its pixels.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm"}
 SHOWN_NAMES = 5
+GREY = 127  # Of squares that are cut out.
 
 Source = Path | bytes
 
@@ -303,10 +304,15 @@ def _read_jpeg_archive(path: Path, skip_unreadable: bool) -> Images:
     return decode(files, labels, CIFAR10_NAMES, 32, skip_unreadable)
 
 
-def crop_and_flip(padding: int = 4) -> Callable[[Tensor, torch.Generator], Tensor]:
+def crop_and_flip(padding: int = 4, cut: int = 0) -> Callable[[Tensor, torch.Generator], Tensor]:
     """Return an augmentation: shifts up to `padding` pixels, mirrored at the edges, and flips of every other.
 
     It works on uint8 batches (n, 3, h, w) on their device, with a generator there.
+
+    Args:
+        padding: Pixels of the largest shift.
+        cut: Width in pixels of a square that is painted grey somewhere in every image, partly outside maybe:
+            DeVries and Taylor, "Improved Regularization with Cutout", 2017. 0: none.
     """
 
     def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -319,10 +325,22 @@ def crop_and_flip(padding: int = 4) -> Callable[[Tensor, torch.Generator], Tenso
         x = torch.where(flip, width - 1 - x, x)
         sample = torch.arange(n, device=device)[:, None, None]
         # Pixels last while they are gathered: one move per pixel instead of one per channel.
-        moved = images.permute(0, 2, 3, 1)[sample, y[:, :, None], x[:, None, :]]
-        return moved.permute(0, 3, 1, 2)
+        moved = images.permute(0, 2, 3, 1)[sample, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+        return _with_squares(moved, cut, generator) if cut else moved
 
     return augment
+
+
+def _with_squares(images: Tensor, width: int, generator: torch.Generator) -> Tensor:
+    """Return images with a grey square each, its first corner anywhere from outside to the last pixel."""
+    n, _, *size = images.shape
+    device = images.device
+    inside = []
+    for length in size:
+        first = torch.randint(1 - width, length, (n, 1), generator=generator, device=device)
+        position = torch.arange(length, device=device)
+        inside.append((position >= first) & (position < first + width))
+    return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], GREY)
 
 
 def _mirrored(position: Tensor, size: int) -> Tensor:

@@ -61,21 +61,29 @@ class Head(nn.Module):
         words = self.words(self.dropout(hidden.relu()) if self.chained else x)
         features = torch.cat([hidden, words], 1).float()
         if self.normalize:
-            features = F.normalize(features) * features.shape[1] ** 0.5
+            features = self.scaled(features)
         return features, (words.tanh() if self.chained else words).float()
+
+    @staticmethod
+    def scaled(features: Tensor) -> Tensor:
+        """Return features (n, d) scaled to a root mean square of 1."""
+        return F.normalize(features) * features.shape[1] ** 0.5
 
 
 class DRQModel(nn.Module):
     """From images or embeddings to features and their codes.
 
     Args:
-        backbone: "resnet", "convnet", "alexnet", "mlp", "none" (see `supervised.backbones`), or a module
-            of your own that returns (n, out_features) and has that attribute; it is passed to `load` again.
+        backbone: "resnet", "convnet", "alexnet", "efficientnet-lite0", "mlp", "none" (see
+            `supervised.backbones`), or a module of your own that returns (n, out_features) and has that
+            attribute; it is passed to `load` again.
         backbone_options: Of a backbone named by a string, {"width": 64} for example.
         word_features: Width of the output that is compared with word vectors, their dimension.
         hidden_features: Width of the other output; features have d = hidden_features + word_features.
         head: {"parallel", "chained"}, see `Head`.
         normalize: Whether features are scaled to a root mean square of 1, see `Head`.
+        mirrored: Whether the features of an image, when it is encoded, are the mean of its own and its mirror
+            image's: twice the time.
         levels: Levels M of the full code.
         bits: Bits per level.
         **quantizer: Further options of the RecurrentQuantizer.
@@ -93,6 +101,7 @@ class DRQModel(nn.Module):
         hidden_features: int = 212,
         head: str = "parallel",
         normalize: bool = True,
+        mirrored: bool = False,
         levels: int = 4,
         bits: int = 8,
         **quantizer: Any,
@@ -105,6 +114,7 @@ class DRQModel(nn.Module):
             "hidden_features": _check.integer("hidden_features", hidden_features, 0),
             "head": head,
             "normalize": normalize,
+            "mirrored": mirrored,
             "levels": levels,
             "bits": bits,
             **quantizer,
@@ -142,7 +152,7 @@ class DRQModel(nn.Module):
     def encode_features(
         self,
         inputs: np.ndarray | Tensor,
-        batch_size: int = 1024,
+        batch_size: int = 256,
         progress: Callable[[range], Any] = iter,
     ) -> np.ndarray:
         """Return the features of images or embeddings as an index takes them.
@@ -162,10 +172,17 @@ class DRQModel(nn.Module):
         try:
             for i in progress(range(0, len(inputs), batch_size)):
                 batch = take(inputs, slice(i, i + batch_size)).to(device)
-                features[i : i + batch_size] = self(batch, levels=0).features.cpu().numpy()
+                features[i : i + batch_size] = self._encoded(batch).cpu().numpy()
         finally:
             self.train(training)
         return features
+
+    def _encoded(self, batch: Tensor) -> Tensor:
+        features = self(batch, levels=0).features
+        if not self.config["mirrored"]:
+            return features
+        both = features + self(batch.flip(-1), levels=0).features
+        return self.head.scaled(both) if self.head.normalize else both / 2
 
     def quantizer(self) -> Quantizer:
         """Return codebook and scales as a Quantizer, which makes indexes: `quantizer.to_index(metric)`.
@@ -199,7 +216,12 @@ class DRQModel(nn.Module):
         if (config["backbone"] is None) != (backbone is not None):
             needed = "a backbone of its own" if config["backbone"] is None else "no backbone"
             raise ValueError(f"{path}: got a model that was saved with {needed}, expected the same here")
-        model = cls(**{**config, "backbone": backbone or config["backbone"]})
+        options = config["backbone_options"]
+        network = backbone or backbones.build(
+            config["backbone"], backbones.unlearned(config["backbone"], options)
+        )
+        model = cls(**{**config, "backbone": network})
+        model.config.update(backbone=config["backbone"], backbone_options=options)
         try:
             model.load_state_dict(content["state"])
         except RuntimeError as error:

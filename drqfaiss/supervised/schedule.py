@@ -46,6 +46,10 @@ class TrainerOptions:
         epochs: Of the three stages: the network alone; with one level; with all levels.
         batch_size: Samples per step, of all processes together.
         network_rate: Highest learning rate of the network.
+        backbone_rate: Share of that which the backbone learns at; the head has all of it. Less than 1 suits a
+            backbone that is pre-trained.
+        depth_decay: Share of the next layer's rate that each layer of the backbone learns at, counted from
+            its end, where it says which layers it has (`depths`): first layers change least.
         quantizer_rate: Highest learning rate of codebook and scales.
         rates: {"one-cycle", "step", "constant"}. Rising over a fifth of the steps, then falling to zero, for
             the quantizer over its own two stages; times 0.9 every 10,000 steps (the authors' code); constant.
@@ -77,6 +81,8 @@ class TrainerOptions:
     epochs: tuple[int, int, int] = (20, 5, 15)
     batch_size: int = 128
     network_rate: float = 1e-3
+    backbone_rate: float = 1.0
+    depth_decay: float = 1.0
     quantizer_rate: float = 1e-3
     rates: str = "one-cycle"
     optimizer: str = "adam"
@@ -108,6 +114,7 @@ class TrainerOptions:
         if len(self.epochs) != 3 or sum(_check.integer("epochs", count, 0) for count in self.epochs) == 0:
             raise ValueError(f"epochs: got {self.epochs}, expected three numbers, one for each stage")
         positive = {"network_rate": self.network_rate, "quantizer_rate": self.quantizer_rate}
+        positive |= {"backbone_rate": self.backbone_rate, "depth_decay": self.depth_decay}
         positive |= {"clip": self.clip, "temperatures": min(self.temperatures)}
         for name, value in positive.items():
             if not 0 < _check.number(name, value) < math.inf:

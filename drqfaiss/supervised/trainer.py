@@ -201,7 +201,8 @@ class Trainer:
         rates = {"network": self.schedule.network_rate, "quantizer": self.schedule.quantizer_rate}
         for name, optimizer in self.optimizers.items():
             optimizer.zero_grad(set_to_none=True)
-            optimizer.param_groups[0]["lr"] = rates[name](self.step)
+            for group in optimizer.param_groups:
+                group["lr"] = group["share"] * rates[name](self.step)
         self.scaler.scale(total).backward()
         used = [optimizer for optimizer in self.optimizers.values() if _has_gradients(optimizer)]
         for optimizer in used:  # A scaler refuses those without gradients, the quantizer's in stage 1.
@@ -334,14 +335,35 @@ class Trainer:
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         options = self.options
-        network = [*self.model.backbone.parameters(), *self.model.head.parameters()]
+        network = self._network_groups()
         decay = {"lr": options.network_rate, "weight_decay": options.weight_decay}
         if options.optimizer == "momentum":
             first = torch.optim.SGD(network, momentum=0.9, **decay)
         else:
             first = torch.optim.AdamW(network, **decay)
-        quantizer = torch.optim.Adam(self.model.block.parameters(), lr=options.quantizer_rate)
-        return {"network": first, "quantizer": quantizer}
+        block = {"params": list(self.model.block.parameters()), "share": 1.0}
+        return {"network": first, "quantizer": torch.optim.Adam([block], lr=options.quantizer_rate)}
+
+    def _network_groups(self) -> list[dict[str, Any]]:
+        """Return the weights that learn, with the share of the learning rate that each group has.
+
+        Raises:
+            ValueError: A rate is asked for of a backbone whose weights are all frozen.
+        """
+        groups = [{"params": list(self.model.head.parameters()), "share": 1.0}]
+        backbone, share = self.model.backbone, self.options.backbone_rate
+        layers = list(backbone.depths()) if hasattr(backbone, "depths") else [backbone]
+        for layer in reversed(layers):
+            weights = [weight for weight in layer.parameters() if weight.requires_grad]
+            if weights:
+                groups.append({"params": weights, "share": share})
+            share *= self.options.depth_decay
+        if len(groups) == 1 and (self.options.backbone_rate, self.options.depth_decay) != (1.0, 1.0):
+            raise ValueError(
+                f"backbone_rate, depth_decay: got {self.options.backbone_rate}, {self.options.depth_decay} "
+                "for a backbone without weights that learn, expected 1, 1 or fewer frozen layers"
+            )
+        return groups
 
     def _require_batches(self) -> None:
         share, needed = self.schedule.batch_size // self.processes.world, 2 if self.sampler is None else 3

@@ -216,5 +216,7 @@ def test_bad_arguments(arguments, error, message):
 
 
 def test_an_unknown_backbone():
-    with pytest.raises(ValueError, match="backbone: got 'vgg', expected one of 'alexnet', 'convnet', 'mlp'"):
+    with pytest.raises(
+        ValueError, match="backbone: got 'vgg', expected one of 'alexnet', 'convnet', 'efficientnet-lite0'"
+    ):
         DRQModel("vgg")
