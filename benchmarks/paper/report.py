@@ -44,7 +44,7 @@ def about(task: Task, options: Any, seconds: float, parameters: int) -> dict[str
     return {
         "Task": f"{task.title}: training {len(task.train):,}, base {len(task.base):,}, "
         f"queries {len(task.query):,}, {task.classes} classes, mAP@{task.rank}, seed {options.seed}",
-        "Network": f"{backbone}, {parameters:,} parameters; word vectors: {words}",
+        "Network": f"{backbone}, {parameters:,} parameters; {options.head} head; word vectors: {words}",
         "Training": f"epochs {options.epochs}, batch {options.batch_size}, {seconds / 60:.1f} minutes "
         f"on {options.device}, {options.threads} threads",
         "Codes": f"{task.levels} levels of {task.level_bits} bits",
@@ -59,6 +59,8 @@ def backbone_name(options: Any) -> str:
         return "AlexNet from random weights"
     if options.backbone == "convnet":
         return f"6 convolutions, width {options.width}, from random weights"
+    if options.backbone == "efficientnet-lite0":
+        return f"EfficientNet-Lite0 at {options.input_size} pixels, pre-trained on ImageNet"
     pooled = ", first layer pooled" if options.first_pool else ""
     return f"ResNet of 9 layers, width {options.width}{pooled}, from random weights"
 

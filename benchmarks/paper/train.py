@@ -33,6 +33,7 @@ from benchmarks.paper.tasks import TASKS, Part, Task
 from drqfaiss.evaluation import mean_average_precision, relevance
 from drqfaiss.supervised import DRQModel, Trainer, TrainerOptions
 from drqfaiss.supervised.log import read_log
+from drqfaiss.supervised.model import HEADS
 from drqfaiss.supervised.schedule import Weights
 
 SAMPLE_QUERIES, SAMPLE_BASE = 1_000, 5_000  # of the evaluations during training
@@ -135,6 +136,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mirrored", action="store_true", help="encode images and their mirror images")
     parser.add_argument("--triplet", type=float, default=Weights.triplet, help="weight of that loss")
     parser.add_argument("--first-pool", action="store_true", help="of resnet: quarter the operations")
+    parser.add_argument("--head", choices=HEADS, default="parallel", help="what makes features")
     parser.add_argument("--hidden", type=int, default=128, help="features besides the word outputs")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the CPU")
     parser.add_argument("--seed", type=int, default=0)
@@ -220,7 +222,9 @@ def make_model(task: Task, options: argparse.Namespace, variant: Variant) -> DRQ
     torch.manual_seed(options.seed)
     sizes = {
         "word_features": task.classes if task.word_vectors is None else task.word_vectors.shape[1],
-        "hidden_features": options.hidden,
+        "hidden_features": 0 if options.head == "posterior" else options.hidden,
+        "head": options.head,
+        "classes": task.classes if options.head == "posterior" else None,
         "levels": task.levels,
         "bits": task.level_bits,
     }

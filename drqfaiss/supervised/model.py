@@ -19,7 +19,11 @@ from drqfaiss.supervised.block import Quantized, RecurrentQuantizer
 
 FILE_KIND = "drqfaiss.DRQModel"
 FILE_VERSION = 1
-HEADS = ("parallel", "chained")
+HEADS = ("parallel", "chained", "posterior")
+HIDDEN_FEATURES = 212  # the authors' code
+POSTERIOR_TEMPERATURE = (
+    0.2  # Of cosines: probabilities that are less certain than the network is rank better.
+)
 
 
 class Output(NamedTuple):
@@ -31,38 +35,84 @@ class Output(NamedTuple):
 
 
 class Head(nn.Module):
-    """The intermediate supervision: two linear layers, their outputs concatenated to the feature.
+    """Makes features, and what is compared with word vectors, of what the backbone found.
+
+    "parallel" and "chained" are the intermediate supervision: two linear layers, their outputs concatenated
+    to the feature. Both lie on the backbone's output (the paper: 1748 and 300), or the second on top of the
+    first after ReLU and dropout, compared after tanh (the code: 212 and 300).
+
+    "posterior" makes the feature of the word output alone: a softmax over its cosines with the classes' word
+    vectors. The inner product of two such features is the probability that both inputs are of one class, if
+    they are independent, and that is what ranks best (Robertson, "The Probability Ranking Principle in IR",
+    1977). What the class does not depend on is not in the feature, so that no level of a code is spent on it.
 
     Args:
         in_features: Width of the backbone's output.
-        hidden_features: Width of the part that no word vectors supervise; 0 leaves it out (an ablation).
+        hidden_features: Width of the part that no word vectors supervise; 0 leaves it out (an ablation, and
+            always so for "posterior").
         word_features: Width of the part that is compared with word vectors.
-        kind: {"parallel", "chained"}. Both layers on the backbone's output (the paper: 1748 and 300), or the
-            second on top of the first after ReLU and dropout, compared after tanh (the code: 212 and 300).
+        kind: {"parallel", "chained", "posterior"}.
         normalize: Whether features are scaled to a root mean square of 1. Without it (paper and code)
-            end-to-end training can lower the distortion by making features small.
+            end-to-end training can lower the distortion by making features small. Probabilities stay as they
+            are: they are small where the class is uncertain, and ought to be.
+        classes: Of the "posterior" head.
     """
 
     def __init__(
-        self, in_features: int, hidden_features: int, word_features: int, kind: str, normalize: bool
+        self,
+        in_features: int,
+        hidden_features: int,
+        word_features: int,
+        kind: str,
+        normalize: bool,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
-        if kind not in HEADS:
-            raise ValueError(f"head: got {kind!r}, expected 'parallel' or 'chained'")
-        self.chained, self.normalize = kind == "chained" and hidden_features > 0, normalize
+        self.chained = kind == "chained" and hidden_features > 0
+        self.normalize = normalize and kind != "posterior"
         self.hidden = nn.Linear(in_features, hidden_features) if hidden_features else None
         self.words = nn.Linear(hidden_features if self.chained else in_features, word_features)
         self.dropout = nn.Dropout(0.5)
         self.out_features = hidden_features + word_features
+        if kind == "posterior":
+            self.out_features = word_features if classes is None else classes
+            self.register_buffer("directions", torch.eye(self.out_features, word_features))
+        self.posterior = kind == "posterior"
+
+    def set_word_vectors(self, word_vectors: Tensor) -> None:
+        """Copy the word vectors (classes, w) that probabilities are of.
+
+        Raises:
+            ValueError: They are not as many as the head has classes.
+        """
+        if not self.posterior:
+            return
+        if word_vectors.shape != self.directions.shape:
+            raise ValueError(
+                f"word_vectors: got shape {tuple(word_vectors.shape)}, expected "
+                f"{tuple(self.directions.shape)}, the classes and word_features of the model"
+            )
+        self.directions.copy_(F.normalize(word_vectors))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (n, d) and the word outputs (n, word_features)."""
         hidden = x[:, :0] if self.hidden is None else self.hidden(x)
         words = self.words(self.dropout(hidden.relu()) if self.chained else x)
+        if self.posterior:
+            return self._probabilities(words.float()), words.float()
         features = torch.cat([hidden, words], 1).float()
         if self.normalize:
             features = self.scaled(features)
         return features, (words.tanh() if self.chained else words).float()
+
+    def _probabilities(self, words: Tensor) -> Tensor:
+        """Return those of the classes, scaled so that certainty has a root mean square of 1."""
+        cosines = F.normalize(words) @ self.directions.T
+        return (cosines / POSTERIOR_TEMPERATURE).softmax(1) * self.out_features**0.5
+
+    def averaged(self, features: Tensor, others: Tensor) -> Tensor:
+        """Return the features (n, d) of several views of the same inputs."""
+        return self.scaled(features + others) if self.normalize else (features + others) / 2
 
     @staticmethod
     def scaled(features: Tensor) -> Tensor:
@@ -79,8 +129,11 @@ class DRQModel(nn.Module):
             attribute; it is passed to `load` again.
         backbone_options: Of a backbone named by a string, {"width": 64} for example.
         word_features: Width of the output that is compared with word vectors, their dimension.
-        hidden_features: Width of the other output; features have d = hidden_features + word_features.
-        head: {"parallel", "chained"}, see `Head`.
+        hidden_features: Width of the other output; features have d = hidden_features + word_features. None:
+            212, but 0 for the "posterior" head, which has no other.
+        head: {"parallel", "chained", "posterior"}, see `Head`. With "posterior" features are the classes'
+            probabilities.
+        classes: How many, for the "posterior" head; None: as many as word_features.
         normalize: Whether features are scaled to a root mean square of 1, see `Head`.
         mirrored: Whether the features of an image, when it is encoded, are the mean of its own and its mirror
             image's: twice the time.
@@ -98,8 +151,9 @@ class DRQModel(nn.Module):
         backbone_options: dict[str, Any] | None = None,
         *,
         word_features: int = 300,
-        hidden_features: int = 212,
+        hidden_features: int | None = None,
         head: str = "parallel",
+        classes: int | None = None,
         normalize: bool = True,
         mirrored: bool = False,
         levels: int = 4,
@@ -107,12 +161,20 @@ class DRQModel(nn.Module):
         **quantizer: Any,
     ) -> None:
         super().__init__()
+        posterior = _check.one_of("head", head, HEADS) == "posterior"
+        if hidden_features is None:
+            hidden_features = 0 if posterior else HIDDEN_FEATURES
+        if posterior and hidden_features:
+            raise ValueError(f"hidden_features: got {hidden_features}, expected 0 for the posterior head")
+        if classes is not None and not posterior:
+            raise ValueError(f"classes: got {classes}, expected None: only the posterior head needs them")
         self.config = {
             "backbone": backbone if isinstance(backbone, str) else None,
             "backbone_options": dict(backbone_options or {}),
             "word_features": _check.integer("word_features", word_features, 1),
             "hidden_features": _check.integer("hidden_features", hidden_features, 0),
             "head": head,
+            "classes": None if classes is None else _check.integer("classes", classes, 2),
             "normalize": normalize,
             "mirrored": mirrored,
             "levels": levels,
@@ -127,7 +189,7 @@ class DRQModel(nn.Module):
                 "backbone: got one without an integer `out_features`, expected the width of what it returns"
             )
         self.backbone: nn.Module = backbone
-        self.head = Head(width, hidden_features, word_features, head, normalize)
+        self.head = Head(width, hidden_features, word_features, head, normalize, classes)
         self.block = RecurrentQuantizer(self.head.out_features, levels, bits, **quantizer)
 
     @property
@@ -181,8 +243,7 @@ class DRQModel(nn.Module):
         features = self(batch, levels=0).features
         if not self.config["mirrored"]:
             return features
-        both = features + self(batch.flip(-1), levels=0).features
-        return self.head.scaled(both) if self.head.normalize else both / 2
+        return self.head.averaged(features, self(batch.flip(-1), levels=0).features)
 
     def quantizer(self) -> Quantizer:
         """Return codebook and scales as a Quantizer, which makes indexes: `quantizer.to_index(metric)`.

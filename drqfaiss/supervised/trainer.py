@@ -102,6 +102,7 @@ class Trainer:
         if self.device.type != "cpu" and self.inputs.nbytes <= RESIDENT_BYTES:
             self.inputs = take(self.inputs, slice(None)).to(self.device)
         self.labels = matrix.to(self.device)
+        model.head.set_word_vectors(self.word_vectors)
         self.model = model.to(self.device)
         self.network = self._distributed(self.model)
         self.losses = self._losses()

@@ -136,6 +136,52 @@ def test_alexnet_has_the_known_size():
         assert network.layers(torch.empty(1, 3, 224, 224)).shape == (1, 256, 6, 6)
 
 
+def posterior_model(**options):
+    return labelled.small_model(head="posterior", hidden_features=None, **options)
+
+
+def test_posterior_features_are_probabilities():
+    model, x = posterior_model(word_features=7, classes=10), labelled.digits(20)[0]
+    words = torch.randn(10, 7, generator=torch.Generator().manual_seed(1))
+    model.head.set_word_vectors(words)
+    features = model.encode_features(x)
+    assert features.shape == (20, model.d) == (20, 10)
+    output = model.eval()(torch.from_numpy(x), levels=0).words.detach().numpy()
+    directions = words.numpy() / np.linalg.norm(words, axis=1, keepdims=True)
+    cosines = output @ directions.T / np.linalg.norm(output, axis=1, keepdims=True)
+    odds = np.exp(cosines / 0.2)
+    np.testing.assert_allclose(features, odds / odds.sum(1, keepdims=True) * 10**0.5, rtol=1e-4)
+
+
+def test_a_saved_posterior_model_knows_its_word_vectors(tmp_path):
+    model, x = posterior_model(word_features=7, classes=10), labelled.digits(20)[0]
+    model.head.set_word_vectors(torch.randn(10, 7))
+    model.save(tmp_path / "model.pt")
+    again = DRQModel.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(again.encode_features(x), model.encode_features(x))
+
+
+def test_word_vectors_of_other_classes():
+    x, y = labelled.digits(100)
+    with pytest.raises(ValueError, match=r"word_vectors: got shape \(12, 10\), expected \(10, 10\)"):
+        labelled.Trainer(posterior_model(), x, y, np.eye(12, 10) + 1, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("head", ["parallel", "posterior"])
+def test_mirrored_views_count_alike(head):
+    torch.manual_seed(0)
+    options = {"word_features": 10, "hidden_features": 6 if head == "parallel" else None, "head": head}
+    model = DRQModel("convnet", {"width": 4}, mirrored=True, bits=4, **options)
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
+    features = model.encode_features(images)
+    np.testing.assert_allclose(features, model.encode_features(images[..., ::-1]), atol=1e-5)
+    model.config["mirrored"] = False
+    mean = (model.encode_features(images) + model.encode_features(images[..., ::-1])) / 2
+    if head == "parallel":
+        mean *= model.d**0.5 / np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(features, mean, atol=1e-5)
+
+
 def test_polishing_lowers_the_error():
     model, x = labelled.small_model(), labelled.digits()[0]
     features = model.encode_features(x)
@@ -204,7 +250,13 @@ def test_damaged_and_other_files(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"head": "both"}, ValueError, "head: got 'both', expected 'parallel' or 'chained'"),
+        (
+            {"head": "both"},
+            ValueError,
+            "head: got 'both', expected one of 'parallel', 'chained', 'posterior'",
+        ),
+        ({"classes": 10}, ValueError, "classes: got 10, expected None: only the posterior head needs them"),
+        ({"head": "posterior"}, ValueError, "hidden_features: got 22, expected 0 for the posterior head"),
         ({"word_features": 0}, ValueError, "word_features: got 0"),
         ({"levels": 0}, ValueError, "levels: got 0"),
         ({"scales": "level"}, TypeError, "scales"),

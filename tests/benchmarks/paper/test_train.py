@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.paper import tasks
+from benchmarks.paper import tasks, train
+from benchmarks.paper.ablation import FULL
 from tests.benchmarks.running import run_module
 
 pytestmark = pytest.mark.slow  # whole comparisons, in processes of their own
@@ -153,6 +154,20 @@ def test_data_that_come_as_lists(tmp_path):
     assert task.base.inputs.shape == (3, 3, 8, 8)
     assert task.query.labels.shape == (2, 2)
     assert task.word_vectors.tolist() == [[1, 0], [0, 1]]
+
+
+def test_the_posterior_head_has_a_feature_for_every_class(digits):
+    options = train.parse(["embeddings", "--data", str(digits), "--head", "posterior", "--threads", "1"])
+    model = train.make_model(tasks.embeddings(options), options, FULL)
+    assert (model.d, model.config["head"], model.config["classes"]) == (10, "posterior", 10)
+
+
+def test_the_pre_trained_backbone_takes_its_options(digits):
+    arguments = "--backbone efficientnet-lite0 --input-size 32 --frozen 18 --mirrored --threads 1"
+    options = train.parse(["cifar10-2", "--data", "none", *arguments.split()])
+    task = tasks.Task("photographs", *3 * [None], 10, [8, 16], 4, 10)
+    model = train.make_model(task, options, FULL)
+    assert (model.backbone.pixels.size, model.backbone.frozen, model.config["mirrored"]) == (32, 18, True)
 
 
 def test_an_unknown_peer_is_named(digits, tmp_path):
