@@ -17,11 +17,15 @@ def make_vectors(n, seed=0, d=D):
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
-def make_codebooks(seed=0, d=D, levels=M, nbits=NBITS):
-    """One codebook, a scale per level and a mean folded into level 0."""
+def make_codebooks(seed=0, d=D, levels=M, nbits=NBITS, blocks=0):
+    """One codebook, a scale per level and a mean folded into level 0. All but two may be on blocks."""
     rng = np.random.default_rng(seed)
     base = rng.standard_normal((1 << nbits, d))
     codebooks = np.array([0.75**m * base for m in range(levels)])
+    if blocks:
+        axes = np.linalg.qr(rng.standard_normal((d, d)))[0][: 3 * blocks].reshape(blocks, 3, d)
+        for m in range(2, levels):
+            codebooks[m] = codebooks[m, :, :3] @ axes[m % blocks]
     codebooks[0] += 0.5
     return codebooks.astype(np.float32)
 

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
+#include <utility>
+
+#include "core/product.h"
+#include "core/rotation.h"
 
 namespace drq {
 
@@ -18,12 +21,6 @@ struct Axes {
     size_t size() const { return reach.size(); }
     const double* row(size_t i) const { return values.data() + i * d; }
 };
-
-double product(size_t d, const double* a, const double* b) { return std::inner_product(a, a + d, b, 0.0); }
-
-void subtract(size_t d, double factor, const double* a, double* from) {
-    for (size_t j = 0; j < d; j++) from[j] -= factor * a[j];
-}
 
 /// Axes that span n rows (n, d), the longest about 1, up to kBesideAxes, by Gram-Schmidt with the longest
 /// remainder first; nothing if that takes more than `most`.
@@ -67,12 +64,12 @@ void append(const Axes& axes, std::vector<double>& rows) {
 
 /// Whether codewords along a and codewords along b may have inner products beyond rounding. Axes along which
 /// codewords reach a little way are blurred by rounding, so that those of separate blocks are not quite
-/// orthogonal: cosines count as much as there is along them.
+/// orthogonal: cosines count as much as there is along the axis with less.
 bool have_common(const Axes& a, const Axes& b) {
     for (size_t i = 0; i < a.size(); i++) {
         double square = 0;
         for (size_t j = 0; j < b.size(); j++) {
-            const double common = a.reach[i] * product(a.d, a.row(i), b.row(j)) * b.reach[j];
+            const double common = std::min(a.reach[i], b.reach[j]) * product(a.d, a.row(i), b.row(j));
             square += common * common;
         }
         if (square > kBesideAxes * kBesideAxes) return true;
@@ -120,6 +117,29 @@ void add_base(const Quantizer& quantizer, size_t g, std::vector<Found>& blocks) 
     blocks = apart;
 }
 
+/// Makes the axes of all blocks orthogonal, which they are but for rounding. Those along which codewords
+/// reach far stay where they are, because rounding has blurred the others more. An axis of which little is
+/// left becomes zero.
+void separate(std::vector<Found>& blocks) {
+    struct Axis {
+        double reach;
+        double* values;
+    };
+    std::vector<Axis> all;
+    for (Found& block : blocks)
+        for (size_t i = 0; i < block.axes.size(); i++)
+            all.push_back({block.axes.reach[i], &block.axes.values[i * block.axes.d]});
+    std::stable_sort(all.begin(), all.end(), [](const Axis& a, const Axis& b) { return a.reach > b.reach; });
+    for (size_t i = 0; i < all.size(); i++) {
+        const size_t d = blocks[0].axes.d;
+        double* const axis = all[i].values;
+        for (size_t before = 0; before < i; before++)
+            subtract(d, product(d, all[before].values, axis), all[before].values, axis);
+        const double left = product(d, axis, axis), factor = left > 0.5 ? 1 / std::sqrt(left) : 0;
+        for (size_t j = 0; j < d; j++) axis[j] *= factor;
+    }
+}
+
 /// The base's codewords along axes, by columns; nothing if some are not spanned by them.
 std::optional<Lines<float>> columns_along(const Axes& axes, const Quantizer::Base& base) {
     const size_t d = axes.d;
@@ -142,7 +162,9 @@ std::optional<Lines<float>> columns_along(const Axes& axes, const Quantizer::Bas
 void find_blocks(Quantizer& quantizer) {
     std::vector<Found> found;
     for (size_t g = 0; g < quantizer.bases.size(); g++) add_base(quantizer, g, found);
+    separate(found);
     size_t size = 0;
+    std::vector<double> axes;
     for (const Found& block : found) {
         for (size_t g : block.bases) {
             auto columns = columns_along(block.axes, quantizer.bases[g]);
@@ -152,15 +174,15 @@ void find_blocks(Quantizer& quantizer) {
         }
         quantizer.blocks.push_back({size, block.axes.size()});
         size += block.axes.size();
+        axes.insert(axes.end(), block.axes.values.begin(), block.axes.values.end());
     }
     constexpr size_t kLanes = Quantizer::kLanes;
     quantizer.axes_stride = (size + kLanes - 1) / kLanes * kLanes;
     quantizer.axes.assign(quantizer.d * quantizer.axes_stride, 0);
-    for (size_t b = 0; b < found.size(); b++)
-        for (size_t i = 0; i < found[b].axes.size(); i++)
-            for (size_t j = 0; j < quantizer.d; j++)
-                quantizer.axes[j * quantizer.axes_stride + quantizer.blocks[b].begin + i] =
-                    float(found[b].axes.row(i)[j]);
+    for (size_t i = 0; i < size; i++)
+        for (size_t j = 0; j < quantizer.d; j++)
+            quantizer.axes[j * quantizer.axes_stride + i] = float(axes[i * quantizer.d + j]);
+    quantizer.rotation = std::make_shared<LazyRotation>(std::move(axes));
 }
 
 }  // namespace drq

@@ -214,12 +214,22 @@ Quantizer Quantizer::from_codebooks(const Codebooks& codebooks) {
 
 /// In multiples of 2⁻²⁴ ‖x‖ ‖C[k]‖, to first order. A product of d numbers errs by at most d of these. A
 /// coordinate along an axis errs by as much, a codeword's coordinates may add up to √size of its length, and
-/// what lies beside the axes is left out.
+/// what lies beside the axes is left out. The d coordinates of a rotated vector err by at most d/16 + 20
+/// each, and products with it are summed up block by block.
 double Quantizer::product_error() const {
     size_t largest = 0;
     for (const Block& block : blocks) largest = std::max(largest, block.size);
-    const double size = double(largest), beside = kBesideAxes * (1 << 24);
-    return largest ? double(d) * (std::sqrt(size) + 1) + size + beside : double(d);
+    const double n = double(d), size = double(largest), beside = kBesideAxes * (1 << 24);
+    if (!largest) return n;
+    const double entries = n * (std::sqrt(size) + 1) + size;
+    const double rotated = (std::sqrt(n) + 1) * (n / 16 + 20) + double(blocks.size()) + 1;
+    return std::max(entries, rotated) + beside;
+}
+
+/// In multiples of 2⁻²⁴ of the square of all codewords' lengths: what lies beside the axes and what the
+/// rounding of coordinates takes, both twice in a square, and a sum more for each block.
+double Quantizer::square_error() const {
+    return blocks.empty() ? 0 : 2 * (kBesideAxes * (1 << 24) + 1) + double(blocks.size()) + 1;
 }
 
 void unpack_row(const Quantizer& quantizer, const Codes& codes, size_t row, size_t first, size_t last,

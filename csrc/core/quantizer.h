@@ -5,11 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "core/aligned.h"
 
 namespace drq {
+
+class LazyRotation;
 
 /// Codebooks as a residual quantizer stores them; not owned.
 struct Codebooks {
@@ -59,13 +62,15 @@ struct Quantizer {
     size_t axes_stride = 0;     ///< Σ sizes of the blocks, rounded up to kLanes, the rest zero
     std::vector<int> group;     ///< (M) index into bases
     std::vector<float> scale;   ///< (M) > 0
-    size_t code_bits = 0;       ///< Σ nbits; norm bits that FAISS may append are not counted
+    std::shared_ptr<LazyRotation> rotation;  ///< what norms of codes with levels in blocks are made of
+    size_t code_bits = 0;                    ///< Σ nbits; norm bits that FAISS may append are not counted
 
     size_t levels() const { return group.size(); }
     const Base& base(size_t m) const { return bases[group[m]]; }
     bool shared() const { return bases.size() == 1; }
     bool in_block(size_t m) const { return base(m).block != kDense; }
-    double product_error() const;  ///< of a table's entries, see Scorer::set_stray
+    double product_error() const;  ///< of a table's entries and of a rotation's, see Scorer::set_stray
+    double square_error() const;   ///< of a norm that is summed up block by block, see there
 
     /// Of the first so many levels. With 8 bits their codes are plain bytes, with 4 half ones.
     bool all_have(size_t levels, int nbits) const;

@@ -83,11 +83,16 @@ def footprint(shape: Shape, n: int, d: int, metric: int, copy: int | None = None
     return Footprint(n, per_vector, fixed)
 
 
-def copy_for_searches(quantizer: Quantizer, levels: int) -> int:
+def copy_for_searches(quantizer: Quantizer, levels: int, metric: int) -> int:
     """Return bytes of the codebooks of the first levels as searches use them: each once.
 
-    They are stored by rows of all dimensions, and by columns of those that they live on.
+    They are stored by rows of all dimensions, and by columns of those that they live on; for norms of levels
+    on blocks once more, in coordinates that a rotation gives them.
     """
+    d = quantizer.d
     used = {int(g) for g in quantizer.level_groups[:levels]}
     books = [quantizer.groups[g].codebook.shape for g in used]
-    return sum(K * (quantizer.d + size) * FLOAT for K, size in books)
+    floats = sum(K * (d + size) for K, size in books)
+    if metric == faiss.METRIC_L2 and any(size < d for _, size in books):
+        floats += sum(K * size for K, size in books) + d * d
+    return floats * FLOAT

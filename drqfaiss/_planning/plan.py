@@ -150,8 +150,10 @@ class _Planner:
         return shape._replace(quality=self._quality)
 
     def _footprint(self, shape: Shape) -> Footprint:
-        copy = copy_for_searches(self._drafted, shape.levels) if self._drafted is not None else 0
-        return footprint(shape, self._n, self._d, self._sample.metric, copy)
+        metric, copy = self._sample.metric, 0
+        if self._drafted is not None:
+            copy = copy_for_searches(self._drafted, shape.levels, metric)
+        return footprint(shape, self._n, self._d, metric, copy)
 
     def _fits(self, shape: Shape) -> bool:
         return self._memory is None or self._footprint(shape).memory <= self._memory

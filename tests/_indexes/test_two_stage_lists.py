@@ -68,9 +68,10 @@ def by_numpy(index, x):
     return np.array(found)
 
 
+@pytest.mark.parametrize("blocks", [0, 3])
 @pytest.mark.parametrize(("metric", "by_residual"), KINDS)
-def test_finds_what_numpy_finds(engine, metric, by_residual):
-    index = make_ivf(400, metric, by_residual)
+def test_finds_what_numpy_finds(engine, metric, by_residual, blocks):
+    index = make_ivf(400, metric, by_residual, blocks=blocks)
     np.testing.assert_array_equal(index.search(X, K, params=two_stage())[1], by_numpy(index, X))
 
 
@@ -78,7 +79,7 @@ def test_finds_what_numpy_finds(engine, metric, by_residual):
 @given(
     n=st.sampled_from([0, 3, 200, 2000]),
     kind=st.sampled_from(KINDS),
-    shape=st.sampled_from([(8, 8), (6, 4), (5, 5), (4, 9)]),
+    shape=st.sampled_from([(8, 8, 0), (6, 4, 0), (5, 5, 0), (4, 9, 0), (8, 6, 3)]),
     duplicates=st.booleans(),
     k=st.sampled_from([1, 5, 40]),
     factor=st.sampled_from([1, 3, 20, 2**31 - 1]),
@@ -89,7 +90,7 @@ def test_finds_what_numpy_finds(engine, metric, by_residual):
 def test_the_same_bits_as_a_search_of_more_levels(
     n, kind, shape, duplicates, k, factor, nprobe, selected, data
 ):
-    index = make_ivf(n, *kind, levels=shape[0], nbits=shape[1])
+    index = make_ivf(n, *kind, levels=shape[0], nbits=shape[1], blocks=shape[2])
     if duplicates:
         index.add(np.repeat(make_vectors(3, seed=5), 60, 0))
     levels = data.draw(st.integers(1, shape[0]))

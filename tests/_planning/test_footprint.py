@@ -9,6 +9,7 @@ from drqfaiss._planning.footprint import copy_for_searches, footprint
 from drqfaiss._planning.shape import Shape
 
 N, D = 1_000, 24
+L2, IP = faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT
 HEADERS = 2_000  # bytes of a file that no part counts
 
 
@@ -81,7 +82,8 @@ def test_the_arithmetic_adds_up():
 
 def test_searches_have_each_codebook_once(x):
     quantizer = drqfaiss.Quantizer.train(x, levels=6, layout="shared", quality="fast", progress=False)
-    assert copy_for_searches(quantizer, 6) == copy_for_searches(quantizer, 1) == 256 * 2 * D * 4
+    for levels, metric in ((6, IP), (1, IP), (6, L2)):
+        assert copy_for_searches(quantizer, levels, metric) == 256 * 2 * D * 4
     blocks = drqfaiss.Quantizer.train(
         x, levels=6, layout="blocks", global_levels=2, own_levels=0, block_size=8, quality="fast",
         progress=False,
@@ -89,4 +91,6 @@ def test_searches_have_each_codebook_once(x):
     used = {int(g) for g in blocks.level_groups}
     sizes = [blocks.groups[g].codebook.shape[1] for g in used]
     assert sorted(set(sizes)) == [8, D]
-    assert copy_for_searches(blocks, 6) == sum(256 * (D + size) * 4 for size in sizes)
+    assert copy_for_searches(blocks, 6, IP) == sum(256 * (D + size) * 4 for size in sizes)
+    assert copy_for_searches(blocks, 6, L2) == sum(256 * (D + 2 * size) * 4 for size in sizes) + D * D * 4
+    assert copy_for_searches(blocks, 2, L2) == copy_for_searches(blocks, 2, IP)  # no level on a block

@@ -19,6 +19,11 @@ def far_apart(rng, K, M, d, nbits, spread, offset, kind):
     base = rng.standard_normal((K, d))
     levels = [0.7**m * (base if kind == "shared" else rng.standard_normal((K, d))) for m in range(M)]
     levels[0] = spread * rng.choice([-1.0, 1.0], (K, d)) + offset
+    if kind == "blocks":  # of few axes each, after the first two levels
+        axes, size = np.linalg.qr(rng.standard_normal((d, d)))[0], max(1, min(d // 4, K // 2 - 1))
+        for m in range(2, M):
+            block = axes[m % 3 * size : (m % 3 + 1) * size]
+            levels[m] = levels[m][:, : len(block)] @ block
     if kind == "recurrent":
         levels = [spread * 0.5**m * base for m in range(M)]
         levels[0] = levels[0] + offset
@@ -56,7 +61,7 @@ def assert_accurate(x, found, codebooks, codes, levels):
     M=st.integers(1, 9),
     nbits=st.sampled_from([1, 3, 4, 6, 8, 9]),
     d=st.sampled_from([1, 3, 16, 40]),
-    kind=st.sampled_from(["shared", "independent", "recurrent"]),
+    kind=st.sampled_from(["shared", "independent", "recurrent", "blocks"]),
     spread=st.sampled_from([0.0, 1.0, 1e2, 1e4, 1e6, 1e18]),
     offset=st.sampled_from([0.0, 1e3, -1e5]),
     near=st.sampled_from([0.0, 1e-3, 1.0]),

@@ -304,6 +304,16 @@ def test_blocks_that_lean_towards_each_other_are_one(first, lean):
     np.testing.assert_allclose(codebooks[1] @ found.T @ found, codebooks[1], atol=5e-6)
 
 
+def test_blocks_with_little_in_common_are_one():
+    """Both reach a thousandth of their length along an axis, along which the dense level reaches far."""
+    rng = np.random.default_rng(2)
+    axes = np.linalg.qr(rng.standard_normal((32, 32)))[0]
+    own = rng.standard_normal((2, 64, 4)) * (1, 1, 1, 1e-3)
+    spans = axes[[[0, 1, 2, 6], [3, 4, 5, 6]]]
+    codebooks = np.concatenate([rng.standard_normal((1, 64, 32)), own @ spans]).astype(np.float32)
+    assert _core.blocks(codebooks)[0] == [(-1, 32), (0, 7), (0, 7)]
+
+
 def test_codewords_that_the_axes_of_their_block_do_not_span_stay_out():
     """Each of the second codebook's axes is near enough to the first's, but their sum is not."""
     flat = np.array([(1, 0), (0, 0.99), (0.7, 0.7), (-0.7, 0.7), (-0.5, 0), (0, -0.5), (0.2, -0.3), (0, 0)])

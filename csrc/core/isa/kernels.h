@@ -27,6 +27,21 @@ struct BeamLevel {
     float weight;             ///< 2 s
 };
 
+/// Σ of rows · scales, some of which have coordinates in a part only.
+struct SumOfRows {
+    /// The coordinates from the part before on. All but the last end at a multiple of 16, and so does one
+    /// with rows of its own.
+    struct Part {
+        size_t end;
+        size_t rows;  ///< that have no other coordinates
+    };
+    size_t whole;              ///< rows that have all coordinates: they come first
+    const float* const* rows;  ///< then those of one part after the other
+    const float* scales;
+    size_t n_parts;
+    const Part* parts;
+};
+
 /// What looks at the candidates of a query: the set bits of `words` masks of vectors from `first` on. It may
 /// raise the query's threshold.
 using Rescore = void (*)(ScoreQuery& query, const ScanBlock& block, size_t first, const uint64_t* masks,
@@ -39,9 +54,8 @@ struct Kernels {
     void (*products)(size_t n, size_t d, const float* x, size_t ldx, size_t stride, const float* columns,
                      float* out, size_t ldo);
 
-    /// ⟨S, S + other⟩ over d dimensions, with S = Σ_m scale[m] · codewords[m]; ‖S‖² where `other` is null.
-    float (*weighted_sum_norm)(size_t d, size_t levels, const float* const* codewords, const float* scale,
-                               const float* other);
+    /// ⟨S, S + other⟩ of a sum S; ‖S‖² where `other` is null.
+    float (*norm_of_sum)(const SumOfRows& sum, const float* other);
 
     /// One kept partial code: out = table − Σ_i weights[i] · rows[i] (rows of `stride` floats) and
     /// maxima[l] = the largest gain of the codewords k ≡ l (mod 16). Returns the largest of all.

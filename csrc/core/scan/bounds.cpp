@@ -112,22 +112,23 @@ Scorer::Scorer(const isa::Kernels& kernels, const Quantizer& quantizer, size_t l
         reconstruction_ += double(quantizer.scale[m]) * quantizer.base(m).largest_norm;
     const double d = double(quantizer.d), M = double(levels);
     product_errors_ = quantizer.product_error() + M + 16;
-    square_errors_ = 2 * M + d / 8 + 48;
+    square_errors_ = 2 * M + d / 8 + 48 + quantizer.square_error();
     if (kind_ == ScoreKind::Shared) choose_weights();
 }
 
 /// With u = 2⁻²⁴, R ≥ Σ_m s_m ‖C[b_m]‖ and T = ‖t‖ + R, to first order in u (a table's entry errs by at most
-/// e u ‖·‖ ‖·‖, e = d where it is summed up of d products; weighted_sum_norm has sixteen partial sums):
+/// e u ‖·‖ ‖·‖, e = d where it is summed up of d products; norm_of_sum has sixteen partial sums; of norms
+/// that are summed up by blocks f u R² are lost, and less than e u R ‖a‖):
 ///
 ///     Σ of entries               (e + M + 2) R ‖q'‖ u, twice in the key
-///     norms                      (2 M + d/16 + 20) R² u, and for a: 2 (M + d/16 + 20) R ‖a‖ u
+///     norms                      (2 M + d/16 + 20 + f) R² u, and for a: 2 (M + d/16 + 20 + e) R ‖a‖ u
 ///     rounding of q', a and t    2 R (‖q'‖ + 2 ‖a‖ + 2 ‖shift‖) u + 2 T (2 T + ‖shift‖) u
 ///     ‖t‖²                       (d/16 + 20) T² u
 ///     the key's two additions    4 (T² + R (‖q'‖ + ‖a‖)) u
 ///     the sum of differences     (2 M + d/16 + 26) T² u + 2 T ‖shift‖ u
 ///
-/// All of them are at most 2 u ((e + M + 16) R (‖q'‖ + ‖a‖) + (2 M + d/8 + 48) T² + 8 T ‖shift‖), of which a
-/// quarter more is taken for the higher orders.
+/// All of them are at most 2 u ((e + M + 16) R (‖q'‖ + ‖a‖) + (2 M + d/8 + 48 + f) T² + 8 T ‖shift‖), of
+/// which a quarter more is taken for the higher orders.
 void Scorer::set_stray(ScanQuery& query, const Lengths& lengths) const {
     constexpr double kSafe = 1.25, kTwice = 2 * kSafe / (1 << 24);
     const double R = reconstruction_, products = R * (lengths.query + lengths.apart), T = lengths.point + R;

@@ -1,11 +1,9 @@
 #include "core/scan/differences.h"
 
-#include "core/isa/kernels.h"
-
 namespace drq {
 
 Differences::Differences(const isa::Kernels& kernels, const Quantizer& quantizer, size_t levels)
-    : norm_(kernels.weighted_sum_norm),
+    : norm_(kernels.norm_of_sum),
       quantizer_(quantizer),
       levels_(levels),
       zeros_(quantizer.d),

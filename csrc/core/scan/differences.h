@@ -7,13 +7,10 @@
 
 #include <vector>
 
+#include "core/isa/kernels.h"
 #include "core/quantizer.h"
 
 namespace drq {
-
-namespace isa {
-struct Kernels;
-}
 
 /// What reconstructions are compared with: query − centroid − shift, whose last two may be missing (null).
 struct Point {
@@ -39,7 +36,8 @@ class Differences {
         set_point(point, rows);
         for (size_t m = 0; m < levels_; m++)
             rows[kPointRows + m] = quantizer_.base(m).rows.data() + size_t(code_of(m)) * quantizer_.d;
-        return norm_(quantizer_.d, kPointRows + levels_, rows, weights_.data(), nullptr);
+        const isa::SumOfRows::Part all{quantizer_.d, 0};
+        return norm_({kPointRows + levels_, rows, weights_.data(), 1, &all}, nullptr);
     }
 
     /// ‖point‖².
@@ -55,8 +53,7 @@ class Differences {
         rows[2] = point.shift ? point.shift : zeros_.data();
     }
 
-    float (*const norm_)(size_t d, size_t n, const float* const* rows, const float* weights,
-                         const float* other);
+    float (*const norm_)(const isa::SumOfRows& sum, const float* other);
     const Quantizer& quantizer_;
     const size_t levels_;
     const std::vector<float> zeros_;  ///< (d)

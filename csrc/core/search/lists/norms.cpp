@@ -3,9 +3,10 @@
 namespace drq {
 
 void ListNorm::enter(const float* centroid, const float* origin) {
-    twice_.resize(centroid ? quantizer_.d : 0);
-    for (size_t j = 0; j < twice_.size(); j++)
-        twice_[j] = 2 * (centroid[j] - origin[j] + quantizer_.shift[j]);
+    if (!centroid) return norm_.set_other(nullptr);
+    std::vector<float> twice(quantizer_.d);
+    for (size_t j = 0; j < twice.size(); j++) twice[j] = 2 * (centroid[j] - origin[j] + quantizer_.shift[j]);
+    norm_.set_other(twice.data());
 }
 
 void list_norms(const Quantizer& quantizer, const Codes& codes, size_t levels, const float* centroid,

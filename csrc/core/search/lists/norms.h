@@ -19,12 +19,11 @@ class ListNorm {
     void enter(const float* centroid, const float* origin);
 
     /// Of the code whose first levels are these, (levels).
-    float operator()(const int32_t* code) { return norm_(code, twice_.empty() ? nullptr : twice_.data()); }
+    float operator()(const int32_t* code) { return norm_(code); }
 
   private:
     const Quantizer& quantizer_;
     ReconstructionNorm norm_;
-    std::vector<float> twice_;  ///< (d) 2 (c − origin + shift); empty for codes of whole vectors
 };
 
 /// Norms of n codes in one list, to out (n).
