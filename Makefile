@@ -31,7 +31,7 @@
 # make fuzz    looks for inputs that break the core, readers of files, the command and searches; MINUTES=30 for each of
 #     its parts: -core (needs clang: apt install clang), -python
 # make soak    threads change and search indexes of all kinds, every result is compared with NumPy's; MINUTES=30
-# make test-ray    shards in Ray actors
+# make test-ray    shards in Ray's tasks and actors, some of which are killed
 # make docs    executes the notebook and builds the documentation in build/site, warnings are errors
 # make test-package    sdist, a wheel built from it, audited, and tested in an environment of its own
 # make lint    formatting, style and types of Python and C++
@@ -335,8 +335,8 @@ soak: $(VENV)/built
 
 # What only one of these needs is installed for it alone.
 .PHONY: test-ray docs test-package
-$(VENV)/ray: $(VENV)/tools
-	$(BIN)/python -m pip install -q -c constraints.txt ray
+$(VENV)/ray: $(VENV)/tools constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt "ray[data]"
 	touch $@
 
 $(VENV)/docs-tools: $(VENV)/tools
@@ -348,7 +348,7 @@ $(VENV)/package-tools: $(VENV)/tools
 	touch $@
 
 test-ray: $(VENV)/built $(VENV)/ray
-	$(BIN)/python -m pytest -W default tests/distributed $(ARGS)
+	$(BIN)/python -m pytest -W default tests/ray $(ARGS)
 
 docs: $(VENV)/built $(VENV)/docs-tools
 	rm -rf build/notebook

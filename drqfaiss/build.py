@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from drqfaiss import _check
 from drqfaiss import _fingerprint as fingerprint
@@ -61,6 +62,8 @@ def build_index(
     restart: bool = False,
     progress: bool = True,
     hot_levels: int | None = None,
+    ids: NDArray[np.int64] | None = None,
+    before_output: Callable[[str], None] | None = None,
 ) -> Built:
     """Add vectors to an index read from a file and write the result to another file.
 
@@ -81,6 +84,10 @@ def build_index(
         hot_levels: write the result as two files, see `split_tail`: an index of so many levels, and a side
             file of the others, ``output`` and ".tail". The whole index is in memory until then, and in the
             folder. None: one file.
+        ids: (n,), the vectors' own ids, for an IndexIDMap or an index with inverted lists; None: the index
+            numbers the vectors.
+        before_output: is called with the SHA-256 of the result before ``output`` appears, so that what is
+            noted there is noted before anybody finds the file; a repetition may call it again.
 
     Raises:
         TypeError, ValueError: vectors of another dimension or not finite, an index that is not trained, an
@@ -92,10 +99,11 @@ def build_index(
     chunk = _check.integer("chunk", chunk, 1)
     index = read_index(trained)
     _check_index(index, vectors)
+    _check_ids(index, vectors, ids)
     if hot_levels is not None:
         require_splittable(index, hot_levels)
     require_writable(output)
-    build = _fingerprint(trained, vectors, normalize, chunk)
+    build = _fingerprint(trained, vectors, normalize, chunk, ids)
     in_place = os.path.exists(output) and os.path.samefile(trained, output)
     if in_place and hot_levels is not None:
         raise ValueError(f"output: got {os.fspath(output)}, the trained index, expected another file")
@@ -115,12 +123,15 @@ def build_index(
             save = _Saver(index, work / CHECKPOINT, checkpoint_seconds)
             with bar("adding", "vectors", len(vectors), resumed_at, progress) as shown:
                 for rows in _chunks(vectors, resumed_at, chunk, normalize):
-                    index.add(rows)
+                    _add(index, rows, ids, index.ntotal - claim["before"])
                     shown.update(len(rows))
                     save.when_due()
             save.now()
             # Killed after this, the build finds its result in the output or its last checkpoint.
-            _write_claim(work, {**claim, "result": _hash(work / CHECKPOINT)})
+            result = file_digest(work / CHECKPOINT)
+            _write_claim(work, {**claim, "result": result})
+            if before_output is not None:
+                before_output(result)
             if hot_levels is None:
                 move_or_copy(work / CHECKPOINT, output)
             else:
@@ -169,12 +180,30 @@ def _check_index(index: faiss.Index, vectors: VectorsOnDisk) -> None:
         raise ValueError(
             "trained: got an index with a side file, expected all levels in memory, see drqfaiss.join_tail"
         )
-    if isinstance(index, faiss.IndexIDMap):
-        raise ValueError(
-            f"trained: got {type(index).__name__}, expected an index that numbers vectors itself"
-        )
     if len(vectors.shape) != 2 or vectors.shape[1] != index.d:
         raise ValueError(f"vectors: got shape {vectors.shape}, expected (n, {index.d}) as the index has")
+
+
+def _check_ids(index: faiss.Index, vectors: VectorsOnDisk, ids: NDArray[np.int64] | None) -> None:
+    if ids is None:
+        if isinstance(index, faiss.IndexIDMap):
+            raise ValueError(
+                f"trained: got {type(index).__name__}, expected an index that numbers vectors itself"
+            )
+        return
+    if not isinstance(index, faiss.IndexIDMap) and faiss.try_extract_index_ivf(index) is None:
+        raise ValueError(
+            f"ids: got them for {type(index).__name__}, expected an IndexIDMap or one with inverted lists"
+        )
+    if ids.shape != (len(vectors),) or ids.dtype != np.int64:
+        raise ValueError(f"ids: got {ids.dtype} of shape {ids.shape}, expected int64 of ({len(vectors)},)")
+
+
+def _add(index: faiss.Index, rows: np.ndarray, ids: NDArray[np.int64] | None, first: int) -> None:
+    if ids is None:
+        index.add(rows)
+    else:
+        index.add_with_ids(rows, np.array(ids[first : first + len(rows)]))
 
 
 @contextmanager
@@ -222,7 +251,7 @@ def _claim(
         remove_abandoned(work / name)
     found = _read_claim(work)
     if found is not None and not restart:
-        done = "result" in found and os.path.isfile(output) and _hash(output) == found["result"]
+        done = "result" in found and os.path.isfile(output) and file_digest(output) == found["result"]
         # These two describe the index at its start, which is gone then.
         in_place = done and found["result"] == build["index"]
         changed = {"index", "before"} if in_place else set()
@@ -297,20 +326,31 @@ def _remove(work: Path) -> None:
 
 
 def _fingerprint(
-    trained: str | os.PathLike[str], vectors: VectorsOnDisk, normalize: bool, chunk: int
+    trained: str | os.PathLike[str],
+    vectors: VectorsOnDisk,
+    normalize: bool,
+    chunk: int,
+    ids: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
     """Return what has to be the same for a build to go on."""
-    rows = fingerprint.compared_rows(len(vectors)).tolist()
-    sample = np.concatenate([vectors[i : i + 1] for i in rows])
     return {
-        "index": _hash(trained),
-        "vectors": [list(vectors.shape), fingerprint.digest(sample)],
+        "index": file_digest(trained),
+        "vectors": sampled(vectors, ids),
         "normalize": normalize,
         "chunk": chunk,
     }
 
 
-def _hash(path: str | os.PathLike[str]) -> str:
+def sampled(vectors: VectorsOnDisk, ids: NDArray[np.int64] | None) -> list[Any]:
+    """Return what tells vectors, and their ids, from others: their shape, and digests of some rows."""
+    rows = fingerprint.compared_rows(len(vectors))
+    sample = np.concatenate([vectors[i : i + 1] for i in rows.tolist()])
+    of_ids = [] if ids is None else [fingerprint.digest(ids[rows])]
+    return [list(vectors.shape), fingerprint.digest(sample), *of_ids]
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's content, as hexadecimal digits."""
     content = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(READ_AT_ONCE):

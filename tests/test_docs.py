@@ -39,6 +39,7 @@ PAGES = {
     "howto/migrate.md": {"yours.faiss"},
     "howto/nested.md": set(),
     "howto/plan.md": set(),
+    "howto/scale.md": {"delta", "merged", "shards", *(f"part-{i}.npy" for i in range(4))},
     "howto/serve.md": {"served.faiss"},
     "howto/start.md": {"sentences.drq.json", "sentences.faiss"},
     "howto/train.md": set(),
