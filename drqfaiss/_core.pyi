@@ -141,7 +141,11 @@ class plugin:
         """Keep what `parameter_depth` returns."""
 
     @staticmethod
-    def drop_parameter_depth(parameters: int) -> None:
+    def leave_nprobe(parameters: int, to_index: bool) -> None:
+        """Keep whether an index takes its own nprobe instead of the search parameters'."""
+
+    @staticmethod
+    def drop_parameters(parameters: int) -> None:
         """Forget search parameters that no longer exist."""
 
 def simd_level() -> str:

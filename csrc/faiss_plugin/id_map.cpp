@@ -61,9 +61,9 @@ class WithSelector {
     WithSelector(const void* parameters, size_t bytes, const ByIds& selector) {
         std::memcpy(copy_, parameters, bytes);
         field<const void*>(copy_, layout().params_sel) = &selector;
-        set_parameter_depth(copy_, parameter_depth(parameters));
+        copy_parameters(parameters, copy_);
     }
-    ~WithSelector() { drop_parameter_depth(copy_); }
+    ~WithSelector() { drop_parameters(copy_); }
     WithSelector(const WithSelector&) = delete;
     WithSelector& operator=(const WithSelector&) = delete;
 

@@ -11,6 +11,7 @@
 #include "faiss_abi/openmp.h"
 #include "faiss_plugin/common.h"
 #include "faiss_plugin/ivf_stock.h"
+#include "faiss_plugin/parameters.h"
 #include "faiss_plugin/scanner.h"
 #include "index/list_state.h"
 
@@ -26,8 +27,9 @@ struct Request {
     const void* selector = nullptr;
     const void* quantizer_parameters = nullptr;
     Depth depth;
-    bool plain = true;  ///< nothing that decides, query by query, how far to go on
-    bool ours = true;   ///< nothing that only the library's own searches do
+    bool plain = true;             ///< nothing that decides, query by query, how far to go on
+    bool ours = true;              ///< nothing that only the library's own searches do
+    bool nprobe_of_index = false;  ///< the parameters have another number, for the library
 };
 
 /// FAISS refuses search parameters of another class as well.
@@ -38,7 +40,8 @@ void require_ivf_parameters(const void* parameters) {
         throw std::invalid_argument("params: expected SearchParametersIVF");
 }
 
-Request request_of(const void* self, const IvfView& view, const void* parameters) {
+/// Parameters may leave nprobe to the index, but to none that others have `assigned` queries to lists for.
+Request request_of(const void* self, const IvfView& view, const void* parameters, bool assigned) {
     constexpr int kKeepsHeaps = 1024;  // faiss::IndexIVF::PARALLEL_MODE_NO_HEAP_INIT
     const Layout& at = layout();
     Request request;
@@ -46,7 +49,8 @@ Request request_of(const void* self, const IvfView& view, const void* parameters
     request.nprobe = view.nprobe;
     request.max_codes = view.max_codes;
     if (parameters) {
-        request.nprobe = field<size_t>(parameters, at.params_nprobe);
+        request.nprobe_of_index = !assigned && leave_nprobe_to_index(parameters);
+        if (!request.nprobe_of_index) request.nprobe = field<size_t>(parameters, at.params_nprobe);
         request.max_codes = field<size_t>(parameters, at.params_max_codes);
         request.selector = selector_of(parameters);
         request.quantizer_parameters = field<const void*>(parameters, at.params_quantizer_params);
@@ -202,9 +206,19 @@ bool goes_by_list(const Request& request, bool store_pairs) {
     return (request.depth.refine_factor ? request.ours : request.plain) && !(store_pairs && request.selector);
 }
 
+/// Before FAISS searches itself: it reads the parameters.
+void require_nprobe(const Request& request) {
+    if (request.nprobe_of_index)
+        throw std::invalid_argument(
+            "nprobe is None, expected a number: searches inside other indexes with max_codes, a "
+            "parallel_mode or "
+            "lists that are read by iterators are FAISS's own, which does not know the index's");
+}
+
 /// Before FAISS searches itself: with its own scanner, which knows no levels, or ours, which has no
 /// shortlist.
 void require_scanner(const Request& request, const IvfView& view) {
+    require_nprobe(request);
     const size_t levels = request.depth.levels;
     if (request.depth.refine_factor)
         throw std::invalid_argument(
@@ -239,6 +253,24 @@ void search_viewed(const Call& call, const IvfView& view, const Request& request
                });
 }
 
+/// range_search_preassigned in an index that has been looked at.
+void range_search_viewed(const Call& call, const IvfView& view, Request request, float radius, void* result) {
+    if (!goes_by_list(request, call.store_pairs)) {
+        require_scanner(request, view);
+        stock->range_search_preassigned(call.self, call.n, call.x, radius, call.keys, call.centroid_distances,
+                                        result, call.store_pairs, call.parameters, call.stats);
+        return;
+    }
+    request.max_codes = 0;  // the library's own do not stop there either
+    write_range_result(
+        result, with_lists(call, view, request,
+                           [&](const ListDatabase& database, const std::vector<InvertedList>& lists,
+                               const Probes& probes, ListStats& done) {
+                               return range_search_lists(database, lists.data(), lists.size(), size_t(call.n),
+                                                         call.x, radius, probes, done, executor());
+                           }));
+}
+
 /// What the coarse quantizer finds for n queries: (n, nprobe) each.
 struct Assignment {
     std::vector<int64_t> keys;
@@ -259,7 +291,7 @@ void search_preassigned(const void* self, int64_t n, const float* x, int64_t k, 
                         const void* parameters, void* stats) {
     const IvfView view = searchable_view(self);
     search_viewed({self, n, x, keys, centroid_distances, store_pairs, parameters, stats}, view,
-                  request_of(self, view, parameters), k, distances, ids);
+                  request_of(self, view, parameters, true), k, distances, ids);
 }
 
 /// Not in slices, as the library's own: only one of its threads would know that Ctrl-C was pressed.
@@ -267,8 +299,9 @@ void search(const void* self, int64_t n, const float* x, int64_t k, float* dista
             const void* parameters) {
     const IvfView view = searchable_view(self);
     require_ivf_parameters(parameters);
-    const Request request = request_of(self, view, parameters);
+    const Request request = request_of(self, view, parameters, false);
     if (n <= 0 || k <= 0 || !goes_by_list(request, false)) {
+        require_nprobe(request);
         stock->search(self, n, x, k, distances, ids, parameters);
         return;
     }
@@ -282,8 +315,9 @@ void search_and_reconstruct(const void* self, int64_t n, const float* x, int64_t
                             int64_t* ids, float* vectors, const void* parameters) {
     const IvfView view = searchable_view(self);
     require_ivf_parameters(parameters);
-    const Request request = request_of(self, view, parameters);
+    const Request request = request_of(self, view, parameters, false);
     if (n <= 0 || k <= 0 || request.nprobe == 0) {
+        require_nprobe(request);
         stock->search_and_reconstruct(self, n, x, k, distances, ids, vectors, parameters);
         return;
     }
@@ -304,31 +338,24 @@ void search_and_reconstruct(const void* self, int64_t n, const float* x, int64_t
 /// The library looks at the lists before it calls range_search_preassigned.
 void range_search(const void* self, int64_t n, const float* x, float radius, void* result,
                   const void* parameters) {
-    require_searchable(ivf_view(self));
+    const IvfView view = searchable_view(self);
     require_ivf_parameters(parameters);
-    stock->range_search(self, n, x, radius, result, parameters);
+    const Request request = request_of(self, view, parameters, false);
+    if (n <= 0 || !request.nprobe_of_index) {
+        stock->range_search(self, n, x, radius, result, parameters);
+        return;
+    }
+    const Assignment found = assign(view, request, size_t(n), x);
+    range_search_viewed({self, n, x, found.keys.data(), found.distances.data(), false, parameters, nullptr},
+                        view, request, radius, result);
 }
 
 void range_search_preassigned(const void* self, int64_t n, const float* x, float radius, const int64_t* keys,
                               const float* centroid_distances, void* result, bool store_pairs,
                               const void* parameters, void* stats) {
     const IvfView view = searchable_view(self);
-    Request request = request_of(self, view, parameters);
-    const Call call{self, n, x, keys, centroid_distances, store_pairs, parameters, stats};
-    if (!goes_by_list(request, store_pairs)) {
-        require_scanner(request, view);
-        stock->range_search_preassigned(self, n, x, radius, keys, centroid_distances, result, store_pairs,
-                                        parameters, stats);
-        return;
-    }
-    request.max_codes = 0;  // the library's own do not stop there either
-    write_range_result(
-        result, with_lists(call, view, request,
-                           [&](const ListDatabase& database, const std::vector<InvertedList>& lists,
-                               const Probes& probes, ListStats& done) {
-                               return range_search_lists(database, lists.data(), lists.size(), size_t(n), x,
-                                                         radius, probes, done, executor());
-                           }));
+    range_search_viewed({self, n, x, keys, centroid_distances, store_pairs, parameters, stats}, view,
+                        request_of(self, view, parameters, true), radius, result);
 }
 
 void* get_InvertedListScanner(const void* self, bool store_pairs, const void* selector,

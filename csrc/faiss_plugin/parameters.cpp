@@ -9,14 +9,26 @@ namespace drq::plugin {
 
 namespace {
 
+struct Named {
+    Depth depth;
+    bool nprobe_of_index = false;
+};
+
 struct Registry {
     ForkMutex mutex;
-    std::unordered_map<const void*, Depth> depths;
+    std::unordered_map<const void*, Named> named;
 };
 
 Registry& registry() {
     static Registry& instance = *new Registry;  // parameters may be freed after static destructors ran
     return instance;
+}
+
+Named named_by(const void* parameters) {
+    if (!parameters) return {};
+    std::shared_lock lock(registry().mutex);
+    const auto found = registry().named.find(parameters);
+    return found == registry().named.end() ? Named() : found->second;
 }
 
 }  // namespace
@@ -25,19 +37,27 @@ ForkMutex& parameters_mutex() { return registry().mutex; }
 
 void set_parameter_depth(const void* parameters, const Depth& depth) {
     std::unique_lock lock(registry().mutex);
-    registry().depths[parameters] = depth;
+    registry().named[parameters].depth = depth;
 }
 
-void drop_parameter_depth(const void* parameters) {
+Depth parameter_depth(const void* parameters) { return named_by(parameters).depth; }
+
+void leave_nprobe(const void* parameters, bool to_index) {
     std::unique_lock lock(registry().mutex);
-    registry().depths.erase(parameters);
+    registry().named[parameters].nprobe_of_index = to_index;
 }
 
-Depth parameter_depth(const void* parameters) {
-    if (!parameters) return {};
-    std::shared_lock lock(registry().mutex);
-    const auto found = registry().depths.find(parameters);
-    return found == registry().depths.end() ? Depth() : found->second;
+bool leave_nprobe_to_index(const void* parameters) { return named_by(parameters).nprobe_of_index; }
+
+void copy_parameters(const void* parameters, const void* copy) {
+    const Named named = named_by(parameters);
+    std::unique_lock lock(registry().mutex);
+    registry().named[copy] = named;
+}
+
+void drop_parameters(const void* parameters) {
+    std::unique_lock lock(registry().mutex);
+    registry().named.erase(parameters);
 }
 
 }  // namespace drq::plugin

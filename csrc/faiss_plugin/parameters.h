@@ -1,5 +1,5 @@
-// How deep a search looks into codes: FAISS's SearchParameters has no room for it, so it lives here by
-// address.
+// How deep a search looks into codes, and whether its nprobe is the index's: FAISS's SearchParameters has no
+// room for it, so it lives here by address.
 #pragma once
 
 #include "index/fork_mutex.h"
@@ -11,9 +11,17 @@ namespace drq::plugin {
 ForkMutex& parameters_mutex();
 
 void set_parameter_depth(const void* parameters, const Depth& depth);
-void drop_parameter_depth(const void* parameters);
 
 /// What the parameters name; nothing for those that are not known, or null.
 Depth parameter_depth(const void* parameters);
+
+/// Whether an index that assigns queries to lists takes its own nprobe instead of the parameters'.
+void leave_nprobe(const void* parameters, bool to_index);
+bool leave_nprobe_to_index(const void* parameters);
+
+/// Lets a copy of parameters name what they do.
+void copy_parameters(const void* parameters, const void* copy);
+
+void drop_parameters(const void* parameters);
 
 }  // namespace drq::plugin

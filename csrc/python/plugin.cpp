@@ -199,8 +199,9 @@ void bind_plugin(py::module_& module) {
                [](uintptr_t parameters, size_t levels, size_t refine_levels, size_t refine_factor) {
                    set_parameter_depth(pointer(parameters), {levels, refine_levels, refine_factor});
                });
-    plugin.def("drop_parameter_depth",
-               [](uintptr_t parameters) { drop_parameter_depth(pointer(parameters)); });
+    plugin.def("leave_nprobe",
+               [](uintptr_t parameters, bool to_index) { leave_nprobe(pointer(parameters), to_index); });
+    plugin.def("drop_parameters", [](uintptr_t parameters) { drop_parameters(pointer(parameters)); });
 }
 
 }  // namespace drq::plugin

@@ -21,7 +21,7 @@ class _Levels(faiss.SearchParameters):
 
     def _keep_depth(self, depth: Depth) -> None:
         # FAISS's object has no room for the numbers: they are kept by the object's address while that lives.
-        weakref.finalize(self, plugin.drop_parameter_depth, address(self)).atexit = False
+        weakref.finalize(self, plugin.drop_parameters, address(self)).atexit = False
         plugin.set_parameter_depth(address(self), *depth)
 
     def _depth(self) -> Depth:
@@ -153,7 +153,7 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
         levels: Compare only the first ``levels`` levels of every code; 0 or None takes the index's default.
         nprobe: Lists to look into; more than there are: all. As with all of FAISS's search parameters, the
             index's own nprobe does not count when parameters are given, unless this is None. Inside other
-            indexes (IDMap, PreTransform, …) None is 1.
+            indexes (IDMap, PreTransform, …) that holds with the plug-in; FAISS alone takes None for 1.
         sel: Which vectors may be returned.
         max_codes: Vectors to look at for each query, at most; 0: all of the probed lists.
         quantizer_params: Search parameters for the coarse quantizer.
@@ -186,8 +186,8 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
         lists = _nprobe(nprobe)
         max_codes = _check.integer("max_codes", max_codes, 0)
         super().__init__(sel=sel, nprobe=lists or 1, max_codes=max_codes, quantizer_params=quantizer_params)
-        self._nprobe_of_index = lists is None
         self._keep_depth(depth)
+        self._leave_nprobe(lists is None)
 
     @property
     def nprobe(self) -> int | None:
@@ -198,7 +198,11 @@ class SearchParametersIVFDRQ(_Levels, faiss.SearchParametersIVF):
     def nprobe(self, nprobe: SupportsIndex | None) -> None:
         lists = _nprobe(nprobe)
         faiss.SearchParametersIVF.nprobe.fset(self, lists or 1)
-        self._nprobe_of_index = lists is None
+        self._leave_nprobe(lists is None)
+
+    def _leave_nprobe(self, to_index: bool) -> None:
+        self._nprobe_of_index = to_index
+        plugin.leave_nprobe(address(self), to_index)
 
     def with_nprobe(self, nprobe: int) -> SearchParametersIVFDRQ:
         """Return these parameters; where they leave nprobe to the index, with the number given."""

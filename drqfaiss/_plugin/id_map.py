@@ -46,7 +46,7 @@ def _hands_on(outer: faiss.IndexIDMap2) -> bool:
             raise
         return True
     finally:
-        plugin.drop_parameter_depth(address(parameters))
+        plugin.drop_parameters(address(parameters))
     return False
 
 

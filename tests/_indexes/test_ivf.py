@@ -240,6 +240,51 @@ def test_parameters_may_leave_nprobe_to_the_index(metric):
     assert_searches_right(index, X, levels=2, nprobe=2, params=parameters)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("outer", ["IDMap", "PreTransform", "Shards"])
+@pytest.mark.parametrize("selected", [False, True])
+def test_parameters_may_leave_nprobe_to_an_index_inside(metric, outer, selected):
+    index = make_ivf(0 if outer == "IDMap" else 300, metric)
+    selector = faiss.IDSelectorRange(20, 200) if selected else None
+
+    def parameters(nprobe):
+        own = SearchParametersIVFDRQ(levels=2, nprobe=nprobe, sel=selector)
+        if outer == "PreTransform":
+            return faiss.SearchParametersPreTransform(index_params=own)
+        return own
+
+    if outer == "IDMap":
+        nested = faiss.IndexIDMap2(index)
+        nested.add_with_ids(make_vectors(300) * 2, np.arange(300)[::-1].copy())
+    elif outer == "PreTransform":
+        nested = faiss.IndexPreTransform(faiss.RemapDimensionsTransform(D, D, True), index)
+    else:
+        nested = faiss.IndexShards(D, False, False)
+        nested.add_shard(index)
+    index.nprobe = 4
+    expected, found = (nested.search(X, 5, params=parameters(nprobe)) for nprobe in (4, None))
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert (nested.search(X, 5, params=parameters(1))[1] != found[1]).any()
+    if outer != "Shards":
+        radius = float(expected[0][0, -1])
+        expected, found = (nested.range_search(X, radius, params=parameters(nprobe)) for nprobe in (4, None))
+        for there, here in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(there, here)
+
+
+def test_faiss_searches_inside_other_indexes_only_with_a_number():
+    index = make_ivf(0)
+    outer = faiss.IndexIDMap(index)
+    outer.add_with_ids(make_vectors(300), np.arange(300))
+    with pytest.raises(RuntimeError, match="nprobe is None, expected a number: .*max_codes"):
+        outer.search(X, 5, params=SearchParametersIVFDRQ(nprobe=None, max_codes=50))
+    index.nprobe = 4
+    found = index.search(X, 5, params=SearchParametersIVFDRQ(nprobe=None, max_codes=50))
+    expected = outer.search(X, 5, params=SearchParametersIVFDRQ(nprobe=4, max_codes=50))
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
 def test_more_lists_than_there_are_are_all():
     index = make_ivf()
     expected = index.search(X, 5, params=SearchParametersIVFDRQ(nprobe=NLIST))
