@@ -16,10 +16,18 @@ from drqfaiss._files import writing
 from drqfaiss._headers import read_archive
 from drqfaiss._least_squares import widths
 from drqfaiss._least_squares.model import Group
-from drqfaiss._least_squares.options import QUALITIES, TrainingOptions, level_bits
+from drqfaiss._least_squares.options import (
+    QUALITIES,
+    OtherTrainingArguments,
+    TrainingArguments,
+    TrainingOptions,
+    level_bits,
+)
 from drqfaiss._least_squares.prefixes import gain_weights
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from drqfaiss._indexes.flat import IndexDRQ
 
 FILE_FORMAT = "drqfaiss.Quantizer"
@@ -316,7 +324,7 @@ class Quantizer:
         bits: int | Sequence[int] = 8,
         scale: str = "level",
         prefix_weights: Mapping[int, float] | None = None,
-        **options: Any,
+        **options: Unpack[OtherTrainingArguments],
     ) -> Quantizer:
         """Train on vectors without labels.
 
@@ -409,7 +417,7 @@ class Quantizer:
             raise ValueError(f"codebooks: got {len(rest)} numbers more than the groups need")
         return cls.from_groups(groups, fields["level_groups"], fields["scales"], fields["mean"], rotation)
 
-    def to_index(self, metric: int = faiss.METRIC_L2, **training: Any) -> IndexDRQ:
+    def to_index(self, metric: int = faiss.METRIC_L2, **training: Unpack[TrainingArguments]) -> IndexDRQ:
         """Return an empty, trained index with these codebooks.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import faiss
 
@@ -13,7 +13,10 @@ from drqfaiss._indexes.base import use_storable_tables
 from drqfaiss._indexes.engines import engine_of
 from drqfaiss._indexes.nested import as_drq, residual_quantizers
 from drqfaiss._indexes.training import use_drq_training
-from drqfaiss._least_squares.options import TrainingOptions
+from drqfaiss._least_squares.options import TrainingArguments, TrainingOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _WIDTHS = r"\d+(?:x\d+(?:_\d+x\d+)*)?"  # levels and their bits, run after run
 _LAYOUT = r"s|(?:g(?P<global>\d+))?b(?P<block>\d+)"
@@ -21,7 +24,9 @@ _DRQ = re.compile(rf"(?<![A-Za-z0-9_])DRQ(?P<widths>{_WIDTHS})(?P<layout>{_LAYOU
 _DEFAULT_NBITS = "8"
 
 
-def index_factory(d: int, description: str, metric: int = faiss.METRIC_L2, **training: Any) -> faiss.Index:
+def index_factory(
+    d: int, description: str, metric: int = faiss.METRIC_L2, **training: Unpack[TrainingArguments]
+) -> faiss.Index:
     """Build an index from a description, as ``faiss.index_factory`` does.
 
     ``DRQ8x8`` is an IndexDRQ of 8 levels of 8 bits, ``DRQ8`` the same. It may stand where FAISS accepts
@@ -97,12 +102,12 @@ def _runs(match: re.Match[str]) -> list[tuple[str, str]]:
     return [(levels, bits or _DEFAULT_NBITS) for levels, _, bits in runs]
 
 
-def _with_layout(description: str, training: dict[str, Any]) -> dict[str, Any]:
+def _with_layout(description: str, training: TrainingArguments) -> TrainingArguments:
     """Return options of training with the layout that the description names, if it does."""
     match = next(_DRQ.finditer(description))
     if not match["layout"]:
         return training
-    named: dict[str, Any] = {"layout": "shared" if match["layout"] == "s" else "blocks"}
+    named: TrainingArguments = {"layout": "shared" if match["layout"] == "s" else "blocks"}
     if match["global"]:
         named["global_levels"] = int(match["global"])
     if match["block"]:

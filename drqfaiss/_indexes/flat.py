@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import faiss
 import numpy as np
@@ -23,7 +23,10 @@ from drqfaiss._indexes.engines import engine_of, flat_engine
 from drqfaiss._indexes.tail import restore_tail, tail_state, whole_error
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
-from drqfaiss._least_squares.options import TrainingOptions, level_bits
+from drqfaiss._least_squares.options import TrainingArguments, TrainingOptions, level_bits
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
@@ -57,7 +60,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         M: int = 8,
         nbits: int | Sequence[int] = 8,
         metric: int = faiss.METRIC_L2,
-        **training: Any,
+        **training: Unpack[TrainingArguments],
     ) -> None:
         d, M = _check.integer("d", d, 1), _check.integer("M", M, 1)
         bits = level_bits(M, nbits, "nbits")
@@ -73,7 +76,7 @@ class IndexDRQ(LevelsIndex, faiss.IndexResidualQuantizer):
         cls,
         codebooks: Codebooks,
         metric: int = faiss.METRIC_L2,
-        **training: Any,
+        **training: Unpack[TrainingArguments],
     ) -> IndexDRQ:
         """Return a trained, empty index with the given codebooks, shape (M, K, d), K a power of two.
 

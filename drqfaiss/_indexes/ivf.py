@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import faiss
 import numpy as np
@@ -25,7 +25,10 @@ from drqfaiss._indexes.engines import engine_of, list_engine
 from drqfaiss._indexes.parameters import SearchParametersIVFDRQ
 from drqfaiss._indexes.tensors import takes_tensors
 from drqfaiss._indexes.training import use_drq_training
-from drqfaiss._least_squares.options import TrainingOptions, level_bits
+from drqfaiss._least_squares.options import TrainingArguments, TrainingOptions, level_bits
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _SETTINGS = ("by_residual", "nprobe", "max_codes", "parallel_mode")
 
@@ -63,7 +66,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         nbits: int | Sequence[int] = 8,
         metric: int = faiss.METRIC_L2,
         by_residual: bool = True,
-        **training: Any,
+        **training: Unpack[TrainingArguments],
     ) -> None:
         _check.instance("quantizer", quantizer, faiss.Index)
         d, nlist = _check.integer("d", d, 1), _check.integer("nlist", nlist, 1)
@@ -88,7 +91,7 @@ class IndexIVFDRQ(LevelsIndex, faiss.IndexIVFResidualQuantizer):
         codebooks: Codebooks,
         metric: int = faiss.METRIC_L2,
         by_residual: bool = True,
-        **training: Any,
+        **training: Unpack[TrainingArguments],
     ) -> IndexIVFDRQ:
         """Return a trained, empty index with a filled coarse quantizer and codebooks, shape (M, K, d).
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -187,6 +187,29 @@ class TrainingOptions:
         if weights is not None:  # JSON turned the keys into strings.
             given["prefix_weights"] = {int(levels): weight for levels, weight in weights.items()}
         return cls(**given)
+
+
+class OtherTrainingArguments(TypedDict, total=False):
+    """All but two fields of `TrainingOptions` as keyword arguments, for editors and type checkers."""
+
+    layout: str
+    global_levels: int | None
+    block_size: int | None
+    own_levels: int | None
+    own_first: bool
+    quality: str
+    iterations: int | None
+    beam: int | None
+    max_vectors: int | None
+    seed: int
+    progress: bool
+
+
+class TrainingArguments(OtherTrainingArguments, total=False):
+    """All of them. A test holds them against the class, which cannot be written in terms of them."""
+
+    scale: str
+    prefix_weights: Mapping[int, float] | None
 
 
 def _not_none(values: dict[str, Any]) -> dict[str, Any]:

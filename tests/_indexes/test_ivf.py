@@ -277,7 +277,7 @@ def test_faiss_searches_inside_other_indexes_only_with_a_number():
     index = make_ivf(0)
     outer = faiss.IndexIDMap(index)
     outer.add_with_ids(make_vectors(300), np.arange(300))
-    with pytest.raises(RuntimeError, match="nprobe is None, expected a number: .*max_codes"):
+    with pytest.raises(RuntimeError, match=r"nprobe is None, expected a number: .*max_codes"):
         outer.search(X, 5, params=SearchParametersIVFDRQ(nprobe=None, max_codes=50))
     index.nprobe = 4
     found = index.search(X, 5, params=SearchParametersIVFDRQ(nprobe=None, max_codes=50))

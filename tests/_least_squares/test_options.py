@@ -1,13 +1,22 @@
 """The options of training: checked when they are made, and the same again out of JSON."""
 
+import inspect
 import json
+import re
 from dataclasses import FrozenInstanceError
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 
 import drqfaiss
-from drqfaiss._least_squares.options import QUALITIES, TrainingOptions
+import drqfaiss._least_squares.options as options_module
+from drqfaiss._least_squares.options import (
+    QUALITIES,
+    OtherTrainingArguments,
+    TrainingArguments,
+    TrainingOptions,
+)
 
 ALL = TrainingOptions(
     scale="vector",
@@ -26,6 +35,36 @@ def test_they_are_public_and_cannot_be_changed():
     assert drqfaiss.TrainingOptions is TrainingOptions
     with pytest.raises(FrozenInstanceError):
         ALL.seed = 1
+
+
+def test_arguments_for_type_checkers_are_the_options():
+    everything, most, options = (
+        get_type_hints(kind, vars(options_module))
+        for kind in (TrainingArguments, OtherTrainingArguments, TrainingOptions)
+    )
+    assert everything == options
+    assert not TrainingArguments.__required_keys__
+    taken = inspect.signature(drqfaiss.Quantizer.train).parameters
+    assert everything.keys() - most.keys() <= taken.keys()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        drqfaiss.IndexDRQ.__init__,
+        drqfaiss.IndexDRQ.from_codebooks,
+        drqfaiss.IndexIVFDRQ.__init__,
+        drqfaiss.IndexIVFDRQ.from_codebooks,
+        drqfaiss.Quantizer.train,
+        drqfaiss.Quantizer.to_index,
+        drqfaiss.index_factory,
+    ],
+)
+def test_functions_name_the_options_that_they_take(function):
+    (options,) = (
+        taken for taken in inspect.signature(function).parameters.values() if taken.kind is taken.VAR_KEYWORD
+    )
+    assert re.fullmatch(r"Unpack\[(Other)?TrainingArguments\]", options.annotation)
 
 
 def test_none_is_the_default():
