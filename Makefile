@@ -32,6 +32,7 @@
 #     its parts: -core (needs clang: apt install clang), -python
 # make soak    threads change and search indexes of all kinds, every result is compared with NumPy's; MINUTES=30
 # make test-ray    shards in Ray's tasks and actors, some of which are killed
+# make test-browser    the page of the service in a real browser (needs chromium: apt install chromium)
 # make docs    executes the notebook and builds the documentation in build/site, warnings are errors
 # make test-package    sdist, a wheel built from it, audited, and tested in an environment of its own
 # make lint    formatting, style and types of Python and C++
@@ -334,9 +335,13 @@ soak: $(VENV)/built
 	$(BIN)/python -m tests.soak $(MINUTES)
 
 # What only one of these needs is installed for it alone.
-.PHONY: test-ray docs test-package
+.PHONY: test-ray test-browser docs test-package
 $(VENV)/ray: $(VENV)/tools constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt "ray[data]"
+	touch $@
+
+$(VENV)/browser: $(VENV)/tools constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt websockets
 	touch $@
 
 $(VENV)/docs-tools: $(VENV)/tools
@@ -349,6 +354,9 @@ $(VENV)/package-tools: $(VENV)/tools
 
 test-ray: $(VENV)/built $(VENV)/ray
 	$(BIN)/python -m pytest -W default tests/ray $(ARGS)
+
+test-browser: $(VENV)/built $(VENV)/browser
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 docs: $(VENV)/built $(VENV)/docs-tools
 	rm -rf build/notebook
@@ -399,6 +407,7 @@ $(VENV)/tools: pyproject.toml constraints.txt
 		"setuptools>=77" pybind11 cmake ninja \
 		"numpy>=1.25" faiss-cpu \
 		cyclopts rich h5py matplotlib pyyaml scikit-image scikit-learn tqdm \
+		fastapi fastapi-offline uvicorn prometheus-client httpx \
 		pytest hypothesis ruff clang-format mypy
 	touch $@
 

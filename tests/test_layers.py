@@ -20,6 +20,7 @@ ROOMS = (
     ("_planning", "_tuning"),
     ("build", "supervised"),
     ("distributed", "training"),
+    ("serving",),
     ("", "_public"),  # the package itself, which names what is public
     ("cli",),
     ("__main__",),

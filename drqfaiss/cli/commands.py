@@ -161,6 +161,28 @@ def bench(
     return run(data, options)
 
 
+@command(
+    "drqfaiss serve base.faiss",
+    "drqfaiss serve shards --port 9000 --max-k 100",
+    "drqfaiss serve /mnt/shards --ray head:6379 --replicas 2 --token-file token",
+)
+def serve(
+    source: Annotated[take.FileName, take.file("folder of shards, or an index file")],
+    /,
+    *,
+    options: take.Serve = take.Serve(),  # noqa: B008
+) -> Result:
+    """Answer searches over HTTP until it is interrupted.
+
+    POST /search takes JSON or an .npy array of queries; / is a page to try it on, /docs describes all.
+    Only this machine is listened to unless HOST says otherwise. Requests that have begun when it is told
+    to stop (SIGINT, SIGTERM) are answered.
+    """
+    from drqfaiss.cli.serve import run
+
+    return run(source, options)
+
+
 @command("drqfaiss info", "drqfaiss info base.faiss --json")
 def info(
     index: Annotated[take.FileName | None, take.file("an index file (default: the installation)")] = None,

@@ -37,6 +37,7 @@ OF_SWEEP = Group(
     help="Several values have commas in between; all combinations are measured.",
     sort_key=2,
 )
+OF_RAY = Group("Many machines", sort_key=2)
 OF_TRUTH = Group("Exact neighbours", sort_key=1)
 UNITS = {"": 1, "B": 1} | {
     f"{prefix}{unit}": base ** (power + 1)
@@ -334,6 +335,36 @@ class Bench(Common):
     seed: Annotated[int, Parameter(help="of random draws and of DRQ's training")] = 0
     sweep: Sweep = Sweep()
     training: Training = field(default_factory=Training)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Serve(Common):
+    """Options of `drqfaiss serve`."""
+
+    host: Annotated[str, Parameter(help="address to listen at")] = "127.0.0.1"
+    port: Annotated[int, Parameter(help="port to listen at, 0: any", validator=Number(gte=0, lte=65535))] = (
+        8000
+    )
+    token_file: Annotated[
+        FileName | None, file("file with the token that clients have to show (default: $DRQFAISS_TOKEN)")
+    ] = None
+    max_body: Annotated[float, Parameter(help="most bytes of a request", converter=size)] = 16 * 2**20
+    max_k: Annotated[int, number("most neighbours of a query")] = 1_000
+    max_results: Annotated[int, number("most queries times neighbours of a request")] = 1_000_000
+    max_levels: Annotated[int | None, number("most levels of a search (default: all)")] = None
+    max_refine_factor: Annotated[int, number("most vectors to rank, for each neighbour")] = 1_000
+    max_nprobe: Annotated[int | None, number("most inverted lists to look into (default: all)")] = None
+    max_seconds: Annotated[float, Parameter(help="longest time for an answer", validator=finite)] = 10.0
+    max_waiting: Annotated[int, number("most requests at a time")] = 256
+    partial: Annotated[bool, flag("answer without shards that are missing, and name them")] = False
+    ray: Annotated[
+        str | None,
+        Parameter(help="search in the actors of a Ray cluster: its address, or local", group=OF_RAY),
+    ] = None
+    replicas: Annotated[
+        int, Parameter(help="actors of each shard", group=OF_RAY, validator=Number(gte=1))
+    ] = 1
 
 
 @Parameter(name="*")

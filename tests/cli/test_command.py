@@ -67,7 +67,7 @@ def test_help_fits_a_terminal_of_80_columns(name, capsys, monkeypatch):
 
 
 def test_commands_are_listed_in_the_order_of_work(capsys):
-    assert command.names() == ["plan", "train", "build", "search", "eval", "tune", "bench", "info"]
+    assert command.names() == ["plan", "train", "build", "search", "eval", "tune", "bench", "serve", "info"]
     assert main(["--help"]) == 0
     listed = re.findall(r"^│ (\w+) ", capsys.readouterr().out, re.MULTILINE)
     assert listed == command.names()
