@@ -38,6 +38,7 @@ def compare(
     """Return all rows: the model's own codes, then peers on its features, then on raw embeddings."""
     results = list(own_codes(task, quantizer, learned))
     results += own_codes(task, polished(task, quantizer, learned), learned, "DRQ, polished")
+    results += own_codes(task, own_first(task, learned), learned, "DRQ, own first")
     results += float_and_peers(task, learned, peers)
     if task.embeddings:
         raw = raw_vectors(task)
@@ -57,8 +58,25 @@ def own_codes(
 
 def polished(task: Task, quantizer: drqfaiss.Quantizer, vectors: Vectors) -> drqfaiss.Quantizer:
     """Fit the codebook to the features by least squares: greedy codes, the lengths in use count the same."""
-    weights = {bits // task.level_bits: 1.0 for bits in task.code_bits}
-    return polish(quantizer, vectors.train, prefix_weights=weights, beam=1)
+    return polish(quantizer, vectors.train, prefix_weights=even_weights(task), beam=1)
+
+
+def own_first(task: Task, vectors: Vectors) -> drqfaiss.Quantizer:
+    """Train on the features by least squares, the first level with a codebook of its own."""
+    return drqfaiss.Quantizer.train(
+        vectors.train,
+        levels=task.levels,
+        bits=task.level_bits,
+        layout="shared",
+        own_first=True,
+        prefix_weights=even_weights(task),
+        progress=False,
+    )
+
+
+def even_weights(task: Task) -> dict[int, float]:
+    """Return prefix weights with which the lengths in use count the same."""
+    return {bits // task.level_bits: 1.0 for bits in task.code_bits}
 
 
 def unsupervised(task: Task, vectors: Vectors) -> Iterator[Result]:

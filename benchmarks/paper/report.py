@@ -31,6 +31,8 @@ NOTES = """
   reconstructions.
 - DRQ: every length is a prefix of the codes of one training. Peers are trained for each length, on the same
   vectors; RQ with beam 16. ITQ ranks by Hamming distance. Float features take 32 bits per dimension.
+- DRQ, polished: fitted once more to the features by least squares; own first: fitted to them by that alone,
+  the first level with a codebook of its own. Every length counts alike in both.
 - "learned": features of the trained network; "raw": embeddings as they came; "published": figures of the
   paper, with an AlexNet that was pre-trained on ImageNet, not the network here.
 """.strip()

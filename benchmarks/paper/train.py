@@ -134,6 +134,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth-decay", type=float, default=1.0, help="of rates from layer to layer")
     parser.add_argument("--cut", type=int, default=0, help="pixels of the square cut out of images")
     parser.add_argument("--mirrored", action="store_true", help="encode images and their mirror images")
+    parser.add_argument("--likelihood", type=float, default=0.0, help="weight of that loss")
     parser.add_argument("--triplet", type=float, default=Weights.triplet, help="weight of that loss")
     parser.add_argument("--first-pool", action="store_true", help="of resnet: quarter the operations")
     parser.add_argument("--head", choices=HEADS, default="parallel", help="what makes features")
@@ -193,7 +194,12 @@ def train(task: Task, options: argparse.Namespace, run: Path, variant: Variant) 
         "quantizer_rate": options.quantizer_rate,
         "weight_decay": options.weight_decay,
         "weights": Weights(
-            **{"adaptive_margin": options.adaptive_margin, "triplet": options.triplet, **variant.weights}
+            **{
+                "adaptive_margin": options.adaptive_margin,
+                "likelihood": options.likelihood,
+                "triplet": options.triplet,
+                **variant.weights,
+            }
         ),
         "backbone_rate": options.backbone_rate,
         "depth_decay": options.depth_decay,
@@ -229,7 +235,7 @@ def make_model(task: Task, options: argparse.Namespace, variant: Variant) -> DRQ
         "bits": task.level_bits,
     }
     if task.embeddings:
-        backbone = "mlp", {"d": task.train.inputs.shape[1]}
+        backbone = "mlp", {"d": task.train.inputs.shape[1], "width": options.mlp_width}
     else:
         backbone = options.backbone, image_backbone_options(options)
         sizes["mirrored"] = options.mirrored

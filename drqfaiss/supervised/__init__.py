@@ -15,6 +15,7 @@ _HOMES = {
     "DRQModel": "model",
     "DistortionLoss": "losses",
     "JointCentralLoss": "losses",
+    "LikelihoodLoss": "losses",
     "RecurrentQuantizer": "block",
     "SemiHardTripletLoss": "losses",
     "Trainer": "trainer",

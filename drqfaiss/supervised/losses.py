@@ -65,11 +65,7 @@ class AdaptiveMarginLoss(nn.Module):
 
     def __init__(self, word_vectors: Tensor) -> None:
         super().__init__()
-        norms = word_vectors.norm(dim=1)
-        missing = torch.nonzero(~(norms.isfinite() & (norms > 0)))[:, 0].tolist()
-        if missing:
-            raise ValueError(f"word_vectors: got zero or not finite for classes {missing}, expected one each")
-        directions = F.normalize(word_vectors)
+        directions = _directions(word_vectors)
         self.register_buffer("directions", directions, persistent=False)
         self.register_buffer("margins", 1 - directions @ directions.T, persistent=False)
 
@@ -79,6 +75,34 @@ class AdaptiveMarginLoss(nn.Module):
         sample, own = labels.nonzero(as_tuple=True)
         excess = self.margins[own] - cosines[sample, own, None] + cosines[sample]
         return excess.clamp(min=0).sum() / (len(self.directions) * max(len(sample), 1))
+
+
+class LikelihoodLoss(nn.Module):
+    """−Σ_k y_k log p_k, p the softmax of the output's cosines with the classes' word vectors / temperature.
+
+    The adaptive margin loss pulls at every sample alike; this one at those that are still confused. Cosines
+    as logits: Wang et al., "NormFace", 2017.
+
+    Args:
+        word_vectors: tensor (C, w). One row per class, none of them zero.
+        smoothing: Share of y that is spread over all classes: Szegedy et al., "Rethinking the Inception
+            Architecture", CVPR 2016. The rest is spread over the sample's own.
+        temperature: Of the softmax.
+
+    Raises:
+        ValueError: A class has no word vector: its row is zero or not finite.
+    """
+
+    def __init__(self, word_vectors: Tensor, smoothing: float = 0.1, temperature: float = 1 / 16) -> None:
+        super().__init__()
+        self.register_buffer("directions", _directions(word_vectors), persistent=False)
+        self.smoothing, self.temperature = smoothing, temperature
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of outputs z (n, w) with labels (n, C)."""
+        logits = F.normalize(z) @ self.directions.T / self.temperature
+        own = labels.to(logits.dtype) / labels.sum(1, keepdim=True)
+        return F.cross_entropy(logits, own, label_smoothing=self.smoothing)
 
 
 class TripletLoss(nn.Module):
@@ -160,6 +184,15 @@ def squared_distances(x: Tensor) -> Tensor:
 def sharing(labels: Tensor) -> Tensor:
     """Return which samples share a label, (n, n) bool, for labels (n, C)."""
     return labels.float() @ labels.float().T > 0
+
+
+def _directions(word_vectors: Tensor) -> Tensor:
+    """Return word vectors (C, w) scaled to length 1."""
+    norms = word_vectors.norm(dim=1)
+    missing = torch.nonzero(~(norms.isfinite() & (norms > 0)))[:, 0].tolist()
+    if missing:
+        raise ValueError(f"word_vectors: got zero or not finite for classes {missing}, expected one each")
+    return F.normalize(word_vectors)
 
 
 def _levels(levels: str) -> str:

@@ -25,6 +25,7 @@ class Weights:
     Attributes:
         adaptive_margin: Of the adaptive margin loss on the word outputs, which is a mean over all classes and
             therefore small; the paper adds it with weight 1.
+        likelihood: Of the likelihood loss on the word outputs; in neither paper nor code.
         triplet: Of the triplet loss on the features.
         distortion: τ, of the distortion.
         hard: μ, of the hard codewords within the distortion.
@@ -32,6 +33,7 @@ class Weights:
     """
 
     adaptive_margin: float = 10.0
+    likelihood: float = 0.0
     triplet: float = 1.0
     distortion: float = 1.0
     hard: float = 1.0

@@ -28,6 +28,7 @@ from drqfaiss.supervised.losses import (
     AdaptiveMarginLoss,
     DistortionLoss,
     JointCentralLoss,
+    LikelihoodLoss,
     SemiHardTripletLoss,
     TripletLoss,
 )
@@ -180,6 +181,9 @@ class Trainer:
         if weights.adaptive_margin:
             margin = self.losses["adaptive_margin"](output.words, labels)
             losses["adaptive_margin"] = weights.adaptive_margin * margin
+        if weights.likelihood:
+            likelihood = self.losses["likelihood"](output.words, labels)
+            losses["likelihood"] = weights.likelihood * likelihood
         if weights.triplet:
             losses["triplet"] = weights.triplet * self._triplet_loss(output.features, labels)
         if output.quantized is not None:
@@ -328,6 +332,7 @@ class Trainer:
         return nn.ModuleDict(
             {
                 "adaptive_margin": AdaptiveMarginLoss(self.word_vectors),
+                "likelihood": LikelihoodLoss(self.word_vectors),
                 "triplet": triplet(options.margin),
                 "distortion": DistortionLoss(options.weights.hard, options.distortion_levels),
                 "joint_central": JointCentralLoss(options.joint_levels),

@@ -8,6 +8,7 @@ from drqfaiss.supervised import (
     AdaptiveMarginLoss,
     DistortionLoss,
     JointCentralLoss,
+    LikelihoodLoss,
     SemiHardTripletLoss,
     TripletLoss,
 )
@@ -75,6 +76,17 @@ def test_adaptive_margin_by_hand():
     assert loss(torch.tensor([[1.0, 0.0]]), labels).item() == pytest.approx(0)
 
 
+def test_likelihood():
+    total = 0.0
+    z, v = unit(X), unit(WORDS)
+    for n in range(5):
+        p = np.exp(v @ z[n] / 0.5)
+        wanted = 0.8 * LABELS[n] / LABELS[n].sum() + 0.2 / 3
+        total -= wanted @ np.log(p / p.sum())
+    loss = LikelihoodLoss(tensor(WORDS).detach(), smoothing=0.2, temperature=0.5)
+    assert loss(tensor(X), torch.from_numpy(LABELS)).item() == pytest.approx(total / 5)
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_triplet(normalize):
     a, p, n = (unit(x) if normalize else x for x in (X[:2], X[2:4], X[3:5]))
@@ -124,6 +136,7 @@ LOSSES = {
     "distortion of the codewords": lambda x: DistortionLoss()(tensor(X), quantized(x[None], x[None])),
     "joint": lambda x: JointCentralLoss()(quantized(x[None], HARD[-1:])),
     "margin": lambda x: AdaptiveMarginLoss(tensor(WORDS).detach())(x, torch.from_numpy(LABELS)),
+    "likelihood": lambda x: LikelihoodLoss(tensor(WORDS).detach())(x, torch.from_numpy(LABELS)),
     "triplet": lambda x: TripletLoss(1.0)(x[:2], x[2:4], x[3:5]),
     "semi-hard": lambda x: SemiHardTripletLoss(1.0)(x, torch.from_numpy(LABELS)),
 }

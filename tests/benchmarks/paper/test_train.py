@@ -53,7 +53,12 @@ def test_rows_for_every_method_and_length(results):
         lengths.setdefault((row["method"], row["features"]), []).append(row["bits"])
         assert 0 < row["mean_ap"] <= 1
         assert len(row["precision"]) == len(row["ranks"]) == len(row["pr_recall"])
-    expected = {("DRQ", "learned"), ("DRQ, polished", "learned"), ("DRQ without labels", "raw")}
+    expected = {
+        ("DRQ", "learned"),
+        ("DRQ, polished", "learned"),
+        ("DRQ, own first", "learned"),
+        ("DRQ without labels", "raw"),
+    }
     expected |= {(peer, kind) for peer in PEERS for kind in ("learned", "raw")}
     assert lengths == {
         **{row: [8, 16, 24, 32] for row in expected},
