@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -38,6 +40,23 @@ DIMENSIONS_PER_BIT = 2  # of a block: 16 for codebooks of 256 codewords
 DRAFT = QUALITIES["fast"]  # of the levels in all dimensions
 MEASURED, UNREACHABLE = 4096, 0.5  # vectors, and a share of the error: see `warn_of_unreachable`
 SHORTEST = 4  # levels of a prefix that counts in the choice
+
+
+_for_many: ContextVar[bool] = ContextVar("_for_many", default=False)
+
+
+@contextmanager
+def draft_for_many() -> Iterator[None]:
+    """Choose layouts as if there were many vectors, in this thread and within this context.
+
+    What is trained here is to be trained again with more vectors. Few of them get no careful drafts then,
+    which take several times as long as the training, to find out what does not hold for many.
+    """
+    before = _for_many.set(True)
+    try:
+        yield
+    finally:
+        _for_many.reset(before)
 
 
 class Layout(NamedTuple):
@@ -126,7 +145,7 @@ def best(x: np.ndarray, levels: int, bits: int, block_size: int, options: Traini
     if free and counting < min(FEWEST * 2**bits, UNEVEN * len(usual)):
         return one_by_one
     fit, held_out = blocks.split(usual, 2**bits, options.seed)
-    careful = free and counting < FEW * 2**bits
+    careful = free and counting < FEW * 2**bits and not _for_many.get()
     work = options.work if careful else DRAFT
     drafts = expected_errors(fit, held_out, levels, bits, block_size, work, options)
     if careful:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import faiss
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import ArrayLike
 
 from drqfaiss import _check
 from drqfaiss._indexes.arrays import Floats
+from drqfaiss._least_squares.layouts import FEW, draft_for_many
 from drqfaiss._least_squares.options import QUALITIES
-from drqfaiss._planning.footprint import Footprint, copy_for_searches, footprint
+from drqfaiss._planning.footprint import BITS, Footprint, copy_for_searches, footprint
 from drqfaiss._planning.planned import Plan, PlannedIndex
 from drqfaiss._planning.shape import Shape, lengths, lists_for, lists_in_sample, variants
-from drqfaiss._planning.trial import Sample, extended, try_out
+from drqfaiss._planning.trial import Sample, Trial, extended, try_out
 from drqfaiss._progress import bar
 from drqfaiss.quantizer import Quantizer
 
@@ -22,7 +24,7 @@ MOST_QUERIES, FEWEST_QUERIES = 500, 100
 FEWEST_SAMPLED = 2_000
 LONGEST_DRAFT = 96  # levels of codes whose length nothing limits
 LEARN, MOST_LEARN = 1 / 2, 0.7  # of the sample: half, or as much as that
-ENOUGH_LEARN = QUALITIES["fast"].max_vectors  # if there are fewer: training takes more care, and time, then
+ENOUGH_LEARN = QUALITIES["fast"].max_vectors  # if there are fewer
 CLEARLY = 0.002  # of recall: less does not pay for a less simple index
 COPIES = ("SQ8", "Flat")  # of the vectors, where no code finds enough
 REFINED_LEVELS = 16  # of codes whose candidates are ranked by copies
@@ -124,6 +126,7 @@ class _Planner:
         self._n, self._d, self._sample = n, d, sample
         self._memory, self._recall, self._quality, self._count = memory, recall, quality, count
         self._lists = lists_for(n)
+        self._training = min(n, QUALITIES[quality].max_vectors)  # vectors that the index is trained on
         self._drafted: Quantizer | None = None
         self._drafts: dict[int, float] = {}  # What codes are expected to find, by their levels.
         self._tried: list[PlannedIndex] = []
@@ -164,7 +167,7 @@ class _Planner:
             raise ValueError(self._why_nothing_fits())
         longest = max((levels for levels in fitting if levels <= LONGEST_DRAFT), default=fitting[0])
         drafted = [levels for levels in fitting if levels <= longest]
-        trial = try_out(self._trained(Shape(longest)), self._sample, drafted)
+        trial = self._try_out(self._trained(Shape(longest)), drafted)
         self._count()
         self._drafted = Quantizer.from_index(trial.index)
         self._drafts = {
@@ -174,6 +177,11 @@ class _Planner:
         }
         if not self._drafts:
             raise ValueError(self._why_nothing_fits())
+
+    def _try_out(self, shape: Shape, lengths: Sequence[int] = ()) -> Trial:
+        """Try out an index, trained as with many vectors if there are many to come."""
+        with draft_for_many() if self._training >= FEW * 2**BITS else nullcontext():
+            return try_out(shape, self._sample, lengths)
 
     def _why_nothing_fits(self) -> str:
         least = self._footprint(self._coded(lengths(self._d)[0]))
@@ -191,15 +199,14 @@ class _Planner:
 
     def _try(self, shape: Shape) -> None:
         lists = lists_in_sample(shape.lists, self._n, len(self._sample.base))
-        trial = try_out(self._trained(shape._replace(lists=lists)), self._sample)
+        trial = self._try_out(self._trained(shape._replace(lists=lists)))
         self._count()
-        training = min(self._n, QUALITIES[self._quality].max_vectors)
         self._tried.append(
             PlannedIndex(
                 shape=shape,
                 recall=extended(self._sample.parts, trial.recalls[shape.levels], self._n),
                 footprint=self._footprint(shape),
-                training_s=trial.train_s * training / len(self._sample.learn),
+                training_s=trial.train_s * self._training / len(self._sample.learn),
                 adding_s=trial.add_us * self._n / 1e6,
             )
         )

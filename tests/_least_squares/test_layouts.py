@@ -4,7 +4,7 @@ import faiss
 import numpy as np
 import pytest
 
-from drqfaiss._least_squares import blocks, layouts
+from drqfaiss._least_squares import blocks, layouts, residual
 from drqfaiss._least_squares.options import TrainingOptions
 from drqfaiss.quantizer import Quantizer
 
@@ -162,3 +162,16 @@ def test_codewords_that_reach_too_few_dimensions_are_named(vectors):
 def test_nothing_is_said_where_all_dimensions_are_reached(options):
     x = np.random.default_rng(0).standard_normal((1000, 32)).astype(np.float32)
     Quantizer.train(x, levels=8, **options, **QUICK)
+
+
+def test_drafts_for_many_vectors_take_no_care(vectors, monkeypatch):
+    careful = []
+    monkeypatch.setattr(
+        layouts, "train_residual", lambda *given: careful.append(0) or residual.train_residual(*given)
+    )
+    options = TrainingOptions(**QUICK)
+    with layouts.draft_for_many():
+        layouts.choose(vectors[:1000], 4, BITS, options)
+    assert not careful
+    layouts.choose(vectors[:1000], 4, BITS, options)
+    assert careful

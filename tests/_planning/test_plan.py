@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import drqfaiss
+from drqfaiss._least_squares import layouts
+from drqfaiss._planning import trial
 from drqfaiss.evaluation import exact_neighbours, intersection_at
 
 D = 6
@@ -91,6 +93,19 @@ def test_many_vectors_get_lists(plane):
     found = plan(300_000, 2, sample=plane, recall=0.1, metric=faiss.METRIC_INNER_PRODUCT, queries=queries)
     assert found.description.startswith("IVF2048,DRQ")
     assert found.chosen.footprint.per_vector.keys() == {"codes", "ids"}
+
+
+@pytest.mark.parametrize(("n", "many"), [(300_000, True), (12_288, True), (12_287, False)])
+def test_few_vectors_of_a_sample_stand_for_many(plane, monkeypatch, n, many):
+    drafted = []
+
+    def try_out(*given):
+        drafted.append(layouts._for_many.get())
+        return trial.try_out(*given)
+
+    monkeypatch.setattr("drqfaiss._planning.plan.try_out", try_out)
+    plan(n, 2, sample=plane[:2_000], recall=0.1)
+    assert drafted and set(drafted) == {many}
 
 
 def test_it_says_all(by_recall):
