@@ -24,6 +24,7 @@
 # make test-aarch64-package    the package with FAISS's wheel, in Debian's Python for 64-bit Arm (apt install debootstrap,
 #     and as above)
 # make test-clang    the kernels and the package built by clang, and what CMake refuses (needs clang: apt install clang)
+# make test-alone    the package built without the plug-in: the same results through Python
 # make test-pythons    the package installed in Python 3.10, 3.12, 3.13 and 3.14; test-python-3.12 in one of them
 # make test-sanitize    the core's programs and what reaches the memory of codes and lists under AddressSanitizer,
 #     UndefinedBehaviorSanitizer and ThreadSanitizer; parts: -core, -threads, -python
@@ -225,6 +226,21 @@ CLANG_BUILD := build/clang
 REFUSED = ! cmake -S . -B $(CLANG_BUILD)/refused --fresh -DCMAKE_CXX_COMPILER=$(CLANG) \
 	-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY $(1) >$(CLANG_BUILD)/refused.log 2>&1 && \
 	grep -q "processor: got $(2), expected 64 bits, LITTLE_ENDIAN" $(CLANG_BUILD)/refused.log
+# Everything through Python, in a module that has no plug-in: the same results as with it.
+ALONE := build/alone
+.PHONY: test-alone
+test-alone: $(VENV)/built
+	cmake -S . -B $(ALONE) -G Ninja -DCMAKE_BUILD_TYPE=Release -DDRQFAISS_WITH_PLUGIN=OFF -DDRQFAISS_WERROR=ON \
+		-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/$(ALONE)/module -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+		-Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
+	cmake --build $(ALONE) --target _core
+	$(call COPY_TREE,$(ALONE)/tree) && cp $(ALONE)/module/* $(ALONE)/tree/drqfaiss/
+	DRQFAISS_PLUGIN=off $(BIN)/python -m tests.versions.results >$(ALONE)/expected.json
+	cd $(ALONE)/tree && $(CURDIR)/$(BIN)/python -m tests.versions.results >../results.json
+	$(BIN)/python -m tests.platforms.compare $(ALONE)/expected.json $(ALONE)/results.json
+	cd $(ALONE)/tree && $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider -m "not slow" -k python \
+		tests/_indexes $(ARGS)
+
 .PHONY: test-clang
 test-clang: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test-clang: $(VENV)/torch

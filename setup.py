@@ -29,6 +29,7 @@ class CMakeBuild(build_ext):
                 f"-DPython_EXECUTABLE={sys.executable}",
                 f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
                 f"-DDRQFAISS_WERROR={os.environ.get('DRQFAISS_WERROR', 'OFF')}",
+                f"-DDRQFAISS_WITH_PLUGIN={os.environ.get('DRQFAISS_WITH_PLUGIN', 'ON')}",
             ],
             check=True,
         )

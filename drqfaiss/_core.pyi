@@ -132,6 +132,8 @@ class plugin:
     def set_trainer(train: Callable[[_Floats, list[int], str], _Floats]) -> None:
         """Set what returns codebooks (M, K, d) for vectors (n, d), bits per level and training options."""
 
+    is_built: bool  # False: only what search parameters and threads need is there
+
     @staticmethod
     def parameter_depth(parameters: int) -> tuple[int, int, int]:
         """Return levels, refine_levels and refine_factor of search parameters; 0: the index's default."""

@@ -63,6 +63,8 @@ def _switch() -> str:
         raise RuntimeError(f"{SWITCH}: got {value!r}, expected auto, probe or off")
     if value == "off":
         raise RuntimeError(f"{SWITCH} is off")
+    if not plugin.is_built:
+        raise RuntimeError("it was built without the plug-in, DRQFAISS_WITH_PLUGIN=OFF")
     return value
 
 

@@ -90,6 +90,11 @@ def test_switch(value, reason):
     assert_refused(import_after("", DRQFAISS_PLUGIN=value), reason)
 
 
+def test_a_build_without_the_plugin_says_so():
+    without = "from drqfaiss._core import plugin; plugin.is_built = False"
+    assert_refused(import_after(without), "it was built without the plug-in, DRQFAISS_WITH_PLUGIN=OFF")
+
+
 @pytest.mark.parametrize("name", ["ntotal", "code_size", "d", "metric_type", "is_trained"])
 def test_field_that_cannot_be_located(name):
     broken = f"faiss.IndexResidualQuantizer.{name} = property(lambda _: 0, lambda *_: None)"

@@ -35,7 +35,7 @@ void open_threads(const void* object) {
     if (std::exchange(done, true)) return;
     const Library library(object);
     open_openmp(library);
-    watch_forks(library);
+    watch_forks(&library);
 }
 
 void open_ivf(bool with_scanner) { open_ivf_class(library(), with_scanner); }

@@ -52,9 +52,10 @@ void in_child() {
 
 }  // namespace
 
-void watch_forks(const Library& library) {
-    faiss_interrupt_lock =
-        static_cast<std::mutex*>(dlsym(library.handle(), "_ZN5faiss17InterruptCallback4lockE"));
+void watch_forks(const Library* library) {
+    if (library)
+        faiss_interrupt_lock =
+            static_cast<std::mutex*>(dlsym(library->handle(), "_ZN5faiss17InterruptCallback4lockE"));
     if (pthread_atfork(before_fork, in_parent, in_child))
         throw std::runtime_error("pthread_atfork failed: not enough memory");
 }

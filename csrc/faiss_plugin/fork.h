@@ -7,7 +7,8 @@
 
 namespace drq::plugin {
 
-/// From now on forks of this process are prepared for.
-void watch_forks(const class Library& library);
+/// From now on forks of this process are prepared for; without libfaiss, null, as far as its locks go ours
+/// only.
+void watch_forks(const class Library* library);
 
 }  // namespace drq::plugin

@@ -13,23 +13,16 @@
 #include "faiss_plugin/common.h"
 #include "faiss_plugin/flat_class.h"
 #include "faiss_plugin/id_map.h"
-#include "faiss_plugin/parameters.h"
 #include "faiss_plugin/scanner.h"
 #include "gil.h"
 #include "index/state.h"
+#include "python/parameters.h"
 
 namespace py = pybind11;
 
 namespace drq::plugin {
 
 namespace {
-
-/// FAISS's Python proxies tell the address of the C++ object they stand for: int(index.this).
-py::tuple as_tuple(const Depth& depth) {
-    return py::make_tuple(depth.levels, depth.refine_levels, depth.refine_factor);
-}
-
-void* pointer(uintptr_t address) { return reinterpret_cast<void*>(address); }
 
 py::dict facts() {
     py::dict found;
@@ -193,15 +186,8 @@ void bind_plugin(py::module_& module) {
     set_interrupt_check(handle_signals);
     plugin.def("set_trainer", [](py::function train) { set_trainer(python_trainer(std::move(train))); });
 
-    plugin.def("parameter_depth",
-               [](uintptr_t parameters) { return as_tuple(parameter_depth(pointer(parameters))); });
-    plugin.def("set_parameter_depth",
-               [](uintptr_t parameters, size_t levels, size_t refine_levels, size_t refine_factor) {
-                   set_parameter_depth(pointer(parameters), {levels, refine_levels, refine_factor});
-               });
-    plugin.def("leave_nprobe",
-               [](uintptr_t parameters, bool to_index) { leave_nprobe(pointer(parameters), to_index); });
-    plugin.def("drop_parameters", [](uintptr_t parameters) { drop_parameters(pointer(parameters)); });
+    plugin.attr("is_built") = true;
+    bind_parameters(plugin);
 }
 
 }  // namespace drq::plugin
