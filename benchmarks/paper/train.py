@@ -124,6 +124,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--width", type=int, default=64, help="channels of convnet's and resnet's first layer"
     )
+    parser.add_argument("--mlp-width", type=int, default=1024, help="of the hidden layer on embeddings")
     parser.add_argument(
         "--input-size", type=int, default=128, help="pixels that efficientnet-lite0 scales to"
     )
