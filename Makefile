@@ -10,6 +10,7 @@
 # make bench-ivf    inverted-file indexes: recall against queries per second; DATA=…, ARGS="--nprobe 1,8 …"
 # make bench-embeddings    codes of 8 to 128 bytes for embeddings: DATA=folder (docs/lab/embeddings.md says of what), ARGS="--resume …"
 # make bench-disk    searches of an index whose last levels are on disk: ARGS="index.faiss query.npy --base base.npy --hot 8,16"
+# make bench-scale    shards on a Ray cluster of several raylets here, kills, HTTP, and what a billion vectors need: DATA=…
 # make bench-clients    what adopting the index of a LangChain store brings: ARGS="--data …"
 # make pictures    draws the plots of README and documentation again, from the figures in benchmarks/results
 # make bench-paper    supervised training and mAP as in the paper: ARGS="cifar10-1 --data …"
@@ -52,7 +53,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Our own builds; an installation elsewhere takes warnings as they are.
 export DRQFAISS_WERROR := ON
 
-.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-tune bench-plan bench-embeddings bench-disk bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
+.PHONY: help demo bench bench-accuracy bench-ablation bench-speed bench-ann bench-ivf bench-tune bench-plan bench-embeddings bench-disk bench-scale bench-clients bench-paper pictures test test-wheels test-clients test-cpp test-avx512 lint format clean
 
 help:
 	@sed -n 's/^# \(make\|  *\)/\1/p; /^PYTHON/q' Makefile
@@ -108,6 +109,10 @@ pictures: $(VENV)/built
 
 bench-disk: $(VENV)/built
 	$(BIN)/python -m benchmarks.disk.measure $(ARGS)
+
+bench-scale: $(VENV)/built $(VENV)/ray
+	$(BIN)/python -m benchmarks.scale.measure $(if $(DATA),--data "$(DATA)") $(ARGS)
+	$(BIN)/python -m benchmarks.scale.cost $(if $(DATA),--data "$(DATA)")
 
 bench-clients: $(VENV)/built $(CLIENTS)/installed
 	$(CLIENTS)/bin/python -m benchmarks.clients.langchain $(ARGS)

@@ -23,6 +23,7 @@ from drqfaiss.distributed._ray import raised_as_it_was, ray
 from drqfaiss.distributed._shard import ActorShard, Behind, Facts, Place
 
 PAUSE = 0.05  # Seconds before a lost actor is asked again.
+INLINE_BYTES = 50_000  # Ray sends arguments of up to twice as many with the call: that is quicker.
 # What Ray says where an actor, its machine or what it was sent is gone for now.
 LOST = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.NodeDiedError)
 
@@ -76,8 +77,8 @@ class ActorShards:
             return error
 
     def sent(self, x: Floats) -> Any:
-        """Put queries where all actors find them: they are sent to a machine once."""
-        return ray.put(x)
+        """Put queries where all actors find them, sent to a machine once; a few travel in the calls."""
+        return ray.put(x) if x.nbytes > INLINE_BYTES else x
 
     def search(self, shard: int, x: Any, k: int, query: Query, first_id: int) -> _Call:
         """Ask a replica of a shard."""
