@@ -20,6 +20,7 @@ from drqfaiss import build
 from drqfaiss.build import CHECKPOINT, build_index
 from drqfaiss.datasets import open_vectors, sample_rows
 from tests.indexes import make_codebooks, make_vectors
+from tests.ivf_indexes import make_ivf
 from tests.readers import reading_in_background
 
 # The command, slow enough to be killed in the middle on any machine.
@@ -393,3 +394,49 @@ def test_a_sample_has_distinct_rows_in_file_order(tmp_path, monkeypatch):
     assert (np.diff(sample[:, 0]) > 0).all()
     assert not np.array_equal(sample, sample_rows(x, 20, seed=2))
     np.testing.assert_array_equal(sample_rows(x, 50), x)
+
+
+def with_ids(kind):
+    index = drqfaiss.IndexDRQ.from_codebooks(make_codebooks())
+    return faiss.IndexIDMap(index) if kind == "map" else make_ivf(0)
+
+
+@pytest.mark.parametrize("kind", ["map", "lists"])
+def test_vectors_keep_ids_of_their_own(kind, tmp_path, monkeypatch):
+    x, ids = make_vectors(100), np.random.default_rng(0).permutation(1_000)[:100]
+    drqfaiss.write_index(with_ids(kind), tmp_path / "trained.faiss")
+    arguments = (tmp_path / "trained.faiss", x, tmp_path / "x.faiss")
+    noted = []
+    add = build._add
+    monkeypatch.setattr(build, "_add", lambda *given: add(*given) if len(noted) < 2 else 1 / 0)
+    monkeypatch.setattr(build, "_chunks", lambda *given, chunks=build._chunks: counted(chunks(*given), noted))
+    options = {"chunk": 30, "checkpoint_seconds": 0, "progress": False}
+    with pytest.raises(ZeroDivisionError):
+        build_index(*arguments, **options, ids=ids)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="with other vectors, expected the same"):
+        build_index(*arguments, **options, ids=ids[::-1].copy())
+    told = []
+    built = build_index(*arguments, **options, ids=ids, before_output=told.append)
+    assert built.resumed_at == 30
+    assert told == [build.file_digest(tmp_path / "x.faiss")]
+    expected = with_ids(kind)
+    expected.add_with_ids(x, ids)
+    np.testing.assert_array_equal(
+        faiss.serialize_index(drqfaiss.read_index(tmp_path / "x.faiss")), faiss.serialize_index(expected)
+    )
+
+
+def counted(chunks, noted):
+    for chunk in chunks:
+        noted.append(len(chunk))
+        yield chunk
+
+
+def test_ids_need_an_index_that_keeps_them(trained, tmp_path):
+    with pytest.raises(ValueError, match="ids: got them for IndexDRQ, expected an IndexIDMap or one with"):
+        build_index(trained, make_vectors(3), tmp_path / "x.faiss", ids=np.arange(3))
+    drqfaiss.write_index(with_ids("map"), trained)
+    for ids in (np.arange(2), np.arange(3, dtype=np.int32)):
+        with pytest.raises(ValueError, match=r"ids: got int\d\d of shape"):
+            build_index(trained, make_vectors(3), tmp_path / "x.faiss", ids=ids)

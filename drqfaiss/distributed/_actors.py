@@ -7,7 +7,6 @@ them.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +135,7 @@ class _Call:
             left = deadline - time.monotonic()
             try:
                 with raised_as_it_was():
-                    answer = ray.get(self._ref, timeout=None if left == math.inf else max(0.0, left))
+                    answer = ray.get(self._ref, timeout=max(0.0, left))
             except ray.exceptions.GetTimeoutError:
                 raise MissingShardsError({self._group.place.path: lost}) from None
             except LOST as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import time
@@ -30,7 +29,7 @@ from drqfaiss.distributed._sources import FileName
 QUERIES_AT_ONCE = 1024
 AHEAD = 4  # Batches that a shard may be ahead of the slowest one.
 TIMEOUT = 60.0
-OPENING = 600.0  # Seconds that files may take to be read.
+OPENING = 600.0  # Seconds that a file may take to be read or written.
 
 
 class _Pair(NamedTuple):
@@ -334,7 +333,7 @@ class ShardedIndex:
             self._save_all(place)
 
     def _save_shard(self, i: int, path: str) -> ShardFile:
-        return self._shards.save(i, path, math.inf)
+        return self._shards.save(i, path, self._deadline(OPENING))
 
     def _save_changed(self, place: Path) -> None:
         manifest = Manifest.read(place)

@@ -21,9 +21,12 @@ def start(*arguments, **environment):
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )
-    line = process.stderr.readline()
-    assert line.startswith("drqfaiss: serving at http://127.0.0.1:"), line + process.stderr.read()
-    return process, line.split()[-1]
+    said = []
+    for line in process.stderr:  # Ray has something to say first.
+        said.append(line)
+        if line.startswith("drqfaiss: serving at http://127.0.0.1:"):
+            return process, line.split()[-1]
+    raise AssertionError("".join(said))
 
 
 @pytest.mark.slow
