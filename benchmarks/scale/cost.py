@@ -1,6 +1,7 @@
 """Works out what a billion vectors need, from what one costs here: core-hours, machines, memory, disk, money.
 
-Measured, on one thread and in CPU time: encoding, and scanning codes. Given: machines and prices, as options.
+Measured, on one thread and in CPU time: finding a vector's list among 65,536 by comparing it with all
+centroids, encoding it, and scanning codes. Given: machines and prices, as options.
 Everything else is multiplication, which the table shows with its factors.
 """
 
@@ -25,11 +26,13 @@ import drqfaiss
 from benchmarks.common import report, vectors
 from benchmarks.common.arguments import names
 from benchmarks.scale.shards import TRAINING, fill
+from drqfaiss._least_squares.options import QUALITIES
 from drqfaiss.datasets import Dataset
 
 NORM, ID = 4, 8  # Bytes that L2 searches keep of a vector besides its code; of an id in a list.
 GB, HOUR = 1e9, 3600.0
 HOURS_A_MONTH = 730
+LISTS, ASSIGNED = 65_536, 1_000
 CODES = ("8", "16", "16+80")
 # https://rom1504.medium.com/semantic-search-at-billions-scale-95f21695689a has the story.
 AUTOFAISS = {"vectors": 5.55e9, "d": 768, "core hours": 960, "CPU us to encode one": 622.7}
@@ -44,6 +47,7 @@ class Unit:
         hot: levels of one byte that searches keep in memory.
         tail: levels on disk.
         norm: bytes of a norm, which L2 searches keep.
+        assign_us: CPU time to find its list.
         encode_us: CPU time to encode it.
         scan_ns: CPU time of a query to compare it by the hot levels.
     """
@@ -52,6 +56,7 @@ class Unit:
     hot: int
     tail: int
     norm: int
+    assign_us: float
     encode_us: float
     scan_ns: float
 
@@ -121,6 +126,7 @@ def measure(data: Dataset, code: str, options: argparse.Namespace) -> Unit:
     index = drqfaiss.IndexDRQ(data.d, hot + tail, 8, data.metric, seed=options.seed, **TRAINING)
     index.train(data.learn)
     x = np.resize(data.base, (options.encoded, data.d))
+    index.rq.max_beam_size = QUALITIES["default"].encoding_beam
     began = time.thread_time()
     index.sa_encode(x)
     encode = time.thread_time() - began
@@ -136,8 +142,24 @@ def measure(data: Dataset, code: str, options: argparse.Namespace) -> Unit:
     scan = time.thread_time() - began
     norm = NORM if data.metric == faiss.METRIC_L2 else 0
     return Unit(
-        data.d, hot, tail, norm, 1e6 * encode / options.encoded, 1e9 * scan / (len(queries) * options.scanned)
+        data.d,
+        hot,
+        tail,
+        norm,
+        assign_us=1e6 * assigning(data, x[:ASSIGNED]) / min(ASSIGNED, len(x)),
+        encode_us=1e6 * encode / options.encoded,
+        scan_ns=1e9 * scan / (len(queries) * options.scanned),
     )
+
+
+def assigning(data: Dataset, x: np.ndarray) -> float:
+    """Return the CPU seconds of finding the nearest of all centroids for each vector."""
+    noise = np.random.default_rng(0).standard_normal((LISTS, data.d)).astype(np.float32)
+    coarse = faiss.IndexFlat(data.d, data.metric)
+    coarse.add(np.resize(data.base, (LISTS, data.d)) + 0.01 * noise)
+    began = time.process_time()
+    coarse.assign(x, 1)
+    return time.process_time() - began
 
 
 def needs(unit: Unit, n: float, probed: float, machine: Machine) -> dict[str, Any]:
@@ -145,15 +167,16 @@ def needs(unit: Unit, n: float, probed: float, machine: Machine) -> dict[str, An
     in_memory = unit.hot + unit.norm + ID
     memory, disk = n * in_memory, n * (unit.hot + unit.tail + ID)
     machines = math.ceil(memory / (machine.memory * machine.usable))
-    core_hours = n * unit.encode_us / 1e6 / HOUR
+    core_hours = n * (unit.assign_us + unit.encode_us) / 1e6 / HOUR
     core_seconds = n * probed * unit.scan_ns / 1e9
     months = machines * machine.cores * machine.core_hour * HOURS_A_MONTH + disk / GB * machine.disk_month
     return {
         "d": unit.d,
         "bytes": f"{unit.hot}+{unit.tail}" if unit.tail else str(unit.hot),
-        "CPU us to encode one": round(unit.encode_us, 1),
-        "core hours to encode": round(core_hours),
-        "$ to encode": round(core_hours * machine.core_hour),
+        "GB to read": round(4 * unit.d * n / GB),
+        "CPU us to assign, encode": f"{unit.assign_us:.0f} + {unit.encode_us:.0f}",
+        "core-hours": round(core_hours),
+        "$": round(core_hours * machine.core_hour, 2),
         "bytes in memory of one": in_memory,
         "GB in memory": round(memory / GB, 1),
         "machines": machines,

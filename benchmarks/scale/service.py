@@ -38,7 +38,7 @@ def requests(
         address = line.split()[-1]
         memory, seconds, wrong = [], list[float](), Counter[str]()
         for part in range(PARTS):
-            shares = [options.requests // PARTS // options.clients] * options.clients
+            shares = cut(options.requests // PARTS, options.clients)
             clients = [
                 threading.Thread(target=ask, args=(address, share, data, (part, i), seconds, wrong))
                 for i, share in enumerate(shares)
@@ -61,6 +61,11 @@ def requests(
         "resident MiB after each tenth": memory,
         "exit status": server.returncode,
     }
+
+
+def cut(count: int, parts: int) -> list[int]:
+    """Return about equal shares of a number."""
+    return [(count * (i + 1)) // parts - (count * i) // parts for i in range(parts)]
 
 
 def ask(

@@ -13,12 +13,13 @@ from tests.indexes import make_vectors
 
 def test_needs_are_products():
     machine = Machine(cores=10, memory=50 * GB, usable=0.5, core_hour=0.1, disk_month=0.2)
-    unit = Unit(d=64, hot=16, tail=80, norm=4, encode_us=36.0, scan_ns=0.5)
+    unit = Unit(d=64, hot=16, tail=80, norm=4, assign_us=12.0, encode_us=24.0, scan_ns=0.5)
     row = needs(unit, 1e9, 0.01, machine)
-    assert row["core hours to encode"] == 10
-    assert row["$ to encode"] == 1
+    assert row["core-hours"] == 10
+    assert row["$"] == 1
     assert (row["bytes in memory of one"], row["GB in memory"]) == (28, 28.0)
     assert row["machines"] == 2
+    assert row["GB to read"] == 256
     assert row["GB on disk"] == 104.0
     assert row["core ms a query"] == 5.0
     assert row["queries per second of all"] == 4_000
