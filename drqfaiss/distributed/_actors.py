@@ -137,10 +137,12 @@ class _Call:
                 with raised_as_it_was():
                     answer = ray.get(self._ref, timeout=max(0.0, left))
             except ray.exceptions.GetTimeoutError:
-                raise MissingShardsError({self._group.place.path: lost}) from None
+                raise self._missing(lost) from None
             except LOST as error:
                 lost = f"its actor is lost: {str(error).splitlines()[0]}"
-                time.sleep(min(PAUSE, max(0.0, left)))
+                if left <= 0:  # One that is gone for good says so at once, time after time.
+                    raise self._missing(lost) from None
+                time.sleep(min(PAUSE, left))
             else:
                 if not isinstance(answer, Behind):
                     return answer
@@ -148,3 +150,6 @@ class _Call:
                 self._ref = self._ask(self._actor)  # Actors do one thing after the other.
                 continue
             self._ref = self._sent()
+
+    def _missing(self, why: str) -> MissingShardsError:
+        return MissingShardsError({self._group.place.path: why})
