@@ -6,6 +6,7 @@ import faiss
 import numpy as np
 
 import drqfaiss
+from drqfaiss._tail_file import _FIXED, _START, TailHeader, _digest, sampled
 from tests.fuzz.damage import damaged, damaged_archive
 from tests.indexes import make_index, make_vectors
 from tests.ivf_indexes import make_ivf
@@ -65,6 +66,90 @@ def stored_indexes() -> list[bytes]:
     rotated = faiss.IndexPreTransform(rotation, make_index(0))
     rotated.add(make_vectors(60))
     return [faiss.serialize_index(index).tobytes() for index in (*flat, *lists, mapped, rotated)]
+
+
+def signed(data: bytes) -> bytes:
+    """Return a side file with right digests, as far as its numbers let them be computed."""
+    if len(data) < _START:
+        return data
+    magic, version, d, hot, levels, n, row_bytes, index, *_ = _FIXED.unpack_from(data)
+    header = TailHeader(d, hot, tuple(min(own, 16) for own in data[_START : _START + levels]), n, index)
+    rows = data[header.rows_at :]
+    picked = sampled(n).tolist() if n < 1_000 else []
+    sample = b"".join(rows[row * header.row_bytes :][: header.row_bytes] for row in picked)
+    fixed = _FIXED.pack(
+        magic, version, d, hot, levels, n, row_bytes, index, _digest(rows).digest(), _digest(sample).digest()
+    )
+    codebooks = data[header.codebooks_at :][: header.codebook_bytes]
+    digest = _digest(fixed + data[_START : _START + levels], codebooks).digest()
+    return fixed + digest + data[_START:]
+
+
+def overwritten(rng: np.random.Generator, tail: bytes) -> bytes:
+    """Return a side file of the same size with other bytes somewhere in its codebooks or rows."""
+    count = int(rng.integers(1, 65))
+    at = int(rng.integers(4096, len(tail) - count))
+    return tail[:at] + rng.bytes(count) + tail[at + count :]
+
+
+class SplitFiles:
+    """Indexes whose last levels are in a side file: both are damaged, digests often put right."""
+
+    ERRORS = (ValueError, OSError, RuntimeError, AssertionError)
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.tail = folder / "x.faiss", folder / "x.faiss.tail"
+        self.contents = []
+        for metric in ("l2", "ip"):
+            for nbits, blocks in ((4, 0), (8, 0), (5, 3)):
+                index = make_index(70, metric, nbits=nbits, blocks=blocks, levels=6)
+                drqfaiss.split_tail(index, 3, self.path)
+                self.contents.append((self.path.read_bytes(), self.tail.read_bytes()))
+
+    def run(self, rng: np.random.Generator, stock: bool = False) -> str:
+        head, tail = self.contents[rng.integers(len(self.contents))]
+        which = rng.random()
+        if which < 0.3:
+            head = damaged(rng, head)
+        if which > 0.6:
+            tail = damaged(rng, tail)
+        elif which > 0.2:
+            tail = overwritten(rng, tail)
+        self.path.write_bytes(head)
+        self.tail.write_bytes(signed(tail) if rng.random() < 0.6 else tail)
+        try:
+            index = faiss.read_index(str(self.path)) if stock else drqfaiss.read_index(self.path)
+        except (ValueError, OSError):
+            return "refused"
+        except RuntimeError:
+            if stock:
+                return "refused"
+            raise
+        if not 0 < index.d < 10_000 or index.ntotal > 1 << 20:
+            return "read"
+        x = np.random.default_rng(1).normal(size=(3, index.d)).astype(np.float32)
+        try:
+            if stock:
+                IndexFiles.use(index, stock, x)
+            else:
+                self.use(index, x)
+        except self.ERRORS:
+            return "read, refused to work"
+        return "read and searched"
+
+    def use(self, index: faiss.Index, x: np.ndarray) -> None:
+        depth = drqfaiss.SearchParametersDRQ(levels=2, refine_factor=4)
+        for k in (1, 30):
+            index.search(x, k, params=depth)
+            index.search(x[:1], k, params=depth)
+        index.pack(2)
+        index.search(x, 3, params=depth)
+        if index.ntotal:
+            index.reconstruct(0)
+        index.add(x)
+        index.search(x, 3, params=depth)
+        drqfaiss.join_tail(index).search(x, 3)
+        drqfaiss.check_tail(self.tail)
 
 
 class IndexFiles:

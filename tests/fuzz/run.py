@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.arguments import Arrays, CommandLines, Fields
-from tests.fuzz.files import Files, HDF5Files, IndexFiles
+from tests.fuzz.files import Files, HDF5Files, IndexFiles, SplitFiles
 
 TARGETS: dict[str, Callable[[Path], Any]] = {
     "models": partial(Files, format_="npz"),
@@ -28,6 +28,7 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
     "hdf5": HDF5Files,
     "claims of builds": partial(Files, format_="json"),
     "index files": IndexFiles,
+    "split index files": SplitFiles,
     "command lines": CommandLines,
     "arrays": Arrays,
     "fields": Fields,
