@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kMostShortlisted = 1 << 20;  // at a time, of all queries
 constexpr size_t kMostQueries = 32;           // of a task
+constexpr size_t kTableBytes = 1 << 20;       // of their tables: codebooks are read once for all of them
 
 /// Exact distances of single vectors.
 class Ranking {
@@ -57,7 +58,8 @@ class Ranking {
 void rank_all(const Database& database, size_t n, const float* x, size_t length, const int64_t* shortlists,
               size_t k, float* distances, int64_t* ids, const Executor& executor) {
     const size_t table = LutLayout(database.quantizer, database.levels).size * sizeof(float);
-    const size_t batch = std::clamp<size_t>(kCachedTableBytes / table, 1, kMostQueries);
+    const size_t threads = size_t(executor.threads()), of_thread = (n + threads - 1) / threads;
+    const size_t batch = std::clamp<size_t>(std::min(kTableBytes / table, of_thread), 1, kMostQueries);
     parallel_for(executor, (n + batch - 1) / batch, [&](size_t task, Checkpoint& checkpoint) {
         const size_t first = task * batch, count = std::min(batch, n - first);
         if (const Tail* tail = database.tail; tail && tail->expect)  // while tables are computed
