@@ -191,7 +191,8 @@ auto with_lists(const Call& call, const IvfView& view, const Request& request, c
                                 metric_of(view.metric_type),
                                 view.by_residual,
                                 prepared.origin(),
-                                request.selector ? &selector : nullptr};
+                                request.selector ? &selector : nullptr,
+                                prepared.renumbered.get()};
     ListStats done;
     const bool ip = database.metric == Metric::InnerProduct;
     const auto results =

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "core/scan/codeword_groups.h"
 #include "core/search/lists/norms.h"
 #include "core/units.h"
 
@@ -57,10 +58,12 @@ PreparedLists IvfState::prepare(const IvfView& view, size_t levels, const std::v
     std::unique_lock lock(mutex_);
     check_codebooks(view, work);
     if (const Mark now = mark(view); !(now == mark_)) {
-        drop_caches();
+        drop_norms();
         mark_ = now;
     }
     prepared.quantizer = quantizer_;
+    renumber(lists);
+    prepared.renumbered = renumbered_;
     if (!l2) return prepared;
     if (view.by_residual) {
         if (!centre_) choose_centre(view);
@@ -147,9 +150,24 @@ void IvfState::extend(CachedListNorms& norms, const PreparedLists& prepared, con
     norms.codes.extend(list.codes, list.n * view.code_size);
 }
 
-void IvfState::drop_caches() {
+void IvfState::drop_norms() {
     norms_.clear();
     centre_.reset();
+}
+
+void IvfState::drop_caches() {
+    drop_norms();
+    renumbered_.reset();
+    compared_ = 0;
+}
+
+/// Gives levels wider than a byte kernels, once as much has been compared without as that takes.
+void IvfState::renumber(const std::vector<ListCodes>& lists) {
+    constexpr size_t kOne = 1;  // query, at least, for each list
+    if (renumbered_ || quantizer_->max_nbits(quantizer_->levels()) <= 8) return;
+    for (const ListCodes& list : lists) compared_ += list.n;
+    if (renumbering_pays(isa::active(), *quantizer_, kOne) && compared_ >= renumbering_work(*quantizer_))
+        renumbered_ = std::make_shared<const Renumbered>(*quantizer_);
 }
 
 std::map<size_t, NormCount> IvfState::cached_norms() const {

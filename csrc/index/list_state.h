@@ -35,8 +35,9 @@ struct Centroids {
 struct PreparedLists {
     std::shared_ptr<const Quantizer> quantizer;
     std::shared_ptr<const std::vector<float>>
-        centre;           ///< (d) amid the centroids; null where they are not needed
-    Centroids centroids;  ///< of the lists, in the quantizer's unit
+        centre;                                    ///< (d) amid the centroids; null where they are not needed
+    std::shared_ptr<const Renumbered> renumbered;  ///< null where it is not needed, or not made yet
+    Centroids centroids;                           ///< of the lists, in the quantizer's unit
     std::vector<std::shared_ptr<const CachedListNorms>> norms;  ///< (lists); empty for inner product
 
     /// The origin of drq::ListDatabase.
@@ -57,7 +58,7 @@ class IvfState final : public IndexState {
     std::shared_ptr<IndexState> anew() const override { return std::make_shared<IvfState>(); }
 
   protected:
-    void drop_codes_caches() override { drop_caches(); }
+    void drop_codes_caches() override { drop_norms(); }
     void drop_caches() override;
 
   private:
@@ -72,6 +73,8 @@ class IvfState final : public IndexState {
         bool operator==(const Mark& other) const;
     };
     static Mark mark(const IvfView& view);
+    void drop_norms();
+    void renumber(const std::vector<ListCodes>& lists);
     void choose_centre(const IvfView& view);
     void update_norms(PreparedLists& prepared, const IvfView& view, size_t levels,
                       const std::vector<size_t>& numbers, const std::vector<ListCodes>& lists,
@@ -85,7 +88,9 @@ class IvfState final : public IndexState {
 
     std::shared_ptr<const std::vector<float>> centre_;  ///< see PreparedLists
     std::map<size_t, std::vector<SharedNorms>> norms_;  ///< by code length, by list
-    size_t turn_ = 0;                                   ///< whose codes are looked at next
+    std::shared_ptr<const Renumbered> renumbered_;
+    size_t compared_ = 0;  ///< codes, before there was one
+    size_t turn_ = 0;      ///< whose codes are looked at next
     Mark mark_;
 };
 

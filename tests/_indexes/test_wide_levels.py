@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drqfaiss import IndexDRQ, SearchParametersDRQ
+from drqfaiss import IndexDRQ, SearchParametersDRQ, SearchParametersIVFDRQ, _core
 from tests import reference
+from tests.conftest import AVAILABLE_LEVELS
 from tests.indexes import make_index, make_vectors, reconstructions
+from tests.ivf_indexes import NLIST, make_ivf
 from tests.simd_levels import search_on_all_levels
 
 ROWS = 3000  # with 400 queries they pay for grouping codewords, and distances are not computed one by one
@@ -89,3 +91,37 @@ def test_tables_of_ordinary_size_are_computed():
         index = IndexDRQ.from_codebooks(np.random.default_rng(0).normal(size=(levels, 1 << bits, 2)))
         assert index.rq.codebook_cross_products.size() == levels * (levels - 1) // 2 << 2 * bits
         assert index.rq.search_type == faiss.AdditiveQuantizer.ST_norm_from_LUT
+
+
+@pytest.mark.parametrize(("metric", "by_residual"), [("l2", True), ("l2", False), ("ip", True)])
+def test_lists_give_the_same_once_codewords_are_grouped(metric, by_residual):
+    index = make_ivf(4_000, metric, by_residual, levels=3, nbits=9)
+    x = make_vectors(20, seed=1) * 2
+    selector = faiss.IDSelectorRange(500, 2_000)
+    asked = [
+        SearchParametersIVFDRQ(nprobe=3),
+        SearchParametersIVFDRQ(levels=2, nprobe=NLIST),
+        SearchParametersIVFDRQ(nprobe=5, sel=selector),
+        SearchParametersIVFDRQ(levels=1, nprobe=5, refine_factor=4, sel=selector),
+        SearchParametersIVFDRQ(nprobe=5, max_codes=900),
+    ]
+
+    def search():
+        found = [index.search(x, 7, params=parameters) for parameters in asked]
+        radius = float(np.median(found[0][0]))
+        return [*sum(found, ()), *index.range_search(x, radius, params=asked[0])]
+
+    before = search()
+    everything = SearchParametersIVFDRQ(nprobe=NLIST)
+    for _ in range(512**2 // index.ntotal + 1):  # as many codes as there are pairs of codewords
+        index.search(x[:1], 1, params=everything)
+    for level in AVAILABLE_LEVELS[::-1]:
+        _core.set_simd_level(level)
+        for found, expected in zip(search(), before, strict=True):
+            np.testing.assert_array_equal(found, expected, err_msg=level)
+    _core.set_simd_level(AVAILABLE_LEVELS[-1])
+    index.add(make_vectors(50, seed=3))
+    one_by_one = [index.search(row[None], 7, params=asked[0])[1][0] for row in x]
+    np.testing.assert_array_equal(
+        one_by_one, search_on_all_levels(lambda: index.search(x, 7, params=asked[0]))[1]
+    )

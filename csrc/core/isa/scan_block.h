@@ -30,7 +30,9 @@ struct ScanBlock {
     /// Rows of codes wider than a byte, whose groups `bytes` are (Renumbered). Null: bytes or words are
     /// codes.
     const Codes* wide_rows = nullptr;
-    int wide_bits = 0;  ///< of each level there
+    int wide_bits = 0;                  ///< of each level there
+    const int64_t* wide_ids = nullptr;  ///< (n) which rows the vectors are; null: first_wide + i
+    int64_t first_wide = 0;
 
     const float* norms = nullptr;  ///< (n), L2 only
     const int64_t* ids = nullptr;  ///< (n); null: first_id + i
@@ -45,6 +47,7 @@ struct ScanBlock {
     size_t code_offset(size_t i, size_t m) const {
         return (m / group) * group * stride + i * group + m % group;
     }
+    size_t wide_row(size_t i) const { return size_t(wide_ids ? wide_ids[i] : first_wide + int64_t(i)); }
     int64_t id(size_t i) const { return ids ? id_at(ids, i) : first_id + int64_t(i); }
 };
 

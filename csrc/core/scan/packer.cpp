@@ -106,6 +106,8 @@ size_t BlockPacker::full_capacity(size_t levels) {
 
 const ScanBlock& BlockPacker::pack(size_t begin, size_t end, size_t step) {
     select(begin, end, step);
+    block_.wide_ids = block_.ids;
+    block_.first_wide = block_.first_id;
     if (block_.n == 0) return block_;
     if (database_.planes && !block_.ids) {
         block_.bytes = database_.planes->block(begin / block_.stride);

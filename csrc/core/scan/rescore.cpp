@@ -57,9 +57,9 @@ void offer_all(ScanQuery& query, const ScanBlock& block, const Code* codes, cons
 
 /// The same with codes from the rows that the block was packed from.
 void offer_wide(ScanQuery& query, const ScanBlock& block, const uint32_t* vectors, size_t n) {
-    for (size_t i = 0; i < n; i++) __builtin_prefetch(block.wide_rows->row(size_t(block.id(vectors[i]))));
+    for (size_t i = 0; i < n; i++) __builtin_prefetch(block.wide_rows->row(block.wide_row(vectors[i])));
     for (size_t i = 0; i < n; i++) {
-        const size_t row = size_t(block.id(vectors[i]));
+        const size_t row = block.wide_row(vectors[i]);
         const auto code_of = [&](size_t m) {
             return block.wide_rows->number(row, m * size_t(block.wide_bits), block.wide_bits);
         };

@@ -39,8 +39,9 @@ struct ListDatabase {
     size_t levels;
     Metric metric;
     bool by_residual;
-    const float* origin;                          ///< (d), in the quantizer's unit; L2 only
-    const Selector* selector = nullptr;           ///< by id; null: every vector
+    const float* origin;                     ///< (d), in the quantizer's unit; L2 only
+    const Selector* selector = nullptr;      ///< by id; null: every vector
+    const Renumbered* renumbered = nullptr;  ///< of a quantizer of levels wider than a byte, as in Database
     const isa::Kernels& kernels = isa::active();  ///< as in Database
     bool by_position = false;  ///< scans tell a list's first_position + row of what they find, not its id
 };

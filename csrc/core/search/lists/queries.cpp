@@ -18,7 +18,8 @@ constexpr float kNoNorm = 0;  // scores are prepared for a norm of zero and move
 ListQueries::ListQueries(const ListDatabase& database, size_t n)
     : database_(database),
       exact_(database, n),
-      scorer_(database.kernels, database.quantizer, database.levels, exact_.layout(), kNoNorm, kShare),
+      scorer_(database.kernels, database.quantizer, database.levels, exact_.layout(), kNoNorm, kShare,
+              database.renumbered),
       tables_(new uint8_t[n * scorer_.table_bytes()]),
       offsets_(n) {
     const float* shift = database.quantizer.shift.data();

@@ -16,7 +16,7 @@ ListScanner::ListScanner(const ListDatabase& database, const Scorer& scorer, siz
             database.metric,
             {},
             selector_ ? &row_selector_ : nullptr,
-            nullptr,
+            database.renumbered,
             nullptr,
             database.kernels},
       packer_(rows_, longest) {}
