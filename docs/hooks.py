@@ -148,7 +148,7 @@ def _table_page(path: Path) -> str:
 
 def _modules() -> list[str]:
     """Return the names of the public modules, the package first."""
-    found = ["drqfaiss"]
+    found = ["drqfaiss", "drqfaiss.distributed", "drqfaiss.serving"]
     for path in sorted((ROOT / "drqfaiss").rglob("*.py")):
         names = path.relative_to(ROOT).with_suffix("").parts
         if not any(name.startswith("_") or name == "cli" for name in names):
