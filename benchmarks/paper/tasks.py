@@ -107,13 +107,19 @@ def embeddings(options: argparse.Namespace) -> Task:
     }
     words, names = Path(f"{prefix}_label_words.npy"), Path(f"{prefix}_label_names.json")
     rng = np.random.default_rng(options.seed)
-    order = rng.permutation(len(arrays["base"]))
-    base = Part(arrays["base"][order].astype(np.float32), arrays["base_label"][order].astype(np.int64))
+    n = len(arrays["base"])
+    chosen = rng.permutation(n)[: round(n * options.train_share)]
+    # Another order: vectors of equal codes rank by position, and those trained on must not come first.
+    order = rng.permutation(n)
+    train, base = (
+        Part(arrays["base"][rows].astype(np.float32), arrays["base_label"][rows].astype(np.int64))
+        for rows in (chosen, order)
+    )
     query = Part(arrays["query"].astype(np.float32), arrays["query_label"].astype(np.int64))
     classes = len(json.loads(names.read_text())) if names.exists() else int(base.labels.max()) + 1
     return Task(
         f"{prefix.name} embeddings",
-        *(base.first(round(len(base) * options.train_share)), base, query),
+        *(train, base, query),
         rank=1000,
         code_bits=[8, 16, 24, 32],
         level_bits=8,

@@ -21,9 +21,8 @@ FILE_KIND = "drqfaiss.DRQModel"
 FILE_VERSION = 1
 HEADS = ("parallel", "chained", "posterior")
 HIDDEN_FEATURES = 212  # the authors' code
-POSTERIOR_TEMPERATURE = (
-    0.2  # Of cosines: probabilities that are less certain than the network is rank better.
-)
+# Of cosines: probabilities that are less certain than the network, whose likelihood loss has 1/16, rank better.
+POSTERIOR_TEMPERATURE = 0.1
 
 
 class Output(NamedTuple):

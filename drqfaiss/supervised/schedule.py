@@ -26,7 +26,7 @@ class Weights:
         adaptive_margin: Of the adaptive margin loss on the word outputs, which is a mean over all classes and
             therefore small; the paper adds it with weight 1.
         likelihood: Of the likelihood loss on the word outputs; in neither paper nor code.
-        triplet: Of the triplet loss on the features.
+        triplet: Of the triplet loss on the features; with the "posterior" head on the word outputs.
         distortion: τ, of the distortion.
         hard: μ, of the hard codewords within the distortion.
         joint_central: ν, of the joint central loss.

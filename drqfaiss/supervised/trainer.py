@@ -185,7 +185,9 @@ class Trainer:
             likelihood = self.losses["likelihood"](output.words, labels)
             losses["likelihood"] = weights.likelihood * likelihood
         if weights.triplet:
-            losses["triplet"] = weights.triplet * self._triplet_loss(output.features, labels)
+            # Probabilities have hardly a gradient where they are certain, the words they are of do.
+            compared = output.words if self.model.head.posterior else output.features
+            losses["triplet"] = weights.triplet * self._triplet_loss(compared, labels)
         if output.quantized is not None:
             x = output.features if self.options.end_to_end else output.features.detach()
             if weights.distortion:

@@ -149,7 +149,7 @@ def test_posterior_features_are_probabilities():
     output = model.eval()(torch.from_numpy(x), levels=0).words.detach().numpy()
     directions = words.numpy() / np.linalg.norm(words, axis=1, keepdims=True)
     cosines = output @ directions.T / np.linalg.norm(output, axis=1, keepdims=True)
-    odds = np.exp(cosines / 0.2)
+    odds = np.exp(cosines / 0.1)
     np.testing.assert_allclose(features, odds / odds.sum(1, keepdims=True) * 10**0.5, rtol=1e-4)
 
 

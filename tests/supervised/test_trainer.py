@@ -67,6 +67,17 @@ def test_stages_train_what_they_should():
     assert not torch.equal(model.block.log_scales, scales)
 
 
+def test_triplets_of_a_posterior_head_are_of_its_words():
+    weights = Weights(adaptive_margin=0, triplet=1)
+    trainer = small_trainer(
+        small_model(head="posterior", hidden_features=None), options=small_options(weights=weights)
+    )
+    batch, labels = trainer._batch()
+    output = trainer.model.eval()(batch, levels=0)
+    expected = trainer.losses["triplet"](output.words, labels)
+    assert torch.equal(trainer._weighted_losses(output, labels)["triplet"], expected)
+
+
 def test_inputs_on_the_cpu_are_not_copied(tmp_path):
     x, y = labelled.digits(100)
     np.save(tmp_path / "x.npy", x)
