@@ -21,7 +21,7 @@ FILE_KIND = "drqfaiss.DRQModel"
 FILE_VERSION = 1
 HEADS = ("parallel", "chained", "posterior")
 HIDDEN_FEATURES = 212  # the authors' code
-# Of cosines: probabilities that are less certain than the network, whose likelihood loss has 1/16, rank better.
+# Of cosines. The likelihood loss has 1/16: probabilities that are less certain than the network rank better.
 POSTERIOR_TEMPERATURE = 0.1
 
 

@@ -108,7 +108,7 @@ def cifar10(monkeypatch, name):
     pixels = np.arange(60_000, dtype=np.uint32).view(np.uint8).reshape(-1, 4)
     images = tasks.Images(pixels, labels, list("abcdefghij"))
     monkeypatch.setattr(tasks, "read_cifar10", lambda *_: images)
-    return tasks.TASKS[name](Namespace(data="x", seed=0, skip_unreadable=False, words=None))
+    return tasks.TASKS[name](Namespace(data="x", seed=0, skip_unreadable=False, cut=0, words=None))
 
 
 def numbers(part):
@@ -140,7 +140,7 @@ def test_too_few_images_are_an_error(monkeypatch):
     few = tasks.Images(np.zeros((10, 1), np.uint8), np.arange(10), list("abcdefghij"))
     monkeypatch.setattr(tasks, "read_cifar10", lambda *_: few)
     with pytest.raises(ValueError, match="images per class, expected 6,000 each"):
-        tasks.cifar10_setting1(Namespace(data="x", seed=0, skip_unreadable=False, words=None))
+        tasks.cifar10_setting1(Namespace(data="x", seed=0, skip_unreadable=False, cut=0, words=None))
 
 
 def test_data_that_come_as_lists(tmp_path):
@@ -152,7 +152,7 @@ def test_data_that_come_as_lists(tmp_path):
     (tmp_path / "classes.txt").write_text("cat dog\n")
     (tmp_path / "words.txt").write_text("cat 1 0\ndog 0 1\n")
     options = Namespace(
-        data=str(tmp_path), size=8, seed=0, run=tmp_path / "run", task="nuswide", skip_unreadable=False
+        data=str(tmp_path), size=8, seed=0, run=tmp_path / "run", task="nuswide", skip_unreadable=False, cut=0
     )
     task = tasks.nuswide(Namespace(**vars(options), words=str(tmp_path / "words.txt")))
     assert [len(part) for part in (task.train, task.query, task.base)] == [1, 2, 3]
