@@ -28,6 +28,7 @@ METRICS = {"l2": "L2", "ip": "IP"}
 ONE_TRAINING = ("DRQ level own short", 16)  # the model whose prefixes are good at every length
 DEFAULT_IVF = "DRQ8x8"
 EMBEDDINGS = RESULTS / "embeddings"
+SCALE = RESULTS / "scale"  # tables only
 EMBEDDING_SETS = {"minilm": "MiniLM", "glosses": "USE", "photographs": "EfficientNet"}
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     embeddings(PICTURES / "embeddings.svg")
     for path in sorted(RESULTS.rglob("*.json")):
         tables_only = path.stem.endswith("-ablation") or path.stem.startswith(("tuning-", "plans-"))
-        if not tables_only and path.parent != EMBEDDINGS:
+        if not tables_only and path.parent not in (EMBEDDINGS, SCALE):
             redraw(path)
 
 

@@ -47,6 +47,8 @@ MALLOC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**28}
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    faiss.omp_set_num_threads(options.threads)
     keep_memory()
     say(f"reading {options.data}")
     task = TASKS[options.task](options)
@@ -77,8 +79,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.network_rate = options.network_rate or (2e-3 if on_gpu else 1e-3)
     epochs = options.epochs or EPOCHS.get(options.task, OTHER_EPOCHS)
     options.epochs = tuple(int(count) for count in epochs.split(","))
-    torch.set_num_threads(options.threads)
-    faiss.omp_set_num_threads(options.threads)
     return options
 
 
