@@ -71,7 +71,8 @@ class CommandLines:
             "folder/out.faiss"
         ]
         self.folder = folder
-        self.options = {name: app[name].assemble_argument_collection() for name in names()}
+        ending = [name for name in names() if name != "serve"]  # which runs until it is told to stop
+        self.options = {name: app[name].assemble_argument_collection() for name in ending}
 
     def run(self, rng: np.random.Generator, stock: bool = False) -> str:
         command = [*self.options][rng.integers(len(self.options))]
