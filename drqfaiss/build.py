@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from drqfaiss import _check
 from drqfaiss import _fingerprint as fingerprint
+from drqfaiss._faiss.ids import add_vectors, keeps_ids
 from drqfaiss._faiss.io import read_index, write_index
 from drqfaiss._faiss.tail import require_splittable, split_tail, with_tail
 from drqfaiss._files import move_or_copy, remove_abandoned, require_writable, writing
@@ -123,7 +124,9 @@ def build_index(
             save = _Saver(index, work / CHECKPOINT, checkpoint_seconds)
             with bar("adding", "vectors", len(vectors), resumed_at, progress) as shown:
                 for rows in _chunks(vectors, resumed_at, chunk, normalize):
-                    _add(index, rows, ids, index.ntotal - claim["before"])
+                    first = index.ntotal - claim["before"]
+                    own = None if ids is None else np.array(ids[first : first + len(rows)])
+                    add_vectors(index, rows, own)
                     shown.update(len(rows))
                     save.when_due()
             save.now()
@@ -191,19 +194,12 @@ def _check_ids(index: faiss.Index, vectors: VectorsOnDisk, ids: NDArray[np.int64
                 f"trained: got {type(index).__name__}, expected an index that numbers vectors itself"
             )
         return
-    if not isinstance(index, faiss.IndexIDMap) and faiss.try_extract_index_ivf(index) is None:
+    if not keeps_ids(index):
         raise ValueError(
             f"ids: got them for {type(index).__name__}, expected an IndexIDMap or one with inverted lists"
         )
     if ids.shape != (len(vectors),) or ids.dtype != np.int64:
         raise ValueError(f"ids: got {ids.dtype} of shape {ids.shape}, expected int64 of ({len(vectors)},)")
-
-
-def _add(index: faiss.Index, rows: np.ndarray, ids: NDArray[np.int64] | None, first: int) -> None:
-    if ids is None:
-        index.add(rows)
-    else:
-        index.add_with_ids(rows, np.array(ids[first : first + len(rows)]))
 
 
 @contextmanager

@@ -407,8 +407,8 @@ def test_vectors_keep_ids_of_their_own(kind, tmp_path, monkeypatch):
     drqfaiss.write_index(with_ids(kind), tmp_path / "trained.faiss")
     arguments = (tmp_path / "trained.faiss", x, tmp_path / "x.faiss")
     noted = []
-    add = build._add
-    monkeypatch.setattr(build, "_add", lambda *given: add(*given) if len(noted) < 2 else 1 / 0)
+    add = build.add_vectors
+    monkeypatch.setattr(build, "add_vectors", lambda *given: add(*given) if len(noted) < 2 else 1 / 0)
     monkeypatch.setattr(build, "_chunks", lambda *given, chunks=build._chunks: counted(chunks(*given), noted))
     options = {"chunk": 30, "checkpoint_seconds": 0, "progress": False}
     with pytest.raises(ZeroDivisionError):

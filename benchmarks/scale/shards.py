@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 import drqfaiss
-from drqfaiss.build import file_digest
+from drqfaiss._check import METRIC_NAMES
 from drqfaiss.datasets import Dataset
-from drqfaiss.distributed import Manifest, ShardFile
+from drqfaiss.distributed import Manifest
 from drqfaiss.distributed._codec import codec_digest
+from drqfaiss.distributed._contents import written
+from drqfaiss.distributed._manifest import ROWS, numbered, shard_name
 
 ENCODED = 50_000
 # How well codes fit hardly changes what searches and encoding cost.
@@ -35,14 +37,7 @@ def fill(trained: drqfaiss.IndexDRQ, data: Dataset, folder: Path, shards: int, p
         rows[:, trained.rq.M - 1] = rng.integers(0, 256, per_shard, np.uint8)
         index = drqfaiss.clone_index(trained)
         index.add_sa_codes(rows, None)
-        path = folder / f"shard-{i:05}.faiss"
-        drqfaiss.write_index(index, path)
-        first = i * per_shard
-        files.append(
-            ShardFile(
-                path.name, per_shard, first, first + per_shard - 1, path.stat().st_size, file_digest(path)
-            )
-        )
-    metric = {1: "l2", 0: "ip"}[trained.metric_type]
-    Manifest(trained.d, metric, codec_digest(trained), "rows", tuple(files)).write(folder)
+        files.append(written(index, folder / shard_name(i)))
+    metric = METRIC_NAMES[trained.metric_type]
+    numbered(Manifest(trained.d, metric, codec_digest(trained), ROWS, tuple(files))).write(folder)
     return folder

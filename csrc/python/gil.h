@@ -47,4 +47,10 @@ class Locked {
     PyGILState_STATE state_;
 };
 
+/// Lets Python handle signals, as between two of its own instructions; whether a handler raised.
+inline bool handle_signals() {
+    const Locked gil;
+    return or_park([] { return PyErr_CheckSignals(); }) != 0;
+}
+
 }  // namespace drq

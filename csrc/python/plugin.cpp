@@ -81,10 +81,8 @@ py::dict describe_ivf(uintptr_t address) {
 /// For calls that take the mutex of an index's state: a thread may compute while it has it.
 using WithoutGil = py::call_guard<Unlocked>;
 
-/// Lets Python handle signals, as between two of its own instructions.
-void handle_signals() {
-    const Locked gil;
-    if (or_park([] { return PyErr_CheckSignals(); })) throw_faiss_exception("interrupted");
+void stop_on_signals() {
+    if (handle_signals()) throw_faiss_exception("interrupted");
 }
 
 std::vector<float> trained_by(const py::function& train, const TrainingJob& job) {
@@ -183,7 +181,7 @@ void bind_plugin(py::module_& module) {
             state_of(pointer(index))->set_gain_weights(weights);
         },
         WithoutGil());
-    set_interrupt_check(handle_signals);
+    set_interrupt_check(stop_on_signals);
     plugin.def("set_trainer", [](py::function train) { set_trainer(python_trainer(std::move(train))); });
 
     plugin.attr("is_built") = true;

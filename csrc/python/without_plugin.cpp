@@ -13,10 +13,8 @@ namespace drq::plugin {
 
 namespace {
 
-/// Lets Python handle signals, as between two of its own instructions.
-void handle_signals() {
-    const Locked gil;
-    if (or_park([] { return PyErr_CheckSignals(); })) throw std::runtime_error("interrupted");
+void stop_on_signals() {
+    if (handle_signals()) throw std::runtime_error("interrupted");
 }
 
 }  // namespace
@@ -26,7 +24,7 @@ void bind_plugin(py::module_& module) {
         module.def_submodule("plugin", "What indexes need that search through Python: there is no plug-in.");
     plugin.attr("is_built") = false;
     bind_parameters(plugin);
-    set_interrupt_check(handle_signals);
+    set_interrupt_check(stop_on_signals);
     plugin.def("open_threads", [](uintptr_t) { watch_forks(nullptr); });
     plugin.def("set_trainer", [](const py::object&) {});  // FAISS calls none: our indexes train themselves
 }

@@ -15,28 +15,28 @@ import numpy as np
 
 from drqfaiss import _check
 from drqfaiss._faiss.clone import clone_index
+from drqfaiss._faiss.ids import keeps_ids
 from drqfaiss._faiss.io import read_index, write_index
 from drqfaiss._files import writing
-from drqfaiss._progress import bar
 from drqfaiss._threads import on_threads
 from drqfaiss.build import CHUNK_ROWS, build_index, file_digest, sampled
 from drqfaiss.distributed._codec import codec_digest
-from drqfaiss.distributed._contents import keeps_ids
+from drqfaiss.distributed._contents import kind_of_ids
 from drqfaiss.distributed._manifest import (
     MANIFEST,
     NO_IDS,
     OWN,
-    ROWS,
     TRAINED,
     Manifest,
     ShardFile,
     numbered,
     read_object,
     shard_file,
+    shard_name,
     span_of,
 )
 from drqfaiss.distributed._sources import FileName, Part, Source, source_of
-from drqfaiss.distributed._workers import RayTasks, ThisProcess, Workers
+from drqfaiss.distributed._workers import shards_made, workers
 
 LEARN = 262_144
 NOTE = ".json"  # What a shard's build has noted, beside the file, until the manifest says it.
@@ -91,11 +91,7 @@ def build_shards(
         OSError: a file that cannot be read or written.
     """
     threads, chunk = _check.integer("threads", threads, 1), _check.integer("chunk", chunk, 1)
-    workers: Workers = RayTasks(threads) if ray else ThisProcess()
-    if ray:
-        from drqfaiss.distributed._ray import connect
-
-        connect(address)
+    makers = workers(ray, address, threads)
     source = source_of(vectors, ids, column)
     place = Path(os.path.abspath(folder))
     place.mkdir(parents=True, exist_ok=True)
@@ -106,12 +102,8 @@ def build_shards(
         (place, name, part, first if about.ids == OWN else None, before.get(name), options)
         for name, part, first in _numbered(source, shards, shard_rows)
     )
-    with bar("encoding", "shards", shards, shown=progress) as shown:
-        built = list[ShardFile]()
-        for shard in workers.results(_build, calls):
-            built.append(shard)
-            shown.update()
-    return _finish(place, replace(about, shards=tuple(sorted(built, key=lambda shard: shard.file))))
+    built = shards_made(makers, _build, calls, "encoding", shards, progress)
+    return _finish(place, replace(about, shards=tuple(built)))
 
 
 def _prepare(
@@ -138,7 +130,7 @@ def _prepare(
         index.d,
         _check.METRIC_NAMES[index.metric_type],
         codec_digest(index),
-        OWN if keeps_ids(index) else ROWS,
+        kind_of_ids(index),
         (),
     )
     if not at.exists():
@@ -165,7 +157,7 @@ def _numbered(source: Source, shards: int | None, shard_rows: int | None) -> Ite
         _check.integer("shard_rows", shard_rows, 1)
     first = 0
     for i, part in enumerate(source.parts(shards, shard_rows)):
-        yield f"shard-{i:05}.faiss", part, first
+        yield shard_name(i), part, first
         first += len(part)
 
 

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from drqfaiss._faiss.ids import add_vectors
 from drqfaiss.distributed._query import Chosen, selector
 
 
@@ -28,10 +29,7 @@ class Added:
 
     def apply(self, index: faiss.Index) -> int:
         """Add them."""
-        if self.ids is None:
-            index.add(self.vectors)
-        else:
-            index.add_with_ids(self.vectors, self.ids)
+        add_vectors(index, self.vectors, self.ids)
         return len(self.vectors)
 
 

@@ -1,23 +1,24 @@
-"""Which ids an index holds."""
+"""What a manifest says of an index: whose ids it has, and what its file holds."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import faiss
-import numpy as np
-from numpy.typing import NDArray
+
+from drqfaiss._faiss.ids import ids_in, keeps_ids
+from drqfaiss._faiss.io import write_index
+from drqfaiss.build import file_digest
+from drqfaiss.distributed._manifest import NO_IDS, OWN, ROWS, ShardFile, span_of
 
 
-def keeps_ids(index: faiss.Index) -> bool:
-    """Return whether an index holds ids of its own, rather than counting its vectors."""
-    return isinstance(index, faiss.IndexIDMap) or faiss.try_extract_index_ivf(index) is not None
+def kind_of_ids(index: faiss.Index) -> str:
+    """Return the manifest's word for the ids of an index."""
+    return OWN if keeps_ids(index) else ROWS
 
 
-def ids_in(index: faiss.Index) -> NDArray[np.int64]:
-    """Return the ids that an index holds."""
-    if isinstance(index, faiss.IndexIDMap):
-        return faiss.vector_to_array(index.id_map)
-    ivf = faiss.extract_index_ivf(index)
-    lists = faiss.downcast_InvertedLists(ivf.invlists)
-    sizes = [lists.list_size(i) for i in range(ivf.nlist)]
-    held = [faiss.rev_swig_ptr(lists.get_ids(i), size).copy() for i, size in enumerate(sizes) if size]
-    return np.concatenate([np.empty(0, np.int64), *held])
+def written(index: faiss.Index, path: Path) -> ShardFile:
+    """Write the index of a shard; return what its file holds, without ids that count through the shards."""
+    write_index(index, path)
+    span = span_of(ids_in(index)) if keeps_ids(index) else NO_IDS
+    return ShardFile(path.name, index.ntotal, *span, path.stat().st_size, file_digest(path))

@@ -21,7 +21,17 @@ from drqfaiss._indexes.arrays import Floats, Ids
 from drqfaiss.distributed._answers import Answer, MissingShardsError, Shards
 from drqfaiss.distributed._changes import Added, Removed
 from drqfaiss.distributed._local import LocalShards
-from drqfaiss.distributed._manifest import MANIFEST, NO_IDS, OWN, ROWS, TRAINED, Manifest, ShardFile, numbered
+from drqfaiss.distributed._manifest import (
+    MANIFEST,
+    NO_IDS,
+    OWN,
+    ROWS,
+    TRAINED,
+    Manifest,
+    ShardFile,
+    numbered,
+    shard_name,
+)
 from drqfaiss.distributed._query import Query, chosen, shifted
 from drqfaiss.distributed._shard import Facts, Place
 from drqfaiss.distributed._sources import FileName
@@ -196,12 +206,11 @@ class ShardedIndex:
         partial = self._partial if partial is None else partial
         deadline = self._deadline(timeout)
         missing: dict[str, str] = {}
-        merged = [
+        parts = [
             self._merged(answers, rows, k, deadline, missing) for rows, answers in self._asked(x, k, query)
         ]
         if missing and not partial:
             raise MissingShardsError(missing)
-        parts = [pair for pair in merged if pair is not None]
         D = np.concatenate([part[0] for part in parts] or [np.empty((0, k), np.float32)])
         ids = np.concatenate([part[1] for part in parts] or [np.empty((0, k), np.int64)])
         return Found(D, ids, missing)
@@ -351,7 +360,7 @@ class ShardedIndex:
             raise ValueError(f"{place}: got a folder with a manifest, expected another, or None")
         if self._folder is not None:
             shutil.copyfile(self._folder / TRAINED, place / TRAINED)
-        files = [self._save_shard(i, str(place / f"shard-{i:05}.faiss")) for i in range(len(self._places))]
+        files = [self._save_shard(i, str(place / shard_name(i))) for i in range(len(self._places))]
         metric = _check.METRIC_NAMES[self.metric_type]
         ids = OWN if self._keeps_ids else ROWS
         self._take(numbered(Manifest(self.d, metric, self._codebook, ids, tuple(files))), place)

@@ -163,6 +163,11 @@ def numbered(manifest: Manifest) -> Manifest:
     return replace(manifest, shards=tuple(replace(shard, first_id=a, last_id=b) for shard, (a, b) in shards))
 
 
+def shard_name(i: int) -> str:
+    """Return the name of a shard's file."""
+    return f"shard-{i:05}.faiss"
+
+
 def span_of(ids: NDArray[np.int64]) -> tuple[int, int]:
     """Return the smallest and the greatest id."""
     return (int(ids.min()), int(ids.max())) if len(ids) else NO_IDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,18 @@ import numpy as np
 
 from drqfaiss import _check
 from drqfaiss._faiss.io import read_index, write_index
-from drqfaiss._progress import bar
-from drqfaiss.build import file_digest
 from drqfaiss.distributed._codec import codec_digest
-from drqfaiss.distributed._contents import ids_in, keeps_ids
+from drqfaiss.distributed._contents import kind_of_ids, written
 from drqfaiss.distributed._manifest import (
     MANIFEST,
-    NO_IDS,
-    OWN,
-    ROWS,
     TRAINED,
     Manifest,
     ShardFile,
     numbered,
-    span_of,
+    shard_name,
 )
 from drqfaiss.distributed._sources import FileName
-from drqfaiss.distributed._workers import RayTasks, ThisProcess, Workers
+from drqfaiss.distributed._workers import shards_made, workers
 
 
 @dataclass(frozen=True)
@@ -77,25 +72,15 @@ def merge_shards(
     if (place / MANIFEST).exists():
         raise ValueError(f"{place}: got a folder with a manifest, expected one without")
     place.mkdir(parents=True, exist_ok=True)
-    workers: Workers = RayTasks(1) if ray else ThisProcess()
-    if ray:
-        from drqfaiss.distributed._ray import connect
-
-        connect(address)
+    makers = workers(ray, address, threads=1)
     first = read_index(inputs[0].path)
-    codebook, ids = codec_digest(first), OWN if keeps_ids(first) else ROWS
+    codebook, ids = codec_digest(first), kind_of_ids(first)
     calls = [
-        (place / f"shard-{i:05}.faiss", group, codebook, ids)
-        for i, group in enumerate(_grouped(inputs, shards))
+        (place / shard_name(i), group, codebook, ids) for i, group in enumerate(_grouped(inputs, shards))
     ]
-    with bar("merging", "shards", shards, shown=progress) as shown:
-        merged = list[ShardFile]()
-        for shard in workers.results(_merge, calls):
-            merged.append(shard)
-            shown.update()
+    merged = shards_made(makers, _merge, calls, "merging", shards, progress)
     first.reset()
     write_index(first, place / TRAINED)
-    merged.sort(key=lambda shard: shard.file)
     metric = _check.METRIC_NAMES[first.metric_type]
     manifest = numbered(Manifest(first.d, metric, codebook, ids, tuple(merged)))
     manifest.write(place)
@@ -130,11 +115,7 @@ def _merge(output: Path, group: list[_Input], codebook: str, ids: str) -> ShardF
             whole = index
         else:
             whole.merge_from(index, 0)
-    write_index(whole, output)
-    span = span_of(ids_in(whole)) if ids == OWN else NO_IDS
-    return replace(
-        ShardFile(output.name, whole.ntotal, *span, 0, file_digest(output)), bytes=output.stat().st_size
-    )
+    return written(whole, output)
 
 
 def _require_fitting(item: _Input, index: faiss.Index, codebook: str, ids: str) -> None:
@@ -144,7 +125,7 @@ def _require_fitting(item: _Input, index: faiss.Index, codebook: str, ids: str) 
             f"{item.path}: got a shard of another codebook ({found[:12]}), expected {codebook[:12]} as in "
             "the first"
         )
-    if (OWN if keeps_ids(index) else ROWS) != ids:
+    if kind_of_ids(index) != ids:
         raise ValueError(f"{item.path}: got a shard whose ids are not as in the first, expected {ids} ids")
     if item.vectors is not None and index.ntotal != item.vectors:
         raise ValueError(

@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 import faiss
 
-from drqfaiss._faiss.io import read_index, write_index
+from drqfaiss._faiss.ids import ids_in, keeps_ids
+from drqfaiss._faiss.io import read_index
 from drqfaiss._indexes.arrays import Floats, Ids
 from drqfaiss._threads import on_threads
 from drqfaiss.build import file_digest
 from drqfaiss.distributed._changes import Change
 from drqfaiss.distributed._codec import codec_digest
-from drqfaiss.distributed._contents import ids_in, keeps_ids
-from drqfaiss.distributed._manifest import NO_IDS, ShardFile, span_of
+from drqfaiss.distributed._contents import written
+from drqfaiss.distributed._manifest import ShardFile, span_of
 from drqfaiss.distributed._query import Query
 
 
@@ -92,10 +93,7 @@ class Shard:
 
     def save(self, path: str) -> ShardFile:
         """Write the index to a file; return what is in it."""
-        write_index(self._index, path)
-        span = span_of(ids_in(self._index)) if self.facts.keeps_ids else NO_IDS
-        size = Path(path).stat().st_size
-        return ShardFile(Path(path).name, self._index.ntotal, *span, size, file_digest(path))
+        return written(self._index, Path(path))
 
 
 class ActorShard:

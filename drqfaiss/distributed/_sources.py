@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -127,19 +128,19 @@ def _stacked(batch: dict[str, np.ndarray], column: str) -> np.ndarray:
     return np.stack([*batch[column]]).astype(np.float32)
 
 
-class Source:
+class Source(ABC):
     """Vectors, and ids if there are any of the user's own."""
 
     d: int
     has_ids: bool
 
+    @abstractmethod
     def sample(self, count: int) -> np.ndarray:
         """Return about so many vectors to train on, (n, d)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parts(self, shards: int | None, shard_rows: int | None) -> Iterator[Part]:
         """Yield successive parts: so many, or of so many rows."""
-        raise NotImplementedError
 
 
 class FileSource(Source):

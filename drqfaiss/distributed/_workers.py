@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from drqfaiss._progress import bar
+from drqfaiss.distributed._manifest import ShardFile
+
 AHEAD = 2  # Tasks per CPU that are handed out before one of them is done: what they carry is in memory.
 
 
@@ -47,6 +50,37 @@ class RayTasks:
         finally:
             for left in running:
                 ray.cancel(left, force=True)
+
+
+def workers(use_ray: bool, address: str | None, threads: int) -> Workers:
+    """Return Ray's tasks, in the cluster at an address, or this process.
+
+    Raises:
+        ConnectionError: no cluster answers at the address.
+    """
+    if not use_ray:
+        return ThisProcess()
+    from drqfaiss.distributed._ray import connect
+
+    connect(address)
+    return RayTasks(threads)
+
+
+def shards_made(
+    makers: Workers,
+    make: Callable[..., ShardFile],
+    calls: Iterable[tuple[Any, ...]],
+    title: str,
+    total: int | None,
+    progress: bool,
+) -> list[ShardFile]:
+    """Return the shards that the calls make, in the order of their files; a bar counts them."""
+    made = list[ShardFile]()
+    with bar(title, "shards", total, shown=progress) as shown:
+        for shard in makers.results(make, calls):
+            made.append(shard)
+            shown.update()
+    return sorted(made, key=lambda shard: shard.file)
 
 
 def _take(ray: Any, running: list[Any]) -> Any:

@@ -65,9 +65,8 @@ class AdaptiveMarginLoss(nn.Module):
 
     def __init__(self, word_vectors: Tensor) -> None:
         super().__init__()
-        directions = _directions(word_vectors)
-        self.register_buffer("directions", directions, persistent=False)
-        self.register_buffer("margins", 1 - directions @ directions.T, persistent=False)
+        self.register_buffer("directions", directions(word_vectors), persistent=False)
+        self.register_buffer("margins", 1 - self.directions @ self.directions.T, persistent=False)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of outputs z (n, w) with labels (n, C)."""
@@ -95,7 +94,7 @@ class LikelihoodLoss(nn.Module):
 
     def __init__(self, word_vectors: Tensor, smoothing: float = 0.1, temperature: float = 1 / 16) -> None:
         super().__init__()
-        self.register_buffer("directions", _directions(word_vectors), persistent=False)
+        self.register_buffer("directions", directions(word_vectors), persistent=False)
         self.smoothing, self.temperature = smoothing, temperature
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -186,8 +185,12 @@ def sharing(labels: Tensor) -> Tensor:
     return labels.float() @ labels.float().T > 0
 
 
-def _directions(word_vectors: Tensor) -> Tensor:
-    """Return word vectors (C, w) scaled to length 1."""
+def directions(word_vectors: Tensor) -> Tensor:
+    """Return word vectors (C, w) scaled to length 1.
+
+    Raises:
+        ValueError: A class has no word vector: its row is zero or not finite.
+    """
     norms = word_vectors.norm(dim=1)
     missing = torch.nonzero(~(norms.isfinite() & (norms > 0)))[:, 0].tolist()
     if missing:

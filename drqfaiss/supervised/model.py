@@ -16,6 +16,7 @@ from drqfaiss._least_squares.polish import polish
 from drqfaiss.quantizer import Quantizer
 from drqfaiss.supervised import _files, backbones
 from drqfaiss.supervised.block import Quantized, RecurrentQuantizer
+from drqfaiss.supervised.losses import directions
 
 FILE_KIND = "drqfaiss.DRQModel"
 FILE_VERSION = 1
@@ -82,7 +83,7 @@ class Head(nn.Module):
         """Copy the word vectors (classes, w) that probabilities are of.
 
         Raises:
-            ValueError: They are not as many as the head has classes.
+            ValueError: They are not as many as the head has classes, or one is zero or not finite.
         """
         if not self.posterior:
             return
@@ -91,7 +92,7 @@ class Head(nn.Module):
                 f"word_vectors: got shape {tuple(word_vectors.shape)}, expected "
                 f"{tuple(self.directions.shape)}, the classes and word_features of the model"
             )
-        self.directions.copy_(F.normalize(word_vectors))
+        self.directions.copy_(directions(word_vectors))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (n, d) and the word outputs (n, word_features)."""

@@ -82,8 +82,8 @@ def test_a_shard_is_noted_before_it_is_there(tmp_path, monkeypatch):
         make_shards(tmp_path / "s")
     monkeypatch.setattr(drqfaiss.build, "_remove", remove)
     encoded = []
-    add = drqfaiss.build._add
-    monkeypatch.setattr(drqfaiss.build, "_add", lambda *arguments: encoded.append(1) or add(*arguments))
+    add = drqfaiss.build.add_vectors
+    monkeypatch.setattr(drqfaiss.build, "add_vectors", lambda *given: encoded.append(1) or add(*given))
     make_shards(tmp_path / "s")
     assert len(encoded) == 2  # of three shards
     assert contents(tmp_path / "s") == expected

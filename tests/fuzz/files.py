@@ -1,5 +1,6 @@
 """Targets that read damaged files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -92,10 +93,32 @@ def overwritten(rng: np.random.Generator, tail: bytes) -> bytes:
     return tail[:at] + rng.bytes(count) + tail[at + count :]
 
 
+REFUSALS = (ValueError, OSError, RuntimeError, AssertionError)  # FAISS's Python asserts shapes
+
+
+def read_and_used(
+    path: Path, flags: int, stock: bool, use: Callable[[faiss.Index, bool, np.ndarray], None]
+) -> str:
+    """Read an index, by plain FAISS if `stock`, and use it with vectors; return how far that went."""
+    try:
+        index = faiss.read_index(str(path), flags) if stock else drqfaiss.read_index(path, flags)
+    except (ValueError, OSError):
+        return "refused"
+    except RuntimeError:
+        if stock:
+            return "refused"
+        raise
+    if not 0 < index.d < 10_000 or index.ntotal > 1 << 20:
+        return "read"
+    try:
+        use(index, stock, np.random.default_rng(1).normal(size=(3, index.d)).astype(np.float32))
+    except REFUSALS:
+        return "read, refused to work"
+    return "read and searched"
+
+
 class SplitFiles:
     """Indexes whose last levels are in a side file: both are damaged, digests often put right."""
-
-    ERRORS = (ValueError, OSError, RuntimeError, AssertionError)
 
     def __init__(self, folder: Path) -> None:
         self.path, self.tail = folder / "x.faiss", folder / "x.faiss.tail"
@@ -117,27 +140,12 @@ class SplitFiles:
             tail = overwritten(rng, tail)
         self.path.write_bytes(head)
         self.tail.write_bytes(signed(tail) if rng.random() < 0.6 else tail)
-        try:
-            index = faiss.read_index(str(self.path)) if stock else drqfaiss.read_index(self.path)
-        except (ValueError, OSError):
-            return "refused"
-        except RuntimeError:
-            if stock:
-                return "refused"
-            raise
-        if not 0 < index.d < 10_000 or index.ntotal > 1 << 20:
-            return "read"
-        x = np.random.default_rng(1).normal(size=(3, index.d)).astype(np.float32)
-        try:
-            if stock:
-                IndexFiles.use(index, stock, x)
-            else:
-                self.use(index, x)
-        except self.ERRORS:
-            return "read, refused to work"
-        return "read and searched"
+        return read_and_used(self.path, 0, stock, self.use)
 
-    def use(self, index: faiss.Index, x: np.ndarray) -> None:
+    def use(self, index: faiss.Index, stock: bool, x: np.ndarray) -> None:
+        if stock:
+            IndexFiles.use(index, stock, x)
+            return
         depth = drqfaiss.SearchParametersDRQ(levels=2, refine_factor=4)
         for k in (1, 30):
             index.search(x, k, params=depth)
@@ -159,8 +167,6 @@ class IndexFiles:
     way is no finding.
     """
 
-    ERRORS = (ValueError, OSError, RuntimeError, AssertionError)  # FAISS's Python asserts shapes
-
     def __init__(self, folder: Path) -> None:
         self.path = folder / "x.faiss"
         self.contents = stored_indexes()
@@ -168,23 +174,7 @@ class IndexFiles:
     def run(self, rng: np.random.Generator, stock: bool = False) -> str:
         self.path.write_bytes(damaged(rng, self.contents[rng.integers(len(self.contents))]))
         flags = int(rng.choice([0, 0, faiss.IO_FLAG_MMAP, faiss.IO_FLAG_MMAP_IFC]))
-        try:
-            index = (
-                faiss.read_index(str(self.path), flags) if stock else drqfaiss.read_index(self.path, flags)
-            )
-        except (ValueError, OSError):
-            return "refused"
-        except RuntimeError:
-            if stock:
-                return "refused"
-            raise
-        if not 0 < index.d < 10_000 or index.ntotal > 1 << 20:
-            return "read"
-        try:
-            self.use(index, stock, np.random.default_rng(1).normal(size=(3, index.d)).astype(np.float32))
-        except self.ERRORS:
-            return "read, refused to work"
-        return "read and searched"
+        return read_and_used(self.path, flags, stock, self.use)
 
     @staticmethod
     def use(index: faiss.Index, stock: bool, x: np.ndarray) -> None:
