@@ -326,7 +326,7 @@ def _fingerprint(
     vectors: VectorsOnDisk,
     normalize: bool,
     chunk: int,
-    ids: NDArray[np.int64] | None,
+    ids: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return what has to be the same for a build to go on."""
     return {
